@@ -1,0 +1,109 @@
+// The C++ API: a training loop in C++ that snapshots and restores. The same core stands behind the C ABI (stillframe.h)
+// and the Python package.
+//
+//   auto checkpointer = stillframe::Checkpointer::open({.store = "runs/gpt"}).value();
+//   checkpointer.add("weights", stillframe::DType::f32, {rows, columns}, weights.data());
+//   auto resumed = checkpointer.restore().value();              // nullopt when the store is empty
+//   for (int64_t step = resumed ? resumed->step + 1 : 0; step < steps; ++step) {
+//     …                                                         // compute gradients
+//     checkpointer.fence().ignore("counted by the ticket");     // before the update in place
+//     …                                                         // update
+//     auto ticket = checkpointer.snapshot(step).value();
+//   }
+//   checkpointer.close().ignore("…");
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stillframe/status.hpp"
+#include "stillframe/types.hpp"
+
+namespace stillframe {
+
+struct CheckpointerOptions {
+  std::string store;               // directory; made when missing
+  std::string run = "main";
+  std::string group = "default";
+  std::uint32_t rank = 0;
+  std::uint32_t world_size = 1;
+  std::uint32_t keep_last = 0;     // 0: the daemon's configuration stands
+  std::string socket;              // empty: a daemon is started for this user and store when none is there
+  std::string daemon_path;         // empty: beside this library, then on PATH
+  std::string daemon_config;       // TOML for a started daemon; empty: defaults
+  std::uint64_t budget_bytes = 0;  // hard limit of the arena; 0: the daemon's configuration stands
+  std::uint64_t scratch_bytes = 64ULL << 20;
+  std::uint64_t connect_deadline_ms = 20'000;
+  std::uint64_t fence_deadline_ms = 60'000;
+};
+
+// What has become of a snapshot; values as sf_state.
+enum class SnapshotState : std::int32_t { copying, captured, durable, verified, failed, abandoned, skipped };
+
+struct TicketInfo {
+  SnapshotState state = SnapshotState::copying;
+  std::int64_t step = 0;
+  std::uint64_t sequence = 0;
+  std::string name;
+  std::string error;
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;
+  double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;
+};
+
+// Cheap to copy; outlives the Checkpointer. Thread-safe.
+class Ticket {
+ public:
+  [[nodiscard]] TicketInfo info() const;
+  [[nodiscard]] Status wait_captured(std::uint64_t deadline_ms) const;
+  [[nodiscard]] Status wait_durable(std::uint64_t deadline_ms) const;
+  [[nodiscard]] Status wait_verified(std::uint64_t deadline_ms) const;
+
+  struct Impl;
+  explicit Ticket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+struct Restored {
+  std::int64_t step = 0;
+  std::string name;
+  std::vector<std::string> skipped;  // "<name>: <reason>", newest first
+  double seconds = 0;
+};
+
+// One thread at a time, as a training loop is.
+class Checkpointer {
+ public:
+  // busy names the living writer of the run; io_error when the store cannot be made or written.
+  [[nodiscard]] static Result<Checkpointer> open(CheckpointerOptions options);
+  Checkpointer(Checkpointer&&) noexcept;
+  Checkpointer& operator=(Checkpointer&&) noexcept;
+  ~Checkpointer();
+
+  // Memory that a snapshot holds: `shape` contiguous elements at `data`, alive as long as this object, changed only after
+  // fence(). All adds come before the first snapshot or restore.
+  [[nodiscard]] Status add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data);
+
+  // Into the memory given to add(): the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
+  // every difference and touching nothing, when names, dtypes or shapes disagree.
+  [[nodiscard]] Result<std::optional<Restored>> restore();
+
+  // Returns before the bytes are copied; call fence() before changing the memory.
+  [[nodiscard]] Result<Ticket> snapshot(std::int64_t step);
+  // deadline: the pending snapshot was abandoned and the update may go on.
+  [[nodiscard]] Status fence();
+  // Waits until what is captured is durable and verified, then leaves the daemon.
+  [[nodiscard]] Status close(std::uint64_t deadline_ms = 600'000);
+
+ private:
+  struct Impl;
+  explicit Checkpointer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace stillframe

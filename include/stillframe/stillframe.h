@@ -1,0 +1,180 @@
+/* Stillframe's C ABI. Everything a training process needs: connect, plan, snapshot, fence, wait, restore.
+ *
+ * Rules of every call
+ *  - Returns an sf_code; SF_OK is 0. After any other code, sf_last_error() gives the message of this thread's last failed call.
+ *  - Handles are opaque; each has one destroy function, which accepts NULL. Strings are UTF-8 and NUL-terminated.
+ *  - A `const char*` returned through an out parameter lives as long as the handle it came from, or until the next call of
+ *    the same function on that handle, whichever is sooner.
+ *  - Deadlines are milliseconds from the call; 0 means: do not wait. No call waits longer than its deadline.
+ *  - No exception leaves a call. Thread-safe per handle unless said otherwise.
+ *  - A forked child must not use a handle of its parent: calls fail with SF_UNAVAILABLE there and touch nothing.
+ */
+#ifndef STILLFRAME_H
+#define STILLFRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SF_API __attribute__((visibility("default")))
+#define SF_ABI_VERSION 1u
+
+typedef int32_t sf_code;
+enum {
+  SF_OK = 0, SF_INVALID_ARGUMENT = 1, SF_NOT_FOUND = 2, SF_CORRUPT = 3, SF_MISMATCH = 4, SF_BUSY = 5,
+  SF_NO_SPACE = 6, SF_IO_ERROR = 7, SF_DEADLINE = 8, SF_UNAVAILABLE = 9, SF_UNSUPPORTED = 10, SF_INTERNAL = 11
+};
+
+typedef struct sf_client sf_client; /* a connection to the daemon, with its arena and copier */
+typedef struct sf_plan sf_plan;     /* the layout of one state, made once and reused while the structure does not change */
+typedef struct sf_ticket sf_ticket; /* one snapshot */
+typedef struct sf_reader sf_reader; /* a way through the checkpoints of a run, newest first */
+
+SF_API uint32_t sf_abi_version(void);
+SF_API const char* sf_version(void); /* "0.1.0" */
+SF_API const char* sf_last_error(void);
+
+/* ---- client ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  uint32_t struct_bytes;       /* sizeof(sf_client_options); newer fields of an older caller read as 0 */
+  int32_t rank;                /* of this process in its group, from 0 */
+  int32_t world_size;          /* ranks that commit together; 0 means 1 */
+  int32_t keep_last;           /* retention of this run; 0: the daemon's configuration stands */
+  const char* store;           /* directory; made when missing */
+  const char* run;             /* NULL: "main" */
+  const char* group;           /* NULL: "default" */
+  const char* socket;          /* of a running daemon; NULL: one is started for this user and store when none is there */
+  const char* daemon_path;     /* the stillframed to start; NULL: beside this library, then on PATH */
+  const char* daemon_config;   /* TOML for a started daemon; NULL: defaults */
+  uint64_t budget_bytes;       /* hard limit of the arena; 0: the daemon's configuration stands */
+  uint64_t scratch_bytes;      /* limit of memory for unguarded entries copied in the call; 0: 64 MiB */
+  uint64_t connect_deadline_ms;/* 0: 20000 */
+  uint64_t fence_deadline_ms;  /* longest wait of a fence before its snapshot is abandoned; 0: 60000 */
+} sf_client_options;
+
+/* SF_BUSY names the living writer of the run. SF_IO_ERROR when the store cannot be made or written. Starts two threads. */
+SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out);
+
+/* Waits until what a dead predecessor of this run had captured is durable (or known lost), so that a restore sees it. */
+SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
+
+/* Waits until every captured snapshot is durable and verified or has failed, then says goodbye to the daemon. SF_DEADLINE
+ * when that took too long: what is captured stays with the daemon. The first failure of a snapshot since open is returned. */
+SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
+SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
+
+/* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "skipped":…,
+ * "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…} */
+SF_API sf_code sf_client_status(sf_client* client, const char** json);
+
+/* The oldest unread warning ("the daemon died; …"); *text is NULL when there is none. At most 64 are kept. */
+SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
+
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
+
+enum { SF_ENTRY_GUARDED = 1u }; /* mutated only behind a fence: copied by the copier after the call has returned */
+
+typedef struct {
+  const char* name;      /* unique in the plan */
+  const char* dtype;     /* safetensors name: "F32", "BF16", … */
+  const uint64_t* shape;
+  uint32_t dims;
+  uint32_t flags;
+} sf_entry;
+
+/* Lays out the image and makes room in the arena for it, waiting for a dead predecessor's memory when needed. Entries are
+ * contiguous, C order. The plan belongs to the client and must be destroyed before it. */
+SF_API sf_code sf_plan_create(sf_client* client, const sf_entry* entries, size_t count, uint64_t deadline_ms, sf_plan** out);
+SF_API void sf_plan_destroy(sf_plan* plan);
+/* {"mode":…, "image_bytes":…, "chunks":…, "budget_bytes":…, "guarded_bytes":…, "unguarded_bytes":…} */
+SF_API sf_code sf_plan_describe(sf_plan* plan, const char** json);
+
+/* ---- snapshot ---------------------------------------------------------------------------------------------------- */
+
+enum { SF_SNAPSHOT_WAIT = 1u }; /* when a snapshot is still being copied: wait for it (deadline) instead of skipping this one */
+
+typedef struct {
+  uint32_t struct_bytes;
+  uint32_t flags;
+  int64_t step;
+  const void* const* data;  /* one pointer per entry of the plan, in the order given to sf_plan_create */
+  const char* tree_json;    /* typed state tree (docs/format.md); NULL: a flat tree of the entries */
+  const char* metrics_json; /* flat object; NULL: {} */
+  uint64_t deadline_ms;     /* of the wait when unguarded entries exceed scratch_bytes, and of SF_SNAPSHOT_WAIT; 0: fence_deadline_ms */
+} sf_snapshot_request;
+
+/* Unguarded entries are copied before return. Memory of guarded entries must stay valid and unchanged until sf_fence() has
+ * returned or the ticket is at least captured or ended. A skipped snapshot is SF_OK with a ticket in SF_STATE_SKIPPED. */
+SF_API sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* request, sf_ticket** out);
+
+/* Call before the next in-place update: returns when every byte of the pending snapshot has left the live tensors. On the
+ * deadline (0: fence_deadline_ms) the snapshot is abandoned, SF_DEADLINE is returned, and the update may go on. SF_OK at
+ * once when nothing is pending. */
+SF_API sf_code sf_fence(sf_client* client, uint64_t deadline_ms);
+
+typedef enum {
+  SF_STATE_COPYING = 0,
+  SF_STATE_CAPTURED = 1,  /* survives a SIGKILL of this process */
+  SF_STATE_DURABLE = 2,   /* survives power loss */
+  SF_STATE_VERIFIED = 3,  /* re-read, every checksum right */
+  SF_STATE_FAILED = 4,    /* sf_ticket_info.error says why; older checkpoints are whole */
+  SF_STATE_ABANDONED = 5, /* never sealed: cut off, torn or withdrawn; error says why */
+  SF_STATE_SKIPPED = 6    /* not taken: the previous one was still being copied */
+} sf_state;
+
+typedef struct {
+  uint32_t struct_bytes;
+  int32_t state;          /* sf_state */
+  int64_t step;
+  uint64_t sequence;      /* 0 until durable */
+  const char* name;       /* of the checkpoint; "" until durable. Lives as long as the ticket */
+  const char* error;      /* "" when there is none. Lives until the next sf_ticket_get on this ticket */
+  uint64_t raw_bytes;
+  uint64_t stored_bytes;  /* 0 until durable */
+  double call_seconds;    /* host time inside sf_snapshot() */
+  double fence_seconds;   /* host time inside sf_fence() for this snapshot */
+  double captured_seconds;/* from the call; 0 until then; likewise the next two */
+  double durable_seconds;
+  double verified_seconds;
+} sf_ticket_info;
+
+SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
+/* Until the state is at least `wanted` (captured, durable or verified). SF_DEADLINE when not in time; the error's code
+ * when the snapshot failed, was abandoned or skipped. */
+SF_API sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms);
+/* The snapshot is torn (a guarded tensor changed without a fence): abandoned when not published, marked bad when it was. */
+SF_API sf_code sf_ticket_withdraw(sf_ticket* ticket, const char* reason);
+SF_API void sf_ticket_destroy(sf_ticket* ticket);
+
+/* ---- restore ----------------------------------------------------------------------------------------------------- */
+
+/* `address`: "<store>[:<run>][@latest|@<step>]". Opens the newest candidate whose manifest and tables are right; what was
+ * passed over is in sf_reader_skipped. SF_NOT_FOUND when the store, the run or the step has no checkpoint; SF_CORRUPT when
+ * it has, and none can be read. Needs no daemon. Not thread-safe. */
+SF_API sf_code sf_reader_open(const char* address, sf_reader** out);
+SF_API void sf_reader_destroy(sf_reader* reader);
+/* Gives up the current checkpoint for `reason` and opens the next older; SF_NOT_FOUND when there is none left. */
+SF_API sf_code sf_reader_next(sf_reader* reader, const char* reason);
+SF_API sf_code sf_reader_manifest(sf_reader* reader, const char** json); /* the manifest's text, checked */
+SF_API sf_code sf_reader_name(sf_reader* reader, const char** name);
+SF_API sf_code sf_reader_skipped(sf_reader* reader, const char** json);  /* [{"name":…, "step":…, "reason":…}] */
+
+typedef struct {
+  const char* name; /* entry of the rank */
+  void* data;       /* exactly `bytes` writable bytes */
+  uint64_t bytes;
+} sf_target;
+
+/* Reads, checks and places every target; entries not named are not read. SF_MISMATCH before anything is touched when a
+ * name is unknown or a size differs; SF_CORRUPT when a chunk fails its checksum, and then targets are partly overwritten.
+ * `threads` 0: one per core, at most 8. */
+SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target* targets, size_t count, uint32_t threads);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

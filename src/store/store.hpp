@@ -1,0 +1,73 @@
+// A store: one directory of checkpoints. Order is by sequence; invariants in docs/format.md, "Store".
+// Thread-safe unless said otherwise.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "env/env.hpp"
+#include "format/manifest.hpp"
+#include "format/names.hpp"
+#include "stillframe/status.hpp"
+
+namespace stillframe::store {
+
+struct CheckpointRef {
+  std::string name;
+  format::CheckpointName parsed;
+};
+
+struct Marks {
+  bool verified = false;
+  bool bad = false;
+  bool pinned = false;
+};
+
+class Store {
+ public:
+  // For readers: not_found when there is no such directory. Writes nothing.
+  [[nodiscard]] static Result<Store> open(env::Env& env, const std::string& path);
+  // For writers: makes (and syncs) the directory with its parents when missing; refuses a path that is not a directory
+  // or cannot be written, before training starts.
+  [[nodiscard]] static Result<Store> open_or_create(env::Env& env, const std::string& path);
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }  // real, absolute
+  [[nodiscard]] env::Env& env() const noexcept { return *env_; }
+
+  // Published checkpoints, newest sequence first. Names that are not checkpoints are passed over.
+  [[nodiscard]] Result<std::vector<CheckpointRef>> list() const;
+
+  // Claims the next sequence, under the store's lock: one more than the highest of the sequence file and every name in
+  // the directory; synced before it is returned. Waits for the lock until the deadline.
+  [[nodiscard]] Result<std::uint64_t> claim_sequence(const base::Deadline& deadline) const;
+
+  // One writer per run: busy, naming the run and the holder, when taken. Held until the lock is destroyed.
+  [[nodiscard]] Result<std::unique_ptr<env::Lock>> lock_run(const std::string& run) const;
+
+  // Marks beside the manifest: write, sync, rename, directory sync. `text` is for people (a reason, a time).
+  [[nodiscard]] Status set_mark(const std::string& name, std::string_view mark, const std::string& text) const;
+  [[nodiscard]] Result<Marks> marks(const std::string& name) const;
+
+  // Removal: rename to <name>.removing, sync the parent, unlink. busy when a reader holds the checkpoint: nothing changed.
+  [[nodiscard]] Status remove(const std::string& name) const;
+
+ private:
+  Store(env::Env& env, std::string path) : env_(&env), path_(std::move(path)) {}
+  env::Env* env_;
+  std::string path_;
+};
+
+struct RecoveryReport {
+  std::vector<std::string> removed;    // orphans: partial directories of dead writers, half-removed checkpoints
+  std::vector<std::string> left_alone; // partial directories whose run is locked by a living writer other than us
+};
+// Removes what is unpublished and not owned by a living writer. `own_runs`: runs whose lock the caller holds and for
+// which it writes nothing now. Idempotent; a crash inside changes nothing that counts.
+[[nodiscard]] Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs);
+
+}  // namespace stillframe::store

@@ -1,0 +1,72 @@
+// Writing one checkpoint: begin, append chunks, commit. Until commit() returns ok nothing of it exists for a reader.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "codec/codec.hpp"
+#include "format/manifest.hpp"
+#include "format/table.hpp"
+#include "store/store.hpp"
+
+namespace stillframe::store {
+
+struct Published {
+  std::string name;
+  std::uint64_t sequence = 0;
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;  // every file of the checkpoint
+};
+
+// One thread at a time. The caller holds the run's lock. Destroyed before commit() succeeded: what was written is removed.
+class CheckpointWriter {
+ public:
+  // Makes <name>.<run>.partial. `utc_ns` is the label only. `sequence` was claimed by the caller.
+  [[nodiscard]] static Result<std::unique_ptr<CheckpointWriter>> begin(const Store& store, const std::string& run,
+                                                                       std::uint64_t sequence, std::int64_t step,
+                                                                       std::int64_t utc_ns);
+  ~CheckpointWriter();
+  CheckpointWriter(const CheckpointWriter&) = delete;
+  CheckpointWriter& operator=(const CheckpointWriter&) = delete;
+
+  // Starts the files of one rank; ranks are begun in order, and each takes its chunks in order from 0.
+  [[nodiscard]] Status begin_rank(std::uint32_t rank, std::uint64_t image_bytes);
+  // `record.offset` and location are set here; the rest, with checksums, by the caller. Stored bytes are written before return.
+  [[nodiscard]] Status append(format::ChunkRecord record, std::span<const std::byte> stored);
+  // Everything appended so far to the current rank survives power loss (in the partial directory). For ring mode.
+  [[nodiscard]] Status sync_data();
+  // Syncs the data file, writes and syncs the table; `layout` and `tree_json` go to the manifest.
+  [[nodiscard]] Status end_rank(format::ImageLayout layout, std::string tree_json);
+
+  // `draft` gives id, run, step, group, world_size, metrics, writer; ranks, sequence and time are filled in here. Writes
+  // and syncs the manifest (encoded, decoded, compared), syncs the directory, renames, syncs the parent: durable.
+  [[nodiscard]] Result<Published> commit(format::Manifest draft);
+
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+ private:
+  CheckpointWriter(const Store& store, std::string run, std::uint64_t sequence, std::int64_t step, std::int64_t utc_ns);
+  [[nodiscard]] std::string in_partial(std::string_view file) const;
+  void remove_partial() noexcept;
+
+  Store store_;
+  std::string run_;
+  std::uint64_t sequence_;
+  std::int64_t step_;
+  std::int64_t utc_ns_;
+  std::string name_;
+  std::string partial_;  // full path
+  bool made_ = false;
+  bool published_ = false;
+  std::unique_ptr<env::File> data_;
+  std::uint64_t data_bytes_ = 0;
+  std::uint32_t rank_ = 0;
+  format::ChunkTable table_;
+  std::vector<format::RankManifest> ranks_;
+};
+
+}  // namespace stillframe::store
