@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "stillframe/export.hpp"
 #include "stillframe/status.hpp"
 #include "stillframe/types.hpp"
 
@@ -55,7 +56,7 @@ struct TicketInfo {
 };
 
 // Cheap to copy; outlives the Checkpointer. Thread-safe.
-class Ticket {
+class STILLFRAME_EXPORT Ticket {
  public:
   [[nodiscard]] TicketInfo info() const;
   [[nodiscard]] Status wait_captured(std::uint64_t deadline_ms) const;
@@ -77,7 +78,7 @@ struct Restored {
 };
 
 // One thread at a time, as a training loop is.
-class Checkpointer {
+class STILLFRAME_EXPORT Checkpointer {
  public:
   // busy names the living writer of the run; io_error when the store cannot be made or written.
   [[nodiscard]] static Result<Checkpointer> open(CheckpointerOptions options);

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "stillframe/export.hpp"
+
 namespace stillframe {
 
 // What the caller should do decides the code; the message says what happened to which file, what is safe, and what to do.
@@ -26,7 +28,7 @@ enum class Code : std::int32_t {
   internal = 11,         // a defect of Stillframe
 };
 
-[[nodiscard]] std::string_view code_name(Code code) noexcept;
+[[nodiscard]] STILLFRAME_EXPORT std::string_view code_name(Code code) noexcept;
 
 class [[nodiscard]] Status {
  public:
@@ -67,10 +69,11 @@ class [[nodiscard]] Result {
   // Undefined when !ok(), as std::optional.
   [[nodiscard]] T& value() & noexcept { return *value_; }
   [[nodiscard]] const T& value() const& noexcept { return *value_; }
-  [[nodiscard]] T&& value() && noexcept { return *std::move(value_); }
+  // By value: a loop over f().value() must not look into a Result that is gone.
+  [[nodiscard]] T value() && { return *std::move(value_); }
   T& operator*() & noexcept { return *value_; }
   const T& operator*() const& noexcept { return *value_; }
-  T&& operator*() && noexcept { return *std::move(value_); }
+  T operator*() && { return *std::move(value_); }
   T* operator->() noexcept { return &*value_; }
   const T* operator->() const noexcept { return &*value_; }
 

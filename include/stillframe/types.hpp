@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "stillframe/export.hpp"
+
 namespace stillframe {
 
 // A chunk is 1 MiB of the image: the unit of lease, checksum, codec and I/O.
@@ -34,9 +36,9 @@ enum class DType : std::uint8_t {
 };
 
 // "F32", "BF16", …; stable, written to files.
-[[nodiscard]] std::string_view dtype_name(DType dtype) noexcept;
-[[nodiscard]] std::optional<DType> dtype_from_name(std::string_view name) noexcept;
-[[nodiscard]] std::uint32_t dtype_bytes(DType dtype) noexcept;
+[[nodiscard]] STILLFRAME_EXPORT std::string_view dtype_name(DType dtype) noexcept;
+[[nodiscard]] STILLFRAME_EXPORT std::optional<DType> dtype_from_name(std::string_view name) noexcept;
+[[nodiscard]] STILLFRAME_EXPORT std::uint32_t dtype_bytes(DType dtype) noexcept;
 
 // One named range of the image: `shape` elements of `dtype`, C order, contiguous. Several tensors of the state may view
 // one entry (ties, views): the state tree says how.

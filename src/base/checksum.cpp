@@ -29,7 +29,8 @@ std::optional<Hash128> Hash128::from_hex(std::string_view text) noexcept {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const std::size_t digit = kHexDigits.find(text[i]);
     if (digit == std::string_view::npos) return std::nullopt;
-    hash.bytes[i / 2] = static_cast<std::uint8_t>(hash.bytes[i / 2] << 4U | digit);
+    const unsigned shifted = static_cast<unsigned>(hash.bytes[i / 2]) << 4U;
+    hash.bytes[i / 2] = static_cast<std::uint8_t>(shifted | static_cast<unsigned>(digit));
   }
   return hash;
 }

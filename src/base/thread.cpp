@@ -28,6 +28,8 @@ class BlockedSignals {
 
 }  // namespace
 
+std::size_t core_count() noexcept { return std::max<std::size_t>(1, std::thread::hardware_concurrency()); }
+
 Result<Thread> Thread::start(std::string name, std::function<void()> body) {
   constexpr std::size_t kKernelNameLimit = 15;
   name.resize(std::min(name.size(), kKernelNameLimit));

@@ -15,6 +15,9 @@
 
 namespace stillframe::base {
 
+// Cores that threads of this process may run on; at least 1.
+[[nodiscard]] std::size_t core_count() noexcept;
+
 // Joins in its destructor: the owner must have told the body to end before. `name` is cut to the kernel's 15 characters.
 // The thread takes no signals. The body must not throw.
 class Thread {

@@ -21,7 +21,8 @@ struct KeyRule {
 
 [[nodiscard]] const std::vector<KeyRule>& key_rules();
 
-// The candidate with the smallest edit distance to `text`; empty when none is near (more than a third must be typed anew).
+// The candidate with the smallest edit distance to `text`; empty when none is near (more than a third must be typed
+// anew).
 [[nodiscard]] std::string nearest(std::string_view text, const std::vector<std::string>& candidates);
 
 }  // namespace stillframe::daemon

@@ -2,8 +2,9 @@
 // (tests/support) passes the same contract suite (tests/contract/env_contract.hpp).
 //
 // Paths are as the operating system takes them. Errors: not_found (ENOENT), no_space (ENOSPC, EDQUOT, EFBIG), busy
-// (a lock is held, or the new name exists), io_error (the rest); the message holds the path, the operation and errno's text.
-// EINTR and short writes are handled inside. Env is thread-safe; a File may be read from many threads, and written from one.
+// (a lock is held, or the new name exists), io_error (the rest); the message holds the path, the operation and errno's
+// text. EINTR and short writes are handled inside. Env is thread-safe; a File may be read from many threads, and
+// written from one.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ class File {
   // Fewer bytes than asked for only at the end of the file.
   [[nodiscard]] virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const = 0;
   [[nodiscard]] virtual Result<std::uint64_t> size() const = 0;
-  // Data and size reach stable storage. After a failure the file's content is unknown: never retried, the file is given up.
+  // Data and size reach stable storage. After a failure the file's content is unknown: never retried, the file is given
+  // up.
   [[nodiscard]] virtual Status sync() = 0;
   // Asks the system to forget cached pages, so that the next read comes from the device. Best effort, never an error.
   virtual void drop_cache() const noexcept = 0;
@@ -45,9 +47,9 @@ struct DirEntry {
 };
 
 struct SpaceInfo {
-  std::uint64_t free_bytes = 0;   // available to this user
+  std::uint64_t free_bytes = 0;  // available to this user
   std::uint64_t total_bytes = 0;
-  std::string file_system;        // "ext4", "tmpfs", …; empty when unknown
+  std::string file_system;  // "ext4", "tmpfs", …; empty when unknown
 };
 
 class Env {

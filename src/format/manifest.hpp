@@ -48,4 +48,7 @@ struct Manifest {
 // Checks seal, version, every field, limit, layout and tree before a Manifest exists; corrupt or unsupported otherwise.
 [[nodiscard]] Result<Manifest> decode_manifest(std::string_view text);
 
+// invalid_argument unless the text can stand as Manifest::metrics_json: for the call that takes it from the user.
+[[nodiscard]] Status check_metrics(std::string_view metrics_json);
+
 }  // namespace stillframe::format

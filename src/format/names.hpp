@@ -1,7 +1,7 @@
 // Every name on disk, in one file. Pure.
 //
 //   <store>/sequence                       the highest sequence ever claimed, decimal, newline
-//   <store>/store.lock                     held while a sequence is claimed or names change
+//   <store>/store.lock                     held while a sequence is claimed or a checkpoint loses its name
 //   <store>/run-<run>.lock                 held by the writer of a run, for as long as it writes
 //   <store>/<name>/                        a checkpoint: exists if and only if its directory bears this name
 //   <store>/<name>.<run>.partial/          being written by the holder of run-<run>.lock, or an orphan

@@ -10,6 +10,7 @@
 
 #include "format/manifest.hpp"
 #include "format/table.hpp"
+#include "store/checkpoint_files.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::store {
@@ -20,6 +21,8 @@ class CheckpointReader {
  public:
   // Reads and checks manifest and chunk tables: corrupt, unsupported or not_found with file and reason.
   [[nodiscard]] static Result<std::unique_ptr<CheckpointReader>> open(const Store& store, const std::string& name);
+  // For callers that looked at the manifest first.
+  [[nodiscard]] static Result<std::unique_ptr<CheckpointReader>> open(const Store& store, OpenedManifest opened);
   ~CheckpointReader();
 
   [[nodiscard]] const format::Manifest& manifest() const noexcept { return manifest_; }
@@ -39,18 +42,18 @@ class CheckpointReader {
     std::unique_ptr<env::File> data;
     format::ChunkTable table;
   };
-  CheckpointReader() = default;
+  explicit CheckpointReader(OpenedManifest opened);
   std::string path_;
   std::string name_;
   std::string manifest_text_;
   format::Manifest manifest_;
-  std::vector<Rank> ranks_;
   std::unique_ptr<env::Lock> lock_;
+  std::vector<Rank> ranks_;
 };
 
 struct Finding {
-  std::string file;    // relative to the store: "<name>/rank-00000.data"
-  std::string tensors; // names of the entries in the chunk, shortened; empty for manifest and table
+  std::string file;     // relative to the store: "<name>/rank-00000.data"
+  std::string tensors;  // names of the entries in the chunk, shortened; empty for manifest and table
   std::int64_t chunk = -1;
   std::string what;
 };

@@ -53,7 +53,8 @@ class Store {
   [[nodiscard]] Status set_mark(const std::string& name, std::string_view mark, const std::string& text) const;
   [[nodiscard]] Result<Marks> marks(const std::string& name) const;
 
-  // Removal: rename to <name>.removing, sync the parent, unlink. busy when a reader holds the checkpoint: nothing changed.
+  // Removal: rename to <name>.removing, sync the parent, unlink. busy when a reader holds the checkpoint: nothing
+  // changed.
   [[nodiscard]] Status remove(const std::string& name) const;
 
  private:
@@ -63,8 +64,8 @@ class Store {
 };
 
 struct RecoveryReport {
-  std::vector<std::string> removed;    // orphans: partial directories of dead writers, half-removed checkpoints
-  std::vector<std::string> left_alone; // partial directories whose run is locked by a living writer other than us
+  std::vector<std::string> removed;     // orphans: partial directories of dead writers, half-removed checkpoints
+  std::vector<std::string> left_alone;  // partial directories whose run is locked by a living writer other than us
 };
 // Removes what is unpublished and not owned by a living writer. `own_runs`: runs whose lock the caller holds and for
 // which it writes nothing now. Idempotent; a crash inside changes nothing that counts.

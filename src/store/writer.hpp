@@ -21,7 +21,8 @@ struct Published {
   std::uint64_t stored_bytes = 0;  // every file of the checkpoint
 };
 
-// One thread at a time. The caller holds the run's lock. Destroyed before commit() succeeded: what was written is removed.
+// One thread at a time. The caller holds the run's lock. Destroyed before commit() succeeded: what was written is
+// removed.
 class CheckpointWriter {
  public:
   // Makes <name>.<run>.partial. `utc_ns` is the label only. `sequence` was claimed by the caller.
@@ -34,15 +35,17 @@ class CheckpointWriter {
 
   // Starts the files of one rank; ranks are begun in order, and each takes its chunks in order from 0.
   [[nodiscard]] Status begin_rank(std::uint32_t rank, std::uint64_t image_bytes);
-  // `record.offset` and location are set here; the rest, with checksums, by the caller. Stored bytes are written before return.
+  // `record.offset` and location are set here; the rest, with checksums, by the caller. Stored bytes are written before
+  // return.
   [[nodiscard]] Status append(format::ChunkRecord record, std::span<const std::byte> stored);
   // Everything appended so far to the current rank survives power loss (in the partial directory). For ring mode.
   [[nodiscard]] Status sync_data();
   // Syncs the data file, writes and syncs the table; `layout` and `tree_json` go to the manifest.
   [[nodiscard]] Status end_rank(format::ImageLayout layout, std::string tree_json);
 
-  // `draft` gives id, run, step, group, world_size, metrics, writer; ranks, sequence and time are filled in here. Writes
-  // and syncs the manifest (encoded, decoded, compared), syncs the directory, renames, syncs the parent: durable.
+  // `draft` gives id, run, step, group, world_size, metrics, writer; ranks, sequence and time are filled in here.
+  // Writes and syncs the manifest (encoded, decoded, compared), syncs the directory, renames, syncs the parent:
+  // durable.
   [[nodiscard]] Result<Published> commit(format::Manifest draft);
 
   [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
@@ -51,6 +54,10 @@ class CheckpointWriter {
  private:
   CheckpointWriter(const Store& store, std::string run, std::uint64_t sequence, std::int64_t step, std::int64_t utc_ns);
   [[nodiscard]] std::string in_partial(std::string_view file) const;
+  [[nodiscard]] Status give_up(Status failure);
+  [[nodiscard]] Status write_rank_files(format::RankManifest& rank);
+  [[nodiscard]] Result<std::uint64_t> write_manifest(const format::Manifest& manifest);
+  [[nodiscard]] Status publish();
   void remove_partial() noexcept;
 
   Store store_;
@@ -62,6 +69,7 @@ class CheckpointWriter {
   std::string partial_;  // full path
   bool made_ = false;
   bool published_ = false;
+  Status failure_;  // the first one; after it nothing is written or published any more
   std::unique_ptr<env::File> data_;
   std::uint64_t data_bytes_ = 0;
   std::uint32_t rank_ = 0;

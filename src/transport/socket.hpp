@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <string>
+#include <string_view>
 
 #include "base/clock.hpp"
 #include "base/unique_fd.hpp"
@@ -26,6 +27,8 @@ void enlarge_send_buffer(int fd) noexcept;
 
 // A socket of the door's type, close-on-exec, still blocking.
 [[nodiscard]] Result<base::UniqueFd> open_socket();
+
+[[nodiscard]] Status make_non_blocking(int fd);
 
 // connect(2) to the socket file, waiting while its backlog is full: 0 or the errno, EAGAIN when the deadline came
 // first.

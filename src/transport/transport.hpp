@@ -1,5 +1,6 @@
-// THE socket door: Unix sockets of type SOCK_SEQPACKET (the kernel keeps message borders), passed descriptors, peer identity.
-// All descriptors are close-on-exec and non-blocking; waits are polls with a deadline. SIGPIPE is never raised.
+// THE socket door: Unix sockets of type SOCK_SEQPACKET (the kernel keeps message borders), passed descriptors, peer
+// identity. All descriptors are close-on-exec and non-blocking; waits are polls with a deadline. SIGPIPE is never
+// raised.
 #pragma once
 
 #include <sys/types.h>
@@ -39,7 +40,8 @@ class Connection {
   explicit Connection(base::UniqueFd fd) : fd_(std::move(fd)) {}
 
   // unavailable when the peer is gone, deadline when its buffer stays full, invalid_argument above a limit.
-  [[nodiscard]] Status send(std::string_view text, std::span<const int> descriptors, const base::Deadline& deadline) const;
+  [[nodiscard]] Status send(std::string_view text, std::span<const int> descriptors,
+                            const base::Deadline& deadline) const;
   // nullopt: the peer has closed. deadline when nothing came. corrupt when the message or its descriptors were cut off.
   [[nodiscard]] Result<std::optional<Message>> receive(const base::Deadline& deadline) const;
   // As receive() without waiting; deadline at once when there is nothing.

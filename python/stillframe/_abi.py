@@ -1,0 +1,196 @@
+"""The C library: declarations of include/stillframe/stillframe.h, and finding and checking the shared object."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ._errors import error_for
+
+ABI_VERSION = 1
+LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
+
+OK = 0
+CORRUPT = 3
+DEADLINE = 8
+ENTRY_GUARDED = 1
+SNAPSHOT_WAIT = 1
+
+COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
+
+
+class ClientOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_bytes", ctypes.c_uint32),
+        ("rank", ctypes.c_int32),
+        ("world_size", ctypes.c_int32),
+        ("keep_last", ctypes.c_int32),
+        ("store", ctypes.c_char_p),
+        ("run", ctypes.c_char_p),
+        ("group", ctypes.c_char_p),
+        ("socket", ctypes.c_char_p),
+        ("daemon_path", ctypes.c_char_p),
+        ("daemon_config", ctypes.c_char_p),
+        ("budget_bytes", ctypes.c_uint64),
+        ("scratch_bytes", ctypes.c_uint64),
+        ("connect_deadline_ms", ctypes.c_uint64),
+        ("fence_deadline_ms", ctypes.c_uint64),
+    ]
+
+
+class EntryStruct(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("dtype", ctypes.c_char_p),
+        ("shape", ctypes.POINTER(ctypes.c_uint64)),
+        ("dims", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    ]
+
+
+class SnapshotRequest(ctypes.Structure):
+    _fields_ = [
+        ("struct_bytes", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("step", ctypes.c_int64),
+        ("data", ctypes.POINTER(ctypes.c_void_p)),
+        ("tree_json", ctypes.c_char_p),
+        ("metrics_json", ctypes.c_char_p),
+        ("deadline_ms", ctypes.c_uint64),
+    ]
+
+
+class TicketInfo(ctypes.Structure):
+    _fields_ = [
+        ("struct_bytes", ctypes.c_uint32),
+        ("state", ctypes.c_int32),
+        ("step", ctypes.c_int64),
+        ("sequence", ctypes.c_uint64),
+        ("name", ctypes.c_char_p),
+        ("error", ctypes.c_char_p),
+        ("raw_bytes", ctypes.c_uint64),
+        ("stored_bytes", ctypes.c_uint64),
+        ("call_seconds", ctypes.c_double),
+        ("fence_seconds", ctypes.c_double),
+        ("captured_seconds", ctypes.c_double),
+        ("durable_seconds", ctypes.c_double),
+        ("verified_seconds", ctypes.c_double),
+    ]
+
+
+class Target(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
+
+
+_handle = ctypes.c_void_p
+_out_handle = ctypes.POINTER(ctypes.c_void_p)
+_out_text = ctypes.POINTER(ctypes.c_char_p)
+_ms = ctypes.c_uint64
+
+# Name -> argument types; the result is an sf_code unless _RESULTS says otherwise.
+_FUNCTIONS: Dict[str, List[Any]] = {
+    "sf_abi_version": [],
+    "sf_version": [],
+    "sf_last_error": [],
+    "sf_client_open": [ctypes.POINTER(ClientOptions), _out_handle],
+    "sf_client_settle": [_handle, _ms],
+    "sf_client_close": [_handle, _ms],
+    "sf_client_destroy": [_handle],
+    "sf_client_status": [_handle, _out_text],
+    "sf_client_next_warning": [_handle, _out_text],
+    "sf_plan_create": [_handle, ctypes.POINTER(EntryStruct), ctypes.c_size_t, _ms, _out_handle],
+    "sf_plan_destroy": [_handle],
+    "sf_plan_describe": [_handle, _out_text],
+    "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
+    "sf_fence": [_handle, _ms],
+    "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
+    "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],
+    "sf_ticket_withdraw": [_handle, ctypes.c_char_p],
+    "sf_ticket_destroy": [_handle],
+    "sf_reader_open": [ctypes.c_char_p, _out_handle],
+    "sf_reader_destroy": [_handle],
+    "sf_reader_next": [_handle, ctypes.c_char_p],
+    "sf_reader_manifest": [_handle, _out_text],
+    "sf_reader_name": [_handle, _out_text],
+    "sf_reader_skipped": [_handle, _out_text],
+    "sf_reader_read": [_handle, ctypes.c_uint32, ctypes.POINTER(Target), ctypes.c_size_t, ctypes.c_uint32],
+}
+_RESULTS: Dict[str, Any] = {
+    "sf_abi_version": ctypes.c_uint32,
+    "sf_version": ctypes.c_char_p,
+    "sf_last_error": ctypes.c_char_p,
+    "sf_client_destroy": None,
+    "sf_plan_destroy": None,
+    "sf_ticket_destroy": None,
+    "sf_reader_destroy": None,
+}
+
+_loaded: Optional[ctypes.CDLL] = None
+
+
+def library() -> Any:
+    """The loaded library; loaded at the first use. ImportError says where it was looked for and what is
+    wrong with it."""
+    global _loaded
+    if _loaded is None:
+        _loaded = _load(_path())
+    return _loaded
+
+
+def packaged(*parts: str) -> Path:
+    """A file of the installed package, whether it is there or not."""
+    return Path(__file__).resolve().parent.joinpath(*parts)
+
+
+def _path() -> Path:
+    given = os.environ.get(LIBRARY_VARIABLE)
+    path = Path(given) if given else packaged("lib", "libstillframe.so")
+    if not path.is_file():
+        why = f"{LIBRARY_VARIABLE} names it" if given else "the package was not installed whole; pip install it again"
+        raise ImportError(f"stillframe: the library {path} does not exist ({why})")
+    return path
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        loaded = ctypes.CDLL(str(path))
+        for name, arguments in _FUNCTIONS.items():
+            function = getattr(loaded, name)
+            function.argtypes = arguments
+            function.restype = _RESULTS.get(name, ctypes.c_int32)
+    except (OSError, AttributeError) as error:
+        raise ImportError(f"stillframe: the library {path} cannot be used: {error}") from error
+    found = int(loaded.sf_abi_version())
+    if found != ABI_VERSION:
+        raise ImportError(
+            f"stillframe: the library {path} speaks ABI {found}, this package {ABI_VERSION}; "
+            "install both from one version"
+        )
+    return loaded
+
+
+def last_error() -> str:
+    """The message of this thread's last failed call."""
+    raw: Optional[bytes] = library().sf_last_error()
+    return (raw or b"").decode("utf-8", "replace")
+
+
+def check(code: int) -> None:
+    """Raises the exception of a code other than SF_OK."""
+    if code != OK:
+        raise error_for(code, last_error())
+
+
+def text_of(function: str, handle: Any) -> Optional[str]:
+    """Calls a function of the form f(handle, const char** out)."""
+    out = ctypes.c_char_p()
+    check(getattr(library(), function)(handle, ctypes.byref(out)))
+    return None if out.value is None else out.value.decode("utf-8", "replace")
+
+
+def milliseconds(seconds: float) -> int:
+    """Rounded up, so that a short wait does not become none; never negative."""
+    return max(0, math.ceil(min(seconds, 1e15) * 1000))

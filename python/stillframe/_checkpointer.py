@@ -1,0 +1,342 @@
+"""Checkpointer: the hook in a training loop."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+
+import torch
+
+from . import _abi
+from ._client import Client
+from ._errors import StillframeError, UnavailableError
+from ._metrics import metrics_json
+from ._restore import Restored, restore_into
+from ._state import TrainingState
+from ._ticket import Ticket
+from ._versions import VersionRecord, describe_moved
+from ._walk import walk
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints of the run stay: the newest `keep_last` (at least 1)."""
+
+    keep_last: int = 3
+
+    def __post_init__(self) -> None:
+        if type(self.keep_last) is not int or self.keep_last < 1:
+            raise ValueError(f"Retention: keep_last must be an integer of at least 1, not {self.keep_last!r}")
+
+
+class Checkpointer:
+    """Snapshots a training run through a daemon, without stopping it.
+
+    store           directory of the checkpoints; made when missing
+    model           a Module, or a dict or list of several; likewise optimizer and scheduler
+    rng             also the global generators of Python, NumPy, torch and CUDA
+    state           a dict of further objects (state_dict()/load_state_dict(), or any tree), or a callable that
+                    returns a tree
+    run             name of the training job: 1 to 64 of [A-Za-z0-9_-]; one living writer per run
+    retention       which checkpoints stay
+    budget_bytes    hard limit of the host memory for snapshots; 0: the daemon's configuration stands
+    socket          of a running daemon; None: one is started for this user and store
+    daemon_config   TOML file for a started daemon
+    fence_deadline  seconds a fence waits before it gives the snapshot up
+    scratch_bytes   limit of memory for what is copied in the call; 0: 64 MiB
+    rank, world_size, group   ranks of one group commit together
+
+    The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
+    Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them;
+    everything else (buffers, generators, frozen or untracked parameters) is copied in the call. Tensors of an
+    accelerator are brought to the host in the call.
+
+    Raises TypeError with the path of the first leaf that cannot be stored, BusyError when another process writes the
+    run, StorageError when the store cannot be made or written, UnavailableError when no daemon can be reached or
+    started. After that, failures of a snapshot never stop the training: they are in its ticket, and warned of once.
+    """
+
+    def __init__(self, store: Union[str, "os.PathLike[str]"], *, model: Any = None, optimizer: Any = None,
+                 scheduler: Any = None, rng: bool = False, state: Union[None, Dict[str, Any], Callable[[], Any]] = None,
+                 run: str = "main", retention: Retention = Retention(), budget_bytes: int = 0,
+                 socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
+                 scratch_bytes: int = 0, rank: int = 0, world_size: int = 1, group: str = "default") -> None:
+        self._client: Optional[Client] = None
+        self._pid = os.getpid()
+        self._store, self._run, self._rank = os.fspath(store), run, rank
+        self._lock = threading.RLock()
+        self._pending: Optional[Ticket] = None
+        self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
+        self._failing = False
+        self._hooks: List[Any] = []
+        self._state = TrainingState(model, optimizer, scheduler, rng, state)
+        self._state.check()
+        self._client = Client(
+            store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=rank,
+            world_size=world_size, keep_last=retention.keep_last, budget_bytes=budget_bytes,
+            scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
+        )  # fmt: skip
+        this = weakref.ref(self)
+        for one in self._state.optimizers:
+            self._hooks.append(one.register_step_pre_hook(_fence_hook(this)))
+        self._exit = _at_exit(this)
+        atexit.register(self._exit)
+        self._warn_unread()
+
+    # ---- the hook
+
+    def snapshot(self, step: int, *, state: Any = _ABSENT, metrics: Optional[Mapping[str, Any]] = None,
+                 extra: Any = None, wait: bool = False) -> Ticket:
+        """Takes a snapshot of everything tracked, as it is at this moment, and returns at once.
+
+        `step` is the caller's number of it. `state=tree` stores that tree instead, read back with stillframe.load().
+        `metrics`: name -> number (a tensor of one element on the CPU is one); NaN is allowed. `extra`: any tree, back
+        in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
+        waited for.
+
+        Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number.
+        Everything else is in the ticket's error.
+        """
+        if type(step) is not int or not -(2**63) <= step < 2**63:
+            raise TypeError(f"snapshot: step must be an integer of 64 bits, not {step!r}")
+        metrics_text = metrics_json(metrics)
+        if self._foreign():
+            return Ticket(step, None, error=UnavailableError("a forked child does not take snapshots"),
+                          state=_abi.SKIPPED)
+        with self._lock:
+            client = self._open_client()
+            self._confirm_pending(only_if_captured=not wait)
+            if state is _ABSENT:
+                walked = walk(self._state.collect(extra), self._state.guarded_storages())
+            else:
+                walked = walk(state, root=("state",))
+            record = VersionRecord(walked.guarded)
+            try:
+                handle, alive = client.snapshot(walked, step, metrics_text, wait)
+            except StillframeError as error:
+                return self._failed(Ticket(step, None, error=error))
+            ticket = Ticket(step, handle, record, alive)
+            ticket.bind(self._confirm)
+            self._tickets.add(ticket)
+            if ticket.skipped:
+                ticket.release()
+            else:
+                self._replace_pending(ticket)
+            self._warn_unread()
+            return ticket
+
+    def fence(self) -> None:
+        """Call before tensors of the tracked optimizers change in place. optimizer.step() does it by itself.
+
+        Returns when every byte of the pending snapshot has been copied; at once when none is pending. When that takes
+        longer than `fence_deadline` seconds, or the daemon is gone, the snapshot is given up and training goes on.
+
+        A change without a fence that moves torch's version counter of a parameter or of optimizer state is found at
+        the next call here, and the snapshot is withdrawn with a RuntimeWarning. What moves no counter is not found,
+        and needs a fence before it: writing through `.data` or `.numpy()` or `data_ptr()`, custom kernels and
+        extensions, replays of CUDA graphs, and collectives that write into parameters.
+        """
+        if self._foreign():
+            return
+        with self._lock:
+            if self._client is not None:
+                self._confirm_pending(only_if_captured=False)
+                self._warn_unread()
+
+    def status(self) -> Dict[str, Any]:
+        """What the library knows: daemon, mode, budget, counts of snapshots, last durable step and its age in seconds,
+        consecutive failures, last error; and the plan. {} in a forked child."""
+        if self._foreign():
+            return {}
+        with self._lock:
+            return self._open_client().status()
+
+    def restore(self, step: Optional[int] = None) -> Optional[Restored]:
+        """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
+
+        Waits first until what a killed predecessor had captured is durable. Names, dtypes and shapes are compared
+        before anything is touched: MismatchError lists every difference. Nothing is cast. A checkpoint that fails a
+        checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
+        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read.
+        """
+        if self._foreign():
+            raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
+        with self._lock:
+            client = self._open_client()
+            self._confirm_pending(only_if_captured=False)
+            try:
+                client.settle(_SETTLE_SECONDS)
+            except StillframeError as error:
+                _warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+            self._warn_unread()
+            selector = "latest" if step is None else str(int(step))
+            restored = restore_into(f"{self._store}:{self._run}@{selector}", self._rank, self._state)
+        for skipped in restored.skipped if restored is not None else ():
+            _warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
+        return restored
+
+    # ---- the end
+
+    def close(self, timeout: float = 600.0) -> None:
+        """Waits until every captured snapshot is durable and verified. `timeout` in seconds; DeadlineError after it
+        (what is captured stays with the daemon, which goes on), or the first error of a snapshot. A second call does
+        nothing, and so does one in a forked child."""
+        if self._foreign():
+            self._forget()
+            return
+        with self._lock:
+            client = self._client
+            if client is None:
+                return
+            try:
+                self._confirm_pending(only_if_captured=False)
+                client.close(timeout)
+            finally:
+                self._warn_unread()
+                self._dispose()
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
+        if kind is None:
+            self.close()
+            return
+        # The user's own exception is the one to see.
+        try:
+            self.close()
+        except StillframeError as error:
+            _warn(f"stillframe: closing after {kind.__name__}: {error}")
+
+    def __del__(self) -> None:
+        if getattr(self, "_client", None) is not None and not self._foreign():
+            self._dispose()
+
+    def _dispose(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._pending = None
+        for ticket in list(self._tickets):
+            ticket.finish()
+        client, self._client = self._client, None
+        if client is not None:
+            client.destroy()
+        atexit.unregister(self._exit)
+
+    def _forget(self) -> None:
+        self._pending = None
+        for ticket in list(self._tickets):
+            ticket.finish()
+
+    # ---- the pending snapshot
+
+    def _confirm(self) -> None:
+        if not self._foreign():
+            with self._lock:
+                self._confirm_pending(only_if_captured=True)
+
+    def _confirm_pending(self, only_if_captured: bool) -> None:
+        """Withdraws the pending snapshot when a version counter moved; else fences it, which confirms it."""
+        ticket, client = self._pending, self._client
+        if ticket is None or client is None:
+            return
+        if self._withdraw_if_torn(ticket):
+            return
+        ended = ticket.error is not None
+        if only_if_captured and not ended and not ticket.captured:
+            return
+        error: Optional[StillframeError] = None
+        try:
+            client.fence()
+        except StillframeError as failure:
+            error = failure
+        # Another Python thread may have changed a tensor while the fence waited.
+        if self._withdraw_if_torn(ticket):
+            return
+        self._pending = None
+        ticket.release()
+        if error is not None and not ended:
+            self._failed(ticket, error)
+
+    def _replace_pending(self, ticket: Ticket) -> None:
+        before = self._pending
+        if before is not None and not self._withdraw_if_torn(before):
+            before.release()
+        self._failing = False
+        self._pending = ticket
+
+    def _withdraw_if_torn(self, ticket: Ticket) -> bool:
+        moved = ticket.record.moved() if ticket.record is not None else []
+        if not moved:
+            return False
+        error = ticket.withdraw(describe_moved(moved))
+        self._pending = None
+        ticket.release()
+        _warn(f"stillframe: {error}. Call ckpt.fence() before changing them outside optimizer.step().")
+        return True
+
+    def _failed(self, ticket: Ticket, error: Optional[StillframeError] = None) -> Ticket:
+        """One warning for a row of failures; the library's own say more."""
+        warned = self._warn_unread()
+        if not self._failing and not warned:
+            _warn(f"stillframe: the snapshot of step {ticket.step} failed, training goes on: {error or ticket.error}")
+        self._failing = True
+        return ticket
+
+    def _warn_unread(self) -> bool:
+        any_read = False
+        while self._client is not None:
+            try:
+                text = self._client.next_warning()
+            except StillframeError:
+                break  # the connection says why elsewhere; a warning about warnings helps nobody
+            if text is None:
+                break
+            any_read = True
+            _warn(f"stillframe: {text}")
+        return any_read
+
+    def _open_client(self) -> Client:
+        if self._client is None:
+            raise UnavailableError("this checkpointer is closed")
+        return self._client
+
+    def _foreign(self) -> bool:
+        return os.getpid() != self._pid
+
+
+_SETTLE_SECONDS = 120.0
+
+
+def _warn(text: str) -> None:
+    # The level at which most warnings show the line of the training loop.
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+
+_StepHook = Callable[[torch.optim.Optimizer, Tuple[Any, ...], Dict[str, Any]], None]
+
+
+def _fence_hook(this: "weakref.ref[Checkpointer]") -> _StepHook:
+    def fence_before_step(optimizer: torch.optim.Optimizer, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
+        checkpointer = this()
+        if checkpointer is not None:
+            checkpointer.fence()
+
+    return fence_before_step
+
+
+def _at_exit(this: "weakref.ref[Checkpointer]") -> Callable[[], None]:
+    def close_at_exit() -> None:
+        checkpointer = this()
+        if checkpointer is not None:
+            checkpointer.close()
+
+    return close_at_exit

@@ -1,0 +1,124 @@
+"""The connection to the daemon: one sf_client and the one plan that fits the state at present."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import _abi
+from ._decode import parse
+from ._walk import Walk
+
+_PLAN_DEADLINE_SECONDS = 60.0
+
+
+def _bytes(text: Optional[str]) -> Optional[bytes]:
+    return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+class Client:
+    """Owns the handles. Every method raises the StillframeError of its code. Not for use in a forked child."""
+
+    def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
+                 rank: int, world_size: int, keep_last: int, budget_bytes: int, scratch_bytes: int,
+                 fence_deadline: float) -> None:
+        daemon = _abi.packaged("bin", "stillframed")
+        options = _abi.ClientOptions(
+            struct_bytes=ctypes.sizeof(_abi.ClientOptions),
+            rank=rank,
+            world_size=world_size,
+            keep_last=keep_last,
+            store=_bytes(store),
+            run=_bytes(run),
+            group=_bytes(group),
+            socket=_bytes(socket),
+            daemon_path=_bytes(str(daemon)) if os.access(daemon, os.X_OK) else None,
+            daemon_config=_bytes(daemon_config),
+            budget_bytes=budget_bytes,
+            scratch_bytes=scratch_bytes,
+            connect_deadline_ms=0,
+            fence_deadline_ms=_abi.milliseconds(fence_deadline),
+        )
+        self._library = _abi.library()
+        self._client = ctypes.c_void_p()
+        self._plan: Optional[ctypes.c_void_p] = None
+        self._layout: Optional[Tuple[Any, ...]] = None
+        _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
+
+    def settle(self, seconds: float) -> None:
+        _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
+
+    def fence(self, seconds: Optional[float] = None) -> None:
+        """None: the client's own deadline."""
+        deadline_ms = 0 if seconds is None else max(1, _abi.milliseconds(seconds))
+        _abi.check(self._library.sf_fence(self._client, deadline_ms))
+
+    def snapshot(self, walked: Walk, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
+        """The handle of the ticket, and what must stay alive until the copy has ended."""
+        plan = self._plan_for(walked)
+        addresses, alive = walked.pointers()
+        request = _abi.SnapshotRequest(
+            struct_bytes=ctypes.sizeof(_abi.SnapshotRequest),
+            flags=_abi.SNAPSHOT_WAIT if wait else 0,
+            step=step,
+            data=(ctypes.c_void_p * len(addresses))(*addresses),
+            tree_json=walked.tree_json.encode("utf-8"),
+            metrics_json=metrics_json.encode("utf-8"),
+            deadline_ms=0,
+        )
+        ticket = ctypes.c_void_p()
+        _abi.check(self._library.sf_snapshot(plan, ctypes.byref(request), ctypes.byref(ticket)))
+        return ticket, alive
+
+    def _plan_for(self, walked: Walk) -> ctypes.c_void_p:
+        layout = walked.layout()
+        if self._plan is not None and layout == self._layout:
+            return self._plan
+        self._drop_plan()
+        entries = (_abi.EntryStruct * len(layout))()
+        for entry, (name, dtype, shape, guarded) in zip(entries, layout):
+            entry.name = name.encode("utf-8")
+            entry.dtype = dtype.encode("ascii")
+            entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
+            entry.dims = len(shape)
+            entry.flags = _abi.ENTRY_GUARDED if guarded else 0
+        plan = ctypes.c_void_p()
+        deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
+        _abi.check(
+            self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
+        )
+        self._plan, self._layout = plan, layout
+        return plan
+
+    def _drop_plan(self) -> None:
+        if self._plan is None:
+            return
+        plan, self._plan, self._layout = self._plan, None, None
+        try:
+            # The copier may still read the old plan; a fence that gives up abandons that snapshot, and its ticket says
+            # so.
+            self.fence()
+        finally:
+            self._library.sf_plan_destroy(plan)
+
+    def next_warning(self) -> Optional[str]:
+        return _abi.text_of("sf_client_next_warning", self._client)
+
+    def status(self) -> Dict[str, Any]:
+        found = parse(_abi.text_of("sf_client_status", self._client) or "{}")
+        result = dict(found) if isinstance(found, dict) else {}
+        if self._plan is not None:
+            result["plan"] = parse(_abi.text_of("sf_plan_describe", self._plan) or "{}")
+        return result
+
+    def close(self, seconds: float) -> None:
+        """Waits for what is captured. The handles stay until destroy()."""
+        _abi.check(self._library.sf_client_close(self._client, _abi.milliseconds(seconds)))
+
+    def destroy(self) -> None:
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            self._library.sf_plan_destroy(plan)
+        client, self._client = self._client, ctypes.c_void_p()
+        self._library.sf_client_destroy(client)

@@ -1,0 +1,274 @@
+"""Restore into live objects: compare everything, read, then install.
+
+Nothing is touched before names, dtypes and shapes agree. Parameters and buffers are read in place where the live
+tensor is the entry; everything else is read into fresh memory and installed afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import torch
+
+from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
+from ._decode import decode
+from ._errors import MismatchError
+from ._metrics import metric_value
+from ._path import display
+from ._reader import Candidate, Reader, Skipped, open_or_none
+from ._state import Path, TrainingState, each, set_rng_state, with_counters
+from ._types import TypeRegistry
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What restore() did. `seconds`: from the opening of the store to the last tensor in place."""
+
+    step: int
+    extra: Any
+    metrics: Dict[str, Any]
+    name: str
+    skipped: List[Skipped]
+    seconds: float
+    state: Any = None
+
+
+@dataclass
+class _Placement:
+    """A tensor of a module and what the checkpoint has for it."""
+
+    spec: TensorSpec
+    live: torch.Tensor
+
+
+@dataclass
+class _Match:
+    """The comparison of a checkpoint with the live objects."""
+
+    differences: List[str] = field(default_factory=list)
+    placements: List[_Placement] = field(default_factory=list)
+    extra_states: List[Tuple[Any, str, Path]] = field(default_factory=list)
+
+
+def restore_into(address: str, rank: int, state: TrainingState) -> Optional[Restored]:
+    """Checkpointer.restore() without the daemon."""
+    begin = time.monotonic()
+    opened = open_or_none(address, rank)
+    if opened is None:
+        return None
+    with opened as reader:
+        touched = "The objects to be restored are partly overwritten: do not train on with them."
+        (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state), touched)
+        metrics = {name: metric_value(node) for name, node in candidate.metrics.items()}
+        seconds = time.monotonic() - begin
+        return Restored(candidate.step, extra, metrics, candidate.name, reader.skipped(), seconds, rest)
+
+
+def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState) -> Tuple[Any, Any]:
+    specs = SpecSource(candidate.entries)
+    saved = decode(candidate.tree, specs, TypeRegistry())
+    match = _compare(saved, state)
+    if match.differences:
+        listed = "\n  ".join(match.differences)
+        raise MismatchError(
+            f"{candidate.name} does not fit the live objects; nothing was touched:\n  {listed}",
+            tuple(match.differences),
+        )
+    _materialise(match.placements)
+    targets = _targets(candidate, match, specs)
+    reader.read(targets)
+    source = BufferSource(candidate.entries, targets, saved_device_or_cpu)
+    with torch.no_grad():
+        _place(match.placements, source)
+        full = decode(candidate.tree, source, TypeRegistry())
+        _install(full, match, state)
+    return full.get("extra"), full.get("state")
+
+
+# ---- compare
+
+
+def _compare(saved: Any, state: TrainingState) -> _Match:
+    match = _Match()
+    if not isinstance(saved, dict):
+        match.differences.append("the checkpoint holds a tree of its own: read it with stillframe.load()")
+        return match
+    for path, module in each("model", state.model):
+        _compare_module(path, _member(saved, path, match), module, match)
+    for path, optimizer in each("optimizer", state.optimizer):
+        _compare_optimizer(path, _member(saved, path, match), optimizer, match)
+    for path, _ in each("scheduler", state.scheduler):
+        _member(saved, path, match)
+    if state.rng:
+        _member(saved, ("rng",), match)
+    if isinstance(state.state, dict):
+        for name in state.state:
+            _member(saved, ("state", name), match)
+    return match
+
+
+def _member(saved: Any, path: Path, match: _Match) -> Any:
+    """What stands at `path`; None, and a difference, when there is nothing."""
+    found = saved
+    for part in path:
+        if isinstance(found, Mapping) and part in found:
+            found = found[part]
+        elif isinstance(found, list) and isinstance(part, int) and part < len(found):
+            found = found[part]
+        else:
+            match.differences.append(f"{display(path)}: not in the checkpoint")
+            return None
+    return found
+
+
+def _compare_module(path: Path, saved: Any, module: Any, match: _Match) -> None:
+    if saved is None:
+        return
+    live = module.state_dict(keep_vars=True) if isinstance(module, torch.nn.Module) else module.state_dict()
+    if not isinstance(saved, Mapping):
+        match.differences.append(f"{display(path)}: the checkpoint has a {type(saved).__name__} here")
+        return
+    for key in live:
+        if key not in saved:
+            match.differences.append(f"{display((*path, key))}: not in the checkpoint")
+    for key, found in saved.items():
+        here = display((*path, key))
+        if key not in live:
+            match.differences.append(f"{here}: in the checkpoint only ({_describe(found)})")
+        elif isinstance(live[key], torch.Tensor) and isinstance(found, TensorSpec):
+            if _fits(here, found, live[key], match):
+                match.placements.append(_Placement(found, live[key]))
+        elif key.rpartition(".")[2] == "_extra_state":
+            match.extra_states.append((module, key, (*path, key)))
+        else:
+            match.differences.append(f"{here}: {_describe(found)} in the checkpoint, {_describe(live[key])} here")
+
+
+def _fits(here: str, spec: TensorSpec, live: torch.Tensor, match: _Match) -> bool:
+    if _is_lazy(live):
+        return True
+    if spec.dtype == live.dtype and spec.shape == tuple(live.shape):
+        return True
+    match.differences.append(f"{here}: {spec.describe()} in the checkpoint, {_describe(live)} here")
+    return False
+
+
+def _compare_optimizer(path: Path, saved: Any, optimizer: Any, match: _Match) -> None:
+    if saved is None:
+        return
+    try:
+        groups = [len(group["params"]) for group in saved["param_groups"]]
+        saved["state"].items()
+    except (TypeError, KeyError, AttributeError):
+        match.differences.append(f"{display(path)}: the checkpoint has no optimizer's state here")
+        return
+    here = [len(group["params"]) for group in optimizer.param_groups]
+    if groups != here:
+        match.differences.append(
+            f"{display(path)}: groups of {groups} parameters in the checkpoint, of {here} parameters here"
+        )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, TensorSpec):
+        return value.describe()
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {list(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
+def _is_lazy(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))
+
+
+# ---- read
+
+
+def _materialise(placements: List[_Placement]) -> None:
+    for one in placements:
+        if isinstance(one.live, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
+            one.live.materialize(one.spec.shape, dtype=one.spec.dtype)
+
+
+def _targets(candidate: Candidate, match: _Match, specs: SpecSource) -> Dict[str, torch.Tensor]:
+    """Memory for every entry of the tree: the live tensor where it is the entry and on the host, else fresh."""
+    targets: Dict[str, torch.Tensor] = {}
+    taken = set()
+    for one in match.placements:
+        live = one.live.detach()
+        in_place = one.spec.whole and live.device.type == "cpu" and live.is_contiguous()
+        if in_place and one.spec.entry not in targets and live.data_ptr() not in taken:
+            targets[one.spec.entry] = live
+            taken.add(live.data_ptr())
+    for name in specs.used:
+        if name not in targets:
+            targets[name] = allocate(candidate.entries[name])
+    return targets
+
+
+# ---- install
+
+
+def _place(placements: List[_Placement], source: BufferSource) -> None:
+    for one in placements:
+        found = source.view(one.spec)
+        if found.data_ptr() != one.live.data_ptr() or found.stride() != one.live.stride():
+            one.live.copy_(found)
+
+
+def _install(full: Dict[str, Any], match: _Match, state: TrainingState) -> None:
+    for module, key, path in match.extra_states:
+        owner = module.get_submodule(key.rpartition(".")[0])
+        owner.set_extra_state(_at(full, path))
+    for path, module in each("model", state.model):
+        if not isinstance(module, torch.nn.Module):
+            module.load_state_dict(_at(full, path))
+    for path, optimizer in each("optimizer", state.optimizer):
+        install_optimizer(optimizer, _at(full, path))
+    for path, scheduler in each("scheduler", state.scheduler):
+        scheduler.load_state_dict(with_counters(_at(full, path), scheduler.state_dict()))
+    if isinstance(state.state, dict):
+        for name, value in state.state.items():
+            if hasattr(value, "load_state_dict"):
+                value.load_state_dict(full["state"][name])
+    if state.rng:
+        set_rng_state(full["rng"])
+
+
+def _at(tree: Any, path: Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
+def install_optimizer(optimizer: Any, saved: Dict[str, Any]) -> None:
+    """Puts a saved state_dict() into an optimizer entry by entry. Unlike load_state_dict() it never casts: a state
+    tensor keeps the dtype it was saved with, and only moves to its parameter's device. State that the checkpoint has
+    not goes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for group, found in zip(optimizer.param_groups, saved["param_groups"]):
+        group.update((key, value) for key, value in found.items() if key != "params")
+    # Saved parameters are numbered group by group, but a group lists its own numbers: follow those.
+    numbers = [number for group in saved["param_groups"] for number in group["params"]]
+    by_number = dict(zip(numbers, parameters))
+    optimizer.state.clear()
+    for key, value in saved["state"].items():
+        parameter = by_number.get(key)
+        if parameter is None:
+            optimizer.state[key] = value
+        else:
+            optimizer.state[parameter] = _on_device(value, parameter.device)
+
+
+def _on_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        # A scalar on the host beside parameters of an accelerator is a step counter that belongs there.
+        stays = value.dim() == 0 and value.device.type == "cpu"
+        return value if stays else value.to(device)
+    if type(value) is dict:
+        return {key: _on_device(item, device) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_on_device(item, device) for item in value)
+    return value

@@ -1,0 +1,157 @@
+"""The stateful objects of a training run, as one tree."""
+
+from __future__ import annotations
+
+import collections
+import random
+import sys
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
+
+import torch
+
+from ._walk import storage_id, walk
+
+Path = Tuple[Any, ...]
+
+
+def each(name: str, objects: Any) -> List[Tuple[Path, Any]]:
+    """(path, object) for one object, or for every one of a dict, list or tuple of them."""
+    if objects is None:
+        return []
+    if isinstance(objects, Mapping):
+        return [((name, key), value) for key, value in objects.items()]
+    if isinstance(objects, (list, tuple)):
+        return [((name, index), value) for index, value in enumerate(objects)]
+    return [((name,), objects)]
+
+
+def _gather(objects: Any, state_of: Callable[[Any], Any]) -> Any:
+    if isinstance(objects, Mapping):
+        return {key: state_of(value) for key, value in objects.items()}
+    if isinstance(objects, (list, tuple)):
+        return [state_of(value) for value in objects]
+    return state_of(objects)
+
+
+class TrainingState:
+    """What a Checkpointer tracks. Each of model, optimizer and scheduler is one object, or a dict or list of them;
+    `state` is a dict of further objects (with state_dict() or any tree) or a callable that returns a tree."""
+
+    def __init__(self, model: Any, optimizer: Any, scheduler: Any, rng: bool,
+                 state: Union[None, Dict[str, Any], Callable[[], Any]]) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.rng = rng
+        self.state = state
+        if state is not None and not callable(state) and not isinstance(state, dict):
+            raise TypeError(f"state= takes a dict or a callable, not {type(state).__name__}")
+        for part, needed in ((model, "state_dict"), (optimizer, "param_groups"), (scheduler, "state_dict")):
+            for path, value in each("", part):
+                if not hasattr(value, needed):
+                    raise TypeError(f"a {type(value).__name__} has no {needed}: it cannot be tracked (path {path[1:]})")
+
+    @property
+    def optimizers(self) -> List[Any]:
+        return [optimizer for _, optimizer in each("optimizer", self.optimizer)]
+
+    def collect(self, extra: Any, keep_vars: bool = False) -> Dict[str, Any]:
+        """The tree of this moment. Nothing is copied but Python scalars."""
+        tree: Dict[str, Any] = {}
+        if self.model is not None:
+            tree["model"] = _gather(self.model, lambda module: _module_state(module, keep_vars))
+        if self.optimizer is not None:
+            tree["optimizer"] = _gather(self.optimizer, lambda optimizer: optimizer.state_dict())
+        if self.scheduler is not None:
+            tree["scheduler"] = _gather(self.scheduler, lambda scheduler: without_counters(scheduler.state_dict()))
+        if self.rng:
+            tree["rng"] = rng_state()
+        if self.state is not None:
+            tree["state"] = self.state() if callable(self.state) else _gather(self.state, _any_state)
+        tree["extra"] = extra
+        return tree
+
+    def check(self) -> None:
+        """TypeError with the path of the first leaf that cannot be stored. Lazy parameters may still lack a shape."""
+        for name, value in self.collect(None).items():
+            walk(value, root=(name,), lazy=True)
+
+    def guarded_storages(self) -> FrozenSet[int]:
+        """Storages that only a tracked optimizer's step() changes: its parameters and its state."""
+        found: Set[int] = set()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if not isinstance(parameter, torch.nn.UninitializedParameter):
+                        found.add(storage_id(parameter))
+            for state in optimizer.state.values():
+                _add_storages(state, found)
+        return frozenset(found)
+
+
+def _add_storages(value: Any, found: Set[int]) -> None:
+    if isinstance(value, torch.Tensor):
+        if value.layout == torch.strided and not value.is_meta:
+            found.add(storage_id(value))
+    elif isinstance(value, dict):
+        for item in value.values():
+            _add_storages(item, found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _add_storages(item, found)
+
+
+def _module_state(module: Any, keep_vars: bool) -> Any:
+    if not isinstance(module, torch.nn.Module):
+        return module.state_dict()
+    return module.state_dict(keep_vars=keep_vars)
+
+
+def _any_state(value: Any) -> Any:
+    return value.state_dict() if hasattr(value, "state_dict") else value
+
+
+# MultiStepLR keeps a Counter, which is a dict to a checkpoint; restore turns it back where the live object has one.
+def without_counters(value: Any) -> Any:
+    if isinstance(value, dict):
+        if type(value) not in (dict, collections.Counter):
+            return value
+        return {key: without_counters(item) for key, item in value.items()}
+    return [without_counters(item) for item in value] if type(value) is list else value
+
+
+def with_counters(saved: Any, live: Any) -> Any:
+    """`saved` with Counters where `live`, of the same structure, has them."""
+    if isinstance(saved, dict) and isinstance(live, collections.Counter):
+        return collections.Counter(saved)
+    if type(saved) is dict and isinstance(live, dict):
+        return {key: with_counters(item, live.get(key)) for key, item in saved.items()}
+    if type(saved) is list and type(live) is list and len(saved) == len(live):
+        return [with_counters(item, other) for item, other in zip(saved, live)]
+    return saved
+
+
+def rng_state() -> Dict[str, Any]:
+    """The states of Python's, NumPy's (when imported), torch's and CUDA's (when initialised) global generators."""
+    state: Dict[str, Any] = {"python": random.getstate()}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        state["numpy"] = numpy.random.get_state()
+    state["torch"] = torch.get_rng_state()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: Dict[str, Any]) -> None:
+    """Puts back what rng_state() returned; a generator that this process does not have is passed over."""
+    random.setstate(state["python"])
+    if "numpy" in state:
+        import numpy
+
+        numpy.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"].cpu())
+    cuda: Optional[List[torch.Tensor]] = state.get("cuda")
+    if cuda is not None and torch.cuda.is_available():
+        for index, one in enumerate(cuda[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(one.cpu(), index)

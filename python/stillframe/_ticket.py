@@ -1,0 +1,222 @@
+"""A ticket: what has become of one snapshot, and waiting for it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from . import _abi
+from ._errors import DeadlineError, StillframeError, UnavailableError
+from ._versions import VersionRecord
+
+_NAMES = ("copying", "captured", "durable", "verified", "failed", "abandoned", "skipped")
+# A wait returns to Python this often, so that Ctrl-C works.
+_SLICE_SECONDS = 0.25
+# What timeout=None means: every wait has an end.
+DEFAULT_WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds. `call`, `fence`: host time the training thread spent; the others count from the call, 0 until
+    reached."""
+
+    call_seconds: float = 0.0
+    fence_seconds: float = 0.0
+    captured_seconds: float = 0.0
+    durable_seconds: float = 0.0
+    verified_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    state: int
+    name: str = ""
+    error: str = ""
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    timings: Timings = Timings()
+
+
+class Ticket:
+    """One snapshot. Reading a property never waits. Made by Checkpointer.snapshot()."""
+
+    def __init__(self, step: int, handle: Optional[Any], record: Optional[VersionRecord] = None, alive: Any = None,
+                 error: Optional[StillframeError] = None, state: int = _abi.FAILED) -> None:
+        self._step = step
+        self._handle = handle
+        self._pid = os.getpid()
+        self._seen = _Seen(_abi.COPYING if handle is not None else state)
+        self._error = error
+        self._settle: Callable[[], None] = _nothing
+        self.record = record
+        self.alive = alive
+
+    # ---- what it says
+
+    @property
+    def step(self) -> int:
+        return self._step
+
+    @property
+    def state(self) -> str:
+        """One of copying, captured, durable, verified, failed, abandoned, skipped."""
+        return _NAMES[self._refresh().state]
+
+    @property
+    def captured(self) -> bool:
+        """Every byte is out of the training process: a SIGKILL of it loses nothing of this snapshot."""
+        return self._refresh().state in (_abi.CAPTURED, _abi.DURABLE, _abi.VERIFIED)
+
+    @property
+    def durable(self) -> bool:
+        """In the store, synced and published: survives a power loss."""
+        return self._refresh().state in (_abi.DURABLE, _abi.VERIFIED)
+
+    @property
+    def verified(self) -> bool:
+        """Read back past the page cache with every checksum right."""
+        return self._refresh().state == _abi.VERIFIED
+
+    @property
+    def skipped(self) -> bool:
+        """Not taken, because the one before was still being copied."""
+        return self._refresh().state == _abi.SKIPPED
+
+    @property
+    def error(self) -> Optional[StillframeError]:
+        """Why it failed, was abandoned or skipped; None as long as all is well."""
+        seen = self._refresh()
+        if self._error is None and seen.state in (_abi.FAILED, _abi.ABANDONED, _abi.SKIPPED):
+            text = seen.error or f"the snapshot of step {self._step} was {_NAMES[seen.state]}"
+            self._error = UnavailableError(text) if seen.state == _abi.SKIPPED else StillframeError(text)
+        return self._error
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint in the store; "" until durable."""
+        return self._refresh().name
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the state."""
+        return self._refresh().raw_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes on disk; 0 until durable."""
+        return self._refresh().stored_bytes
+
+    @property
+    def timings(self) -> Timings:
+        return self._refresh().timings
+
+    # ---- waiting
+
+    def wait_captured(self, timeout: Optional[float] = None) -> bool:
+        """True once captured. `timeout` in seconds; None is 600. Raises the ticket's error when the snapshot failed,
+        was abandoned or skipped, and DeadlineError (a TimeoutError) when it took longer."""
+        return self._wait(_abi.CAPTURED, timeout)
+
+    def wait_durable(self, timeout: Optional[float] = None) -> bool:
+        """True once durable; otherwise as wait_captured()."""
+        return self._wait(_abi.DURABLE, timeout)
+
+    def wait_verified(self, timeout: Optional[float] = None) -> bool:
+        """True once verified; otherwise as wait_captured()."""
+        return self._wait(_abi.VERIFIED, timeout)
+
+    def _wait(self, wanted: int, timeout: Optional[float]) -> bool:
+        if os.getpid() != self._pid:
+            raise UnavailableError("a forked child cannot wait for a snapshot of its parent")
+        limit = DEFAULT_WAIT_SECONDS if timeout is None else timeout
+        end = time.monotonic() + limit
+        if self.record is not None:
+            self._wait_until(_abi.CAPTURED, end, limit)
+            self._settle()
+        self._wait_until(wanted, end, limit)
+        return True
+
+    def _wait_until(self, wanted: int, end: float, limit: float) -> None:
+        while True:
+            error = self.error
+            if error is not None:
+                raise error
+            if self._seen.state >= wanted:
+                return
+            if self._handle is None:
+                raise UnavailableError(f"the checkpointer was closed before step {self._step} was {_NAMES[wanted]}")
+            left = max(0.0, end - time.monotonic())
+            # Any failure shows in the ticket itself, which is looked at again before the time is.
+            code = _abi.library().sf_ticket_wait(
+                self._handle, wanted, _abi.milliseconds(min(left, _SLICE_SECONDS))
+            )
+            failed = code not in (_abi.OK, _abi.DEADLINE)
+            message = _abi.last_error() if failed else ""
+            if self._refresh().state >= wanted or self.error is not None:
+                continue
+            if failed:
+                raise StillframeError(message)
+            if left == 0.0:
+                raise DeadlineError(
+                    f"the snapshot of step {self._step} was not {_NAMES[wanted]} within {limit:g} s; it is "
+                    f"{_NAMES[self._seen.state]} and goes on"
+                )
+
+    # ---- for the checkpointer
+
+    def bind(self, settle: Callable[[], None]) -> None:
+        """`settle` compares the version counters of a pending snapshot and confirms it."""
+        self._settle = settle
+
+    def withdraw(self, reason: str) -> StillframeError:
+        """Marks the snapshot torn, here and in the library."""
+        error = StillframeError(f"the snapshot of step {self._step} is torn and was withdrawn: {reason}")
+        if self._handle is not None:
+            code = _abi.library().sf_ticket_withdraw(self._handle, reason.encode("utf-8", "replace"))
+            if code != _abi.OK:
+                error = StillframeError(f"{error} (and the library could not be told: {_abi.last_error()})")
+        self._error = error
+        return error
+
+    def release(self) -> None:
+        """Lets go of the state's memory. On the Python thread, once the copy has ended."""
+        self.alive = None
+        self.record = None
+
+    def finish(self) -> None:
+        """Keeps the last known state and gives the handle back (in a forked child: only drops it)."""
+        if self._handle is not None:
+            self._refresh()
+        self._destroy()
+        self.release()
+
+    def _destroy(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None and os.getpid() == self._pid:
+            _abi.library().sf_ticket_destroy(handle)
+
+    def __del__(self) -> None:
+        self._destroy()
+
+    def _refresh(self) -> _Seen:
+        if self._handle is None or os.getpid() != self._pid:
+            return self._seen
+        info = _abi.TicketInfo(struct_bytes=ctypes.sizeof(_abi.TicketInfo))
+        _abi.check(_abi.library().sf_ticket_get(self._handle, ctypes.byref(info)))
+        timings = Timings(
+            info.call_seconds, info.fence_seconds, info.captured_seconds, info.durable_seconds, info.verified_seconds
+        )
+        name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
+        self._seen = _Seen(info.state, name, error, info.raw_bytes, info.stored_bytes, timings)
+        return self._seen
+
+    def __repr__(self) -> str:
+        return f"<Ticket step={self._step} {self.state}>"
+
+
+def _nothing() -> None:
+    return None

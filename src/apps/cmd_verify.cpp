@@ -1,0 +1,145 @@
+// stillframe verify: re-read checkpoints past the page cache and say which bytes are wrong. Changes nothing.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.hpp"
+#include "apps/exit_code.hpp"
+#include "apps/json_text.hpp"
+#include "apps/progress.hpp"
+#include "apps/summary.hpp"
+#include "apps/table.hpp"
+#include "store/reader.hpp"
+
+namespace stillframe::apps {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct VerifyOptions {
+  std::string address;
+  bool all = false;
+  bool json = false;
+};
+
+struct Outcome {
+  store::VerifyReport report;
+  Status error;  // the check itself could not be made (I/O, a later version); then `report` holds only the name
+};
+
+std::string finding_text(const store::Finding& finding) {
+  std::string text = finding.file + ": ";
+  if (finding.chunk >= 0) text += "chunk " + std::to_string(finding.chunk) + ": ";
+  if (!finding.tensors.empty()) text += "tensor " + finding.tensors + ": ";
+  return text + finding.what;
+}
+
+ordered_json to_json(const Outcome& outcome) {
+  const store::VerifyReport& report = outcome.report;
+  ordered_json findings = ordered_json::array();
+  for (const store::Finding& finding : report.findings) {
+    findings.push_back({{"file", finding.file},
+                        {"tensors", finding.tensors},
+                        {"chunk", finding.chunk >= 0 ? ordered_json(finding.chunk) : ordered_json(nullptr)},
+                        {"what", finding.what}});
+  }
+  return {{"name", report.name},
+          {"ok", report.ok},
+          {"chunks", report.chunks},
+          {"raw_bytes", report.raw_bytes},
+          {"stored_bytes", report.stored_bytes},
+          {"findings_total", report.findings_total},
+          {"findings", std::move(findings)},
+          {"error", outcome.error.ok() ? ordered_json(nullptr) : ordered_json(outcome.error.message())}};
+}
+
+void print_text(const Outcome& outcome) {
+  const store::VerifyReport& report = outcome.report;
+  std::cout << report.name << ": ";
+  if (!outcome.error.ok()) {
+    std::cout << "not verified: " << printable(outcome.error.message()) << '\n';
+    return;
+  }
+  if (report.ok) {
+    std::cout << "ok: " << report.chunks << " chunk(s), " << before_after(report.raw_bytes, report.stored_bytes)
+              << ", every checksum matches\n";
+    return;
+  }
+  std::cout << "CORRUPT: " << report.findings_total << " finding(s); restore passes over it, nothing was changed\n";
+  for (const store::Finding& finding : report.findings) std::cout << "  " << printable(finding_text(finding)) << '\n';
+  if (report.findings_total > report.findings.size()) {
+    std::cout << "  ... and " << report.findings_total - report.findings.size() << " more\n";
+  }
+}
+
+Outcome verify_one(const store::Store& store, const std::string& name) {
+  Progress progress("verify " + name);
+  auto report = store::verify(store, name, [&progress](std::uint64_t done, std::uint64_t total) {
+    progress.update(done, total);
+    return true;
+  });
+  if (report.ok()) return {*std::move(report), {}};
+  store::VerifyReport nothing;
+  nothing.name = name;
+  return {std::move(nothing), report.status()};
+}
+
+// Corruption outweighs a check that could not be made.
+int worst_exit_code(const std::vector<Outcome>& outcomes) {
+  int worst = kExitOk;
+  for (const Outcome& outcome : outcomes) {
+    if (!outcome.error.ok() && worst == kExitOk) worst = exit_code(outcome.error);
+    if (outcome.error.ok() && !outcome.report.ok) return kExitCorrupt;
+  }
+  return worst;
+}
+
+Result<int> verify_address(const VerifyOptions& options) {
+  SF_ASSIGN(format::Address address, format::parse_address(options.address));
+  if (options.all && address.step) {
+    return Status(Code::invalid_argument, "--all expects STORE or STORE:RUN, found the step " +
+                                              std::to_string(*address.step) + " as well: give one of the two");
+  }
+  if (!options.all && address.run.empty()) address.run = "main";
+  SF_ASSIGN(const store::Store store, store::Store::open(env::posix_env(), address.store));
+  SF_ASSIGN(const auto chosen, summaries(store, address, options.all ? 0 : 1));
+  if (chosen.empty()) return Status(Code::not_found, "no checkpoint " + format::to_string(address));
+  std::vector<Outcome> outcomes;
+  for (const Summary& summary : chosen) {
+    outcomes.push_back(verify_one(store, summary.name));
+    if (!options.json) print_text(outcomes.back());
+  }
+  const int worst = worst_exit_code(outcomes);
+  if (options.json) {
+    ordered_json list = ordered_json::array();
+    for (const Outcome& outcome : outcomes) list.push_back(to_json(outcome));
+    std::cout << json_text({{"store", store.path()}, {"ok", worst == kExitOk}, {"checkpoints", std::move(list)}});
+  }
+  return worst;
+}
+
+int run(const VerifyOptions& options) {
+  const auto result = verify_address(options);
+  return result.ok() ? *result : report("stillframe verify", result.status());
+}
+
+}  // namespace
+
+Command add_verify(CLI::App& root) {
+  const auto options = std::make_shared<VerifyOptions>();
+  CLI::App* parser = root.add_subcommand(
+      "verify", "Re-read checkpoints past the page cache and check every checksum; changes nothing");
+  parser
+      ->add_option("STORE_OR_ADDRESS", options->address, "STORE[:RUN][@latest|@STEP]; the newest when no step is given")
+      ->required();
+  parser->add_flag("--all", options->all, "every checkpoint of the store (of the run, with :RUN)");
+  parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
+  parser->footer(
+      "Each finding names file, chunk and tensors.\n\n"
+      "Example:\n  stillframe verify runs/gpt --all\n  stillframe verify runs/gpt@1000 --json\n\n" +
+      std::string(kExitCodesHelp));
+  return {parser, [options] { return run(*options); }};
+}
+
+}  // namespace stillframe::apps

@@ -1,0 +1,23 @@
+// The subcommands of `stillframe`, one file each. add_*() declares flags and help; run() does the work after parsing.
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace stillframe::apps {
+
+struct Command {
+  CLI::App* parser = nullptr;  // owned by the root
+  std::function<int()> run;    // returns the exit code
+};
+
+[[nodiscard]] Command add_ls(CLI::App& root);
+[[nodiscard]] Command add_show(CLI::App& root);
+[[nodiscard]] Command add_verify(CLI::App& root);
+[[nodiscard]] Command add_restore(CLI::App& root);
+[[nodiscard]] Command add_status(CLI::App& root);
+
+}  // namespace stillframe::apps

@@ -1,0 +1,19 @@
+// The JSON documents that --json prints. Private to the .cpp files of the commands.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/summary.hpp"
+
+namespace stillframe::apps {
+
+// Indented, with a newline at the end. Bytes that are not UTF-8 (a path may hold any) are replaced, so that the
+// document is always valid.
+[[nodiscard]] std::string json_text(const nlohmann::ordered_json& document);
+
+// Members of `ls`: name, sequence, step, run, created_utc, state, pinned, world_size, tensors, raw_bytes, stored_bytes,
+// problem; null where an unreadable checkpoint does not say.
+[[nodiscard]] nlohmann::ordered_json to_json(const Summary& summary);
+
+}  // namespace stillframe::apps

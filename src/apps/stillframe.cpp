@@ -1,0 +1,49 @@
+// stillframe: the command line for people and scripts. Each subcommand stands in its own file.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <vector>
+
+#include "apps/commands.hpp"
+#include "apps/exit_code.hpp"
+
+namespace stillframe::apps {
+namespace {
+
+// A full disk or a closed pipe behind standard output must not look like success.
+int flush_output(int code) {
+  std::cout.flush();
+  if (std::cout.good() || code != kExitOk) return code;
+  return report("stillframe", {Code::io_error, "standard output could not be written"});
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Looks into stores of checkpoints and restores from them.", "stillframe");
+  app.set_version_flag("--version", "stillframe " STILLFRAME_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "An address is STORE[:RUN][@latest|@STEP]; the run is \"main\" and the checkpoint the latest when not given.\n\n"
+      "Example:\n  stillframe ls runs/gpt\n  stillframe restore runs/gpt@1000 /tmp/weights\n\n" +
+      std::string(kExitCodesHelp));
+  const std::vector<Command> commands{add_ls(app), add_show(app), add_verify(app), add_restore(app), add_status(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  for (const Command& command : commands) {
+    if (command.parser->parsed()) return flush_output(command.run());
+  }
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace stillframe::apps
+
+int main(int argc, char** argv) {
+  try {
+    return stillframe::apps::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    return stillframe::apps::kExitFailure;
+  }
+}

@@ -1,0 +1,76 @@
+#include "apps/table.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "base/bytes.hpp"
+
+namespace stillframe::apps {
+namespace {
+
+// Code points, not bytes: near enough for names, which are rarely wider than one cell a letter.
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+void append_cell(std::string& line, const std::string& cell, Align align, std::size_t width) {
+  const std::string padding(width - width_of(cell), ' ');
+  line += align == Align::left ? cell + padding : padding + cell;
+}
+
+}  // namespace
+
+void Table::add_row(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = printable(cell);
+  cells.resize(columns_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::to_text() const {
+  std::vector<std::vector<std::string>> lines(1);
+  for (const Column& column : columns_) lines[0].push_back(column.title);
+  lines.insert(lines.end(), rows_.begin(), rows_.end());
+  std::vector<std::size_t> widths(columns_.size());
+  for (const auto& cells : lines) {
+    for (std::size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], width_of(cells[i]));
+  }
+  std::string text;
+  for (const auto& cells : lines) {
+    std::string line;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (i != 0) line += "  ";
+      append_cell(line, cells[i], columns_[i].align, widths[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::string printable(std::string_view text) {
+  std::string safe(text);
+  std::ranges::replace_if(
+      safe, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return safe;
+}
+
+std::string before_after(std::uint64_t raw_bytes, std::uint64_t stored_bytes) {
+  return base::human_bytes(raw_bytes) + " -> " + base::human_bytes(stored_bytes);
+}
+
+std::string ratio(std::uint64_t raw_bytes, std::uint64_t stored_bytes) {
+  if (stored_bytes == 0) return "-";
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2fx", static_cast<double>(raw_bytes) / static_cast<double>(stored_bytes));
+  return text.data();
+}
+
+std::string readable_utc(std::string_view compact) {
+  if (compact.size() != 16) return std::string(compact);
+  const auto part = [&](std::size_t at, std::size_t length) { return std::string(compact.substr(at, length)); };
+  return part(0, 4) + "-" + part(4, 2) + "-" + part(6, 2) + " " + part(9, 2) + ":" + part(11, 2) + ":" + part(13, 2);
+}
+
+}  // namespace stillframe::apps

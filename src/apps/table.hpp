@@ -1,0 +1,40 @@
+// Text for people: aligned columns, ratios, and names made safe for a terminal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace stillframe::apps {
+
+enum class Align : std::uint8_t { left, right };
+
+struct Column {
+  std::string title;
+  Align align = Align::left;
+};
+
+class Table {
+ public:
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  // One cell per column; control characters are replaced.
+  void add_row(std::vector<std::string> cells);
+  // Titles, then the rows; two spaces between columns, none at the end of a line.
+  [[nodiscard]] std::string to_text() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// Names come from files that anyone may have written: control characters (escape sequences) become '?'.
+[[nodiscard]] std::string printable(std::string_view text);
+// "1.5 MiB -> 400.0 KiB"
+[[nodiscard]] std::string before_after(std::uint64_t raw_bytes, std::uint64_t stored_bytes);
+// "3.84x"; "-" when nothing is stored.
+[[nodiscard]] std::string ratio(std::uint64_t raw_bytes, std::uint64_t stored_bytes);
+// "2026-11-22 12:30:05" of a checkpoint name's "20261122T123005Z".
+[[nodiscard]] std::string readable_utc(std::string_view compact);
+
+}  // namespace stillframe::apps

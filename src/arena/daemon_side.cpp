@@ -1,0 +1,117 @@
+#include "arena/daemon_side.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/futex.hpp"
+
+namespace stillframe::arena {
+
+std::optional<RecordView> DaemonSide::view(std::uint32_t index) const {
+  if (index >= kMaxSnapshots) return std::nullopt;
+  const SnapshotRecord& record = arena_->record(index);
+  RecordView view;
+  view.record = index;
+  view.state = record.state.load(std::memory_order_acquire);
+  if (view.state == RecordState::empty || view.state > RecordState::abandoned) return std::nullopt;
+  if (record.checksum != record_checksum(record)) return std::nullopt;
+  view.snapshot_id = record.snapshot_id;
+  view.flags = record.flags.load(std::memory_order_acquire);
+  view.step = record.step;
+  view.image_bytes = record.image_bytes;
+  view.descriptor_bytes = record.descriptor_bytes;
+  view.taken_unix_ns = record.taken_unix_ns;
+  view.sequence = record.sequence.load(std::memory_order_acquire);
+  if (view.image_bytes > kMaxImageBytes || view.descriptor_bytes > kMaxManifestBytes) return std::nullopt;
+  return view;
+}
+
+std::vector<RecordView> DaemonSide::records() const {
+  std::vector<RecordView> found;
+  for (std::uint32_t i = 0; i < kMaxSnapshots; ++i) {
+    if (auto one = view(i)) found.push_back(*one);
+  }
+  std::sort(found.begin(), found.end(),
+            [](const RecordView& a, const RecordView& b) { return a.snapshot_id < b.snapshot_id; });
+  return found;
+}
+
+std::optional<std::uint64_t> DaemonSide::filled_slot(const RecordView& view, std::uint64_t index) const noexcept {
+  const std::uint32_t entry = arena_->map_entry(view.record, index).load(std::memory_order_acquire);
+  if (entry == 0 || entry > arena_->committed_slots()) return std::nullopt;
+  const ChunkSlot& slot = arena_->slot(entry - 1);
+  if (slot.state.load(std::memory_order_acquire) != SlotState::filled || slot.kind != SlotKind::image ||
+      slot.snapshot_id != view.snapshot_id || slot.index != index) {
+    return std::nullopt;
+  }
+  return entry - 1;
+}
+
+std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& view) const {
+  const std::uint64_t chunks = view.descriptor_chunks();
+  const std::uint64_t slots = arena_->committed_slots();
+  if (chunks > slots) return std::nullopt;
+  std::vector<std::byte> bytes(view.descriptor_bytes);
+  std::uint64_t found = 0;
+  for (std::uint64_t i = 0; i < slots && found < chunks; ++i) {
+    const ChunkSlot& slot = arena_->slot(i);
+    if (slot.state.load(std::memory_order_acquire) != SlotState::filled || slot.kind != SlotKind::descriptor ||
+        slot.snapshot_id != view.snapshot_id || slot.index >= chunks) {
+      continue;
+    }
+    const std::uint64_t from = slot.index * kChunkBytes;
+    const std::uint64_t length = std::min(kChunkBytes, view.descriptor_bytes - from);
+    std::memcpy(bytes.data() + from, arena_->chunk(i).data(), length);
+    ++found;
+  }
+  if (found < chunks) return std::nullopt;
+  return bytes;
+}
+
+void DaemonSide::release_chunk(const RecordView& view, std::uint64_t index, std::uint64_t slot) const noexcept {
+  // The map first: its place is used again by chunk index + slot_count, whose lease may follow at once.
+  arena_->map_entry(view.record, index).store(0, std::memory_order_release);
+  arena_->slot(slot).state.store(SlotState::free, std::memory_order_release);
+}
+
+void DaemonSide::release_all(const RecordView& view) const noexcept {
+  const std::uint64_t slots = arena_->committed_slots();
+  for (std::uint64_t i = 0; i < slots; ++i) {
+    ChunkSlot& slot = arena_->slot(i);
+    if (slot.state.load(std::memory_order_acquire) != SlotState::free && slot.snapshot_id == view.snapshot_id) {
+      slot.state.store(SlotState::free, std::memory_order_release);
+    }
+  }
+  wake_trainer();
+}
+
+void DaemonSide::set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept {
+  arena_->record(view.record).sequence.store(sequence, std::memory_order_release);
+}
+
+bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState to) const noexcept {
+  RecordState expected = from;
+  const bool moved =
+      arena_->record(view.record).state.compare_exchange_strong(expected, to, std::memory_order_acq_rel);
+  if (moved) wake_trainer();
+  return moved;
+}
+
+void DaemonSide::done(const RecordView& view) const noexcept {
+  arena_->record(view.record).flags.fetch_or(kDone, std::memory_order_acq_rel);
+  wake_trainer();
+}
+
+std::uint32_t DaemonSide::signal() const noexcept {
+  return arena_->header().to_daemon.load(std::memory_order_seq_cst);
+}
+
+void DaemonSide::wait(std::uint32_t seen, const base::Deadline& deadline) const noexcept {
+  base::futex_wait(arena_->header().to_daemon, seen, deadline);
+}
+
+void DaemonSide::wake_self() const noexcept { base::futex_bump(arena_->header().to_daemon); }
+
+void DaemonSide::wake_trainer() const noexcept { base::futex_bump(arena_->header().to_trainer); }
+
+}  // namespace stillframe::arena

@@ -1,0 +1,68 @@
+// What the daemon does with an arena: look at records, read filled chunks, give slots back, move records on. Everything read
+// from the shared memory is checked. Thread-safe for different snapshots.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "arena/arena.hpp"
+#include "base/checksum.hpp"
+#include "base/clock.hpp"
+
+namespace stillframe::arena {
+
+// A record as the daemon saw it, checked.
+struct RecordView {
+  std::uint32_t record = 0;
+  std::uint64_t snapshot_id = 0;
+  RecordState state = RecordState::empty;
+  std::uint32_t flags = 0;
+  std::int64_t step = 0;
+  std::uint64_t image_bytes = 0;
+  std::uint64_t descriptor_bytes = 0;
+  std::int64_t taken_unix_ns = 0;
+  std::uint64_t sequence = 0;
+
+  [[nodiscard]] std::uint64_t image_chunks() const noexcept { return chunks_of(image_bytes); }
+  [[nodiscard]] std::uint64_t descriptor_chunks() const noexcept { return chunks_of(descriptor_bytes); }
+};
+
+class DaemonSide {
+ public:
+  explicit DaemonSide(const Arena& arena) noexcept : arena_(&arena) {}
+
+  // Records in use, oldest snapshot first; one whose checksum or sizes are wrong is left out.
+  [[nodiscard]] std::vector<RecordView> records() const;
+  [[nodiscard]] std::optional<RecordView> view(std::uint32_t record) const;
+
+  // The slot that holds image chunk `index` of the snapshot, once it is filled.
+  [[nodiscard]] std::optional<std::uint64_t> filled_slot(const RecordView& view, std::uint64_t index) const noexcept;
+  // The whole descriptor, copied; nullopt while a chunk of it is missing.
+  [[nodiscard]] std::optional<std::vector<std::byte>> descriptor(const RecordView& view) const;
+  [[nodiscard]] std::span<const std::byte> chunk(std::uint64_t slot) const noexcept { return arena_->chunk(slot); }
+  void set_hash(std::uint64_t slot, const base::Hash128& hash) const noexcept { arena_->slot(slot).raw_hash = hash.bytes; }
+
+  // One chunk back to the trainer (ring mode: it was written and synced).
+  void release_chunk(const RecordView& view, std::uint64_t index, std::uint64_t slot) const noexcept;
+  // Every slot of the snapshot back to the trainer.
+  void release_all(const RecordView& view) const noexcept;
+
+  void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
+  // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
+  bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
+  // The record is the trainer's again; nothing of the snapshot is read after this.
+  void done(const RecordView& view) const noexcept;
+
+  [[nodiscard]] std::uint32_t signal() const noexcept;  // value to pass to wait()
+  // Until the trainer signals, the daemon wakes itself, or the deadline.
+  void wait(std::uint32_t seen, const base::Deadline& deadline) const noexcept;
+  void wake_self() const noexcept;
+  void wake_trainer() const noexcept;
+
+ private:
+  const Arena* arena_;
+};
+
+}  // namespace stillframe::arena

@@ -1,0 +1,123 @@
+#include "arena/trainer_side.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "base/futex.hpp"
+
+namespace stillframe::arena {
+Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
+  std::uint64_t next_id = 1;
+  std::optional<std::uint32_t> place;
+  for (std::uint32_t i = 0; i < kMaxSnapshots; ++i) {
+    const SnapshotRecord& record = arena_->record(i);
+    next_id = std::max(next_id, record.snapshot_id + 1);
+    if (!place && record.state.load(std::memory_order_acquire) == RecordState::empty) place = i;
+  }
+  if (!place) {
+    return Status(Code::busy, "all " + std::to_string(kMaxSnapshots) + " snapshot records are in use: the daemon has not "
+                              "finished the earlier ones");
+  }
+  SnapshotRecord& record = arena_->record(*place);
+  record.snapshot_id = next_id;
+  record.step = facts.step;
+  record.image_bytes = facts.image_bytes;
+  record.descriptor_bytes = facts.descriptor_bytes;
+  record.taken_unix_ns = facts.taken_unix_ns;
+  record.checksum = record_checksum(record);
+  record.flags.store(0, std::memory_order_relaxed);
+  record.sequence.store(0, std::memory_order_relaxed);
+  for (std::uint64_t i = 0; i < arena_->slot_count(); ++i) {
+    arena_->map_entry(*place, i).store(0, std::memory_order_relaxed);
+  }
+  record.state.store(RecordState::copying, std::memory_order_release);
+  base::futex_bump(arena_->header().to_daemon);
+  return SnapshotHandle{*place, next_id};
+}
+
+std::optional<std::uint64_t> TrainerSide::find_free() noexcept {
+  const std::uint64_t slots = arena_->committed_slots();
+  for (std::uint64_t tried = 0; tried < slots; ++tried) {
+    if (cursor_ >= slots) cursor_ = 0;
+    const std::uint64_t candidate = cursor_++;
+    if (arena_->slot(candidate).state.load(std::memory_order_acquire) == SlotState::free) return candidate;
+  }
+  return std::nullopt;
+}
+
+Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind kind, std::uint64_t index,
+                                         const base::Deadline& deadline) {
+  for (;;) {
+    const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
+    if (const auto found = find_free()) {
+      ChunkSlot& slot = arena_->slot(*found);
+      // The state goes last: a death between these stores leaves a slot that still counts as free.
+      slot.kind = kind;
+      slot.snapshot_id = handle.snapshot_id;
+      slot.index = index;
+      slot.raw_hash = {};
+      slot.generation.fetch_add(1, std::memory_order_relaxed);
+      slot.state.store(SlotState::leased, std::memory_order_release);
+      return *found;
+    }
+    if (deadline.expired()) {
+      return Status(Code::deadline, "no chunk of the arena came back in time: the disk or the daemon is too slow for this "
+                                    "budget");
+    }
+    base::futex_wait(arena_->header().to_trainer, seen, deadline);
+  }
+}
+
+void TrainerSide::mark_filled(const SnapshotHandle& handle, std::uint64_t slot_index) noexcept {
+  ChunkSlot& slot = arena_->slot(slot_index);
+  slot.state.store(SlotState::filled, std::memory_order_release);
+  if (slot.kind == SlotKind::image) {
+    arena_->map_entry(handle.record, slot.index).store(static_cast<std::uint32_t>(slot_index + 1), std::memory_order_release);
+  }
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+bool TrainerSide::seal(const SnapshotHandle& handle) noexcept {
+  RecordState expected = RecordState::copying;
+  const bool sealed = arena_->record(handle.record).state.compare_exchange_strong(expected, RecordState::sealed,
+                                                                                  std::memory_order_acq_rel);
+  base::futex_bump(arena_->header().to_daemon);
+  return sealed;
+}
+
+void TrainerSide::abandon(const SnapshotHandle& handle) noexcept {
+  arena_->record(handle.record).state.store(RecordState::abandoned, std::memory_order_release);
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id) return;
+  record.flags.fetch_or(flag, std::memory_order_acq_rel);
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+std::optional<TrainerSide::Progress> TrainerSide::progress(const SnapshotHandle& handle) const noexcept {
+  const SnapshotRecord& record = arena_->record(handle.record);
+  const RecordState state = record.state.load(std::memory_order_acquire);
+  if (state == RecordState::empty || record.snapshot_id != handle.snapshot_id) return std::nullopt;
+  return Progress{state, record.flags.load(std::memory_order_acquire), record.sequence.load(std::memory_order_acquire)};
+}
+
+bool TrainerSide::recycle(const SnapshotHandle& handle) noexcept {
+  const auto now = progress(handle);
+  if (!now || (now->flags & kDone) == 0) return false;
+  arena_->record(handle.record).state.store(RecordState::empty, std::memory_order_release);
+  return true;
+}
+
+std::uint64_t TrainerSide::free_slots(std::uint64_t limit) const noexcept {
+  std::uint64_t count = 0;
+  const std::uint64_t slots = arena_->committed_slots();
+  for (std::uint64_t i = 0; i < slots && count < limit; ++i) {
+    if (arena_->slot(i).state.load(std::memory_order_acquire) == SlotState::free) ++count;
+  }
+  return count;
+}
+
+}  // namespace stillframe::arena

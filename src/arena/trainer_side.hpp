@@ -1,0 +1,67 @@
+// What the trainer does with an arena: take a record, lease slots, fill them, seal. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "arena/arena.hpp"
+#include "base/clock.hpp"
+
+namespace stillframe::arena {
+
+struct SnapshotHandle {
+  std::uint32_t record = 0;
+  std::uint64_t snapshot_id = 0;
+};
+
+struct SnapshotFacts {
+  std::int64_t step = 0;
+  std::uint64_t image_bytes = 0;
+  std::uint64_t descriptor_bytes = 0;
+  std::int64_t taken_unix_ns = 0;
+};
+
+class TrainerSide {
+ public:
+  explicit TrainerSide(const Arena& arena) noexcept : arena_(&arena) {}
+
+  // busy when every record is in use.
+  [[nodiscard]] Result<SnapshotHandle> begin(const SnapshotFacts& facts);
+
+  // A free slot, now leased for that chunk; its memory is the caller's until mark_filled(). Waits for the daemon to give
+  // one back; deadline when none came.
+  [[nodiscard]] Result<std::uint64_t> lease(const SnapshotHandle& handle, SlotKind kind, std::uint64_t index,
+                                            const base::Deadline& deadline);
+  // Every byte of the chunk is there: the daemon may read it from now on.
+  void mark_filled(const SnapshotHandle& handle, std::uint64_t slot) noexcept;
+
+  // Every chunk was filled: captured. False when the daemon has failed the snapshot meanwhile: abandon it then.
+  [[nodiscard]] bool seal(const SnapshotHandle& handle) noexcept;
+  // Never sealed: nothing writes into its slots any more; the daemon takes them back.
+  void abandon(const SnapshotHandle& handle) noexcept;
+  void confirm(const SnapshotHandle& handle) noexcept { set_flag(handle, kConfirmed); }
+  void withdraw(const SnapshotHandle& handle) noexcept { set_flag(handle, kWithdrawn); }
+
+  // State and sequence as the daemon wrote them; nullopt once the record serves another snapshot.
+  struct Progress {
+    RecordState state = RecordState::empty;
+    std::uint32_t flags = 0;
+    std::uint64_t sequence = 0;
+  };
+  [[nodiscard]] std::optional<Progress> progress(const SnapshotHandle& handle) const noexcept;
+  // Gives the record back once the daemon is done with it; true when it was given back.
+  bool recycle(const SnapshotHandle& handle) noexcept;
+
+  // How many slots are free, counted no further than `limit`.
+  [[nodiscard]] std::uint64_t free_slots(std::uint64_t limit) const noexcept;
+
+ private:
+  void set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept;
+  [[nodiscard]] std::optional<std::uint64_t> find_free() noexcept;
+
+  const Arena* arena_;
+  std::uint64_t cursor_ = 0;
+};
+
+}  // namespace stillframe::arena

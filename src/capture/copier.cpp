@@ -1,0 +1,225 @@
+#include "capture/copier.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace stillframe::capture {
+namespace {
+
+// Chunks whose copies may be under way at once: enough to keep a copy engine busy, few enough that "chunk filled" is not late.
+constexpr std::size_t kCopiesUnderWay = 8;
+// A wait for a chunk looks for a cancellation this often.
+constexpr std::uint64_t kCancelCheckMs = 100;
+
+}  // namespace
+
+Copier::Copier(const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms)
+    : arena_(&arena), trainer_(arena), scratch_limit_(scratch_bytes), fence_deadline_ms_(fence_deadline_ms) {}
+
+Result<std::unique_ptr<Copier>> Copier::start(device::Device& device, const arena::Arena& arena,
+                                              std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms) {
+  std::unique_ptr<Copier> copier(new Copier(arena, scratch_bytes, fence_deadline_ms));
+  SF_ASSIGN(copier->stream_, device.create_stream("sf-copy"));
+  SF_ASSIGN(copier->thread_, base::Thread::start("sf-copier", [raw = copier.get()] { raw->run(); }));
+  return copier;
+}
+
+Copier::~Copier() {
+  cancel("the client was closed while the snapshot was being copied", /*only_ring=*/false);
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+}
+
+Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
+  const std::uint64_t image_chunks = job.plan->layout.chunk_count();
+  const std::uint64_t descriptor_chunks = arena::chunks_of(job.descriptor.size());
+  const arena::Mode mode = arena::mode_of(arena_->committed_slots(), image_chunks, descriptor_chunks);
+  if (mode == arena::Mode::none) {
+    return Status(Code::no_space, "the arena is too small for this state; raise the budget");
+  }
+  if (mode != arena::Mode::ring && trainer_.free_slots(image_chunks + descriptor_chunks) < image_chunks + descriptor_chunks) {
+    return Status(Code::busy, "the arena still holds earlier snapshots that are being written");
+  }
+  SF_ASSIGN(handle_, trainer_.begin({job.step, job.plan->layout.bytes, job.descriptor.size(), job.taken_unix_ns}));
+  job_ = std::move(job);
+  const bool whole_copy_in_call = job_->plan->unguarded_bytes > scratch_limit_;
+  if (!whole_copy_in_call) take_unguarded();
+  copying_ = true;
+  cancel_reason_.reset();
+  // A loop that takes two snapshots with no update between has passed no fence for the first.
+  if (pending_ != nullptr && !pending_->ended()) trainer_.confirm(pending_handle_);
+  pending_ = job_->progress;
+  pending_handle_ = handle_;
+  const arena::SnapshotHandle handle = handle_;
+  const std::shared_ptr<Progress> progress = pending_;
+  changed_.notify_all();
+  lock.unlock();
+  if (whole_copy_in_call && !progress->wait_copied(deadline)) {
+    cancel("its unguarded tensors were not copied before the deadline of the call", /*only_ring=*/false);
+  }
+  return handle;
+}
+
+void Copier::take_unguarded() {
+  const Plan& plan = *job_->plan;
+  scratch_.resize(std::max<std::size_t>(scratch_.size(), plan.unguarded_bytes));
+  for (std::size_t source = 0; source < job_->data.size(); ++source) {
+    if (plan.source_guarded[source] || plan.source_bytes[source] == 0) continue;
+    std::byte* place = scratch_.data() + plan.scratch_offset[source];
+    std::memcpy(place, job_->data[source], plan.source_bytes[source]);
+    job_->data[source] = place;
+  }
+}
+
+Status Copier::fence(const base::Deadline& deadline) {
+  std::shared_ptr<Progress> progress;
+  arena::SnapshotHandle handle;
+  {
+    const std::lock_guard lock(mutex_);
+    progress = std::exchange(pending_, nullptr);
+    handle = pending_handle_;
+  }
+  if (progress == nullptr) return {};
+  const std::int64_t from_ns = base::system_clock().monotonic_ns();
+  const bool copied = progress->wait_copied(deadline);
+  progress->add_fence_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
+  if (!copied) {
+    cancel("the fence's deadline passed before its tensors were copied", /*only_ring=*/false);
+    return {Code::deadline, "snapshot of step " + std::to_string(progress->info().step) +
+                                " was abandoned: its tensors were not copied before the fence's deadline; training goes on, "
+                                "older checkpoints are whole"};
+  }
+  if (!progress->ended()) trainer_.confirm(handle);
+  return {};
+}
+
+bool Copier::wait_idle(const base::Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, deadline.remaining(), [this] { return !copying_; });
+}
+
+void Copier::cancel(const std::string& reason, bool only_ring) {
+  const std::lock_guard lock(mutex_);
+  if (!copying_ || cancel_reason_) return;
+  if (only_ring) {
+    const arena::Mode mode = arena::mode_of(arena_->committed_slots(), job_->plan->layout.chunk_count(),
+                                            arena::chunks_of(job_->descriptor.size()));
+    if (mode != arena::Mode::ring) return;
+  }
+  cancel_reason_ = reason;
+}
+
+Status Copier::given_up_by_daemon() {
+  return {Code::io_error, "the daemon could not write it (its log and the next warning say why)"};
+}
+
+Status Copier::cancelled() {
+  const auto now = trainer_.progress(handle_);
+  if (now && now->state == arena::RecordState::failed) return given_up_by_daemon();
+  const std::lock_guard lock(mutex_);
+  if (!cancel_reason_) return {};
+  return {Code::deadline, *cancel_reason_};
+}
+
+void Copier::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return stopping_ || copying_; });
+    if (!copying_) return;
+    lock.unlock();
+    copy_job();
+    lock.lock();
+    copying_ = false;
+    job_.reset();
+    changed_.notify_all();
+  }
+}
+
+void Copier::copy_job() {
+  Status status = copy_descriptor();
+  if (status.ok()) status = copy_image();
+  // Also after an error: nothing may write into slots that are given back, or read tensors that may be freed.
+  while (!filling_.empty()) {
+    Status last = finish_oldest();
+    if (status.ok()) status = std::move(last);
+  }
+  if (status.ok()) status = cancelled();
+  if (status.ok() && !trainer_.seal(handle_)) status = given_up_by_daemon();
+  if (status.ok()) {
+    job_->progress->set_captured();
+  } else {
+    trainer_.abandon(handle_);
+    job_->progress->end(SnapshotState::abandoned, status.code(),
+                        "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + status.message() +
+                            "; older checkpoints are whole");
+  }
+}
+
+Result<std::uint64_t> Copier::lease(arena::SlotKind kind, std::uint64_t index) {
+  const auto deadline = base::Deadline::after_ms(fence_deadline_ms_);
+  for (;;) {
+    SF_TRY(cancelled());
+    Result<std::uint64_t> slot = trainer_.lease(handle_, kind, index, deadline.at_most_ms(kCancelCheckMs));
+    if (slot.ok() || slot.status().code() != Code::deadline || deadline.expired()) return slot;
+  }
+}
+
+Status Copier::copy_descriptor() {
+  const std::span<const std::byte> bytes(job_->descriptor);
+  for (std::uint64_t i = 0; i * kChunkBytes < bytes.size(); ++i) {
+    SF_ASSIGN(const std::uint64_t slot, lease(arena::SlotKind::descriptor, i));
+    const std::size_t length = std::min<std::size_t>(kChunkBytes, bytes.size() - i * kChunkBytes);
+    std::memcpy(arena_->chunk(slot).data(), bytes.data() + i * kChunkBytes, length);
+    trainer_.mark_filled(handle_, slot);
+  }
+  return {};
+}
+
+Status Copier::copy_image() {
+  for (std::uint64_t chunk = 0; chunk < job_->plan->layout.chunk_count(); ++chunk) {
+    if (filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
+    SF_TRY(cancelled());
+    Result<std::uint64_t> slot =
+        trainer_.lease(handle_, arena::SlotKind::image, chunk, base::Deadline::after_ms(0));
+    if (!slot.ok()) {
+      // What is under way must reach the daemon before we wait for it to give a chunk back, or both would wait.
+      while (!filling_.empty()) SF_TRY(finish_oldest());
+      slot = lease(arena::SlotKind::image, chunk);
+    }
+    if (!slot.ok()) return std::move(slot).status();
+    SF_TRY(start_chunk(chunk, *slot));
+  }
+  return {};
+}
+
+Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
+  const auto deadline = base::Deadline::after_ms(fence_deadline_ms_);
+  const std::span<std::byte> memory = arena_->chunk(slot);
+  Status status;
+  for (const Piece& piece : job_->plan->pieces_of_chunk(chunk)) {
+    const auto* from = static_cast<const std::byte*>(job_->data[piece.source]) + piece.offset;
+    status = stream_->copy_to_host(memory.subspan(piece.chunk_offset, piece.bytes), from, deadline);
+    if (!status.ok()) break;
+  }
+  Result<std::shared_ptr<device::Event>> event = stream_->record();
+  if (!event.ok()) return std::move(event).status();
+  filling_.push_back({slot, std::move(event).value()});
+  return status;
+}
+
+Status Copier::finish_oldest() {
+  const Filling oldest = std::move(filling_.front());
+  filling_.pop_front();
+  SF_TRY(oldest.copied->wait(base::Deadline::after_ms(fence_deadline_ms_)));
+  trainer_.mark_filled(handle_, oldest.slot);
+  return {};
+}
+
+}  // namespace stillframe::capture

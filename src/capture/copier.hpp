@@ -1,0 +1,95 @@
+// The copier: moves one snapshot at a time from live tensors into the arena, on its own native thread and copy stream.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arena/trainer_side.hpp"
+#include "base/clock.hpp"
+#include "base/thread.hpp"
+#include "capture/plan.hpp"
+#include "capture/progress.hpp"
+#include "device/device.hpp"
+
+namespace stillframe::capture {
+
+struct Job {
+  std::shared_ptr<const Plan> plan;
+  std::vector<const void*> data;  // per source
+  std::int64_t step = 0;
+  std::int64_t taken_unix_ns = 0;
+  std::vector<std::byte> descriptor;
+  std::shared_ptr<Progress> progress;
+};
+
+// submit(), fence() and wait_idle() come from the training thread; cancel() from any.
+class Copier {
+ public:
+  // `arena` outlives the copier. `scratch_bytes`: the most host memory for unguarded entries copied in the call.
+  [[nodiscard]] static Result<std::unique_ptr<Copier>> start(device::Device& device, const arena::Arena& arena,
+                                                             std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
+  ~Copier();
+  Copier(const Copier&) = delete;
+  Copier& operator=(const Copier&) = delete;
+
+  // Takes unguarded entries (into the scratch, or by waiting for the whole copy when they are larger than it) and hands
+  // the rest to the thread. The handle names the snapshot in the arena. busy when it cannot be taken now: a snapshot is
+  // still being copied, or earlier ones hold the arena; nothing has changed then.
+  [[nodiscard]] Result<arena::SnapshotHandle> submit(Job job, const base::Deadline& deadline);
+
+  // Returns when the pending snapshot has left the live tensors; the snapshot is confirmed. deadline: it was abandoned.
+  [[nodiscard]] Status fence(const base::Deadline& deadline);
+  // Until nothing is being copied; false when the deadline passed.
+  [[nodiscard]] bool wait_idle(const base::Deadline& deadline);
+  // The snapshot being copied ends as abandoned for `reason`. With `only_ring`, only when the arena is too small to hold
+  // it whole (its early chunks lived with the daemon).
+  void cancel(const std::string& reason, bool only_ring);
+  // Confirms or withdraws a snapshot handed in before.
+  void confirm(const arena::SnapshotHandle& handle) { trainer_.confirm(handle); }
+
+  [[nodiscard]] arena::TrainerSide& trainer_side() noexcept { return trainer_; }
+
+ private:
+  struct Filling {
+    std::uint64_t slot = 0;
+    std::shared_ptr<device::Event> copied;
+  };
+  Copier(const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
+  void run();
+  void copy_job();
+  [[nodiscard]] Status copy_descriptor();
+  [[nodiscard]] Status copy_image();
+  [[nodiscard]] Status start_chunk(std::uint64_t chunk, std::uint64_t slot);
+  [[nodiscard]] Status finish_oldest();
+  [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
+  [[nodiscard]] Status cancelled();
+  [[nodiscard]] static Status given_up_by_daemon();
+  void take_unguarded();
+
+  const arena::Arena* arena_;
+  arena::TrainerSide trainer_;
+  const std::uint64_t scratch_limit_;
+  const std::uint64_t fence_deadline_ms_;
+  std::vector<std::byte> scratch_;
+  std::unique_ptr<device::Stream> stream_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  bool copying_ = false;  // a job is with the thread
+  std::optional<std::string> cancel_reason_;
+  std::optional<Job> job_;  // owned by the thread while copying_
+  arena::SnapshotHandle handle_;
+  std::shared_ptr<Progress> pending_;  // snapshot whose fence has not been passed
+  arena::SnapshotHandle pending_handle_;
+  std::deque<Filling> filling_;        // thread only: chunks whose copies are under way
+  base::Thread thread_;
+};
+
+}  // namespace stillframe::capture

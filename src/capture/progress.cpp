@@ -1,0 +1,107 @@
+#include "capture/progress.hpp"
+
+namespace stillframe::capture {
+namespace {
+
+bool is_end(SnapshotState state) noexcept {
+  return state == SnapshotState::failed || state == SnapshotState::abandoned || state == SnapshotState::skipped;
+}
+
+const char* word_of(SnapshotState state) noexcept {
+  switch (state) {
+    case SnapshotState::captured: return "captured";
+    case SnapshotState::durable: return "durable";
+    case SnapshotState::verified: return "verified";
+    default: return "copied";
+  }
+}
+
+}  // namespace
+
+Progress::Progress(std::int64_t step, std::uint64_t raw_bytes) : called_ns_(base::system_clock().monotonic_ns()) {
+  info_.step = step;
+  info_.raw_bytes = raw_bytes;
+}
+
+double Progress::since_call() const {
+  return static_cast<double>(base::system_clock().monotonic_ns() - called_ns_) * 1e-9;
+}
+
+void Progress::set_captured() {
+  const std::lock_guard lock(mutex_);
+  if (info_.state != SnapshotState::copying) return;
+  info_.state = SnapshotState::captured;
+  info_.captured_seconds = since_call();
+  changed_.notify_all();
+}
+
+void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes) {
+  const std::lock_guard lock(mutex_);
+  if (info_.state != SnapshotState::captured) return;
+  info_.state = SnapshotState::durable;
+  info_.sequence = sequence;
+  info_.name = std::move(name);
+  info_.stored_bytes = stored_bytes;
+  info_.durable_seconds = since_call();
+  changed_.notify_all();
+}
+
+void Progress::set_verified() {
+  const std::lock_guard lock(mutex_);
+  if (info_.state != SnapshotState::durable) return;
+  info_.state = SnapshotState::verified;
+  info_.verified_seconds = since_call();
+  changed_.notify_all();
+}
+
+void Progress::end(SnapshotState state, Code code, std::string error) {
+  const std::lock_guard lock(mutex_);
+  if (is_end(info_.state)) return;
+  info_.state = state;
+  code_ = code;
+  info_.error = std::move(error);
+  changed_.notify_all();
+}
+
+void Progress::add_call_seconds(double seconds) {
+  const std::lock_guard lock(mutex_);
+  info_.call_seconds += seconds;
+}
+
+void Progress::add_fence_seconds(double seconds) {
+  const std::lock_guard lock(mutex_);
+  info_.fence_seconds += seconds;
+}
+
+TicketInfo Progress::info() const {
+  const std::lock_guard lock(mutex_);
+  return info_;
+}
+
+bool Progress::ended() const {
+  const std::lock_guard lock(mutex_);
+  return is_end(info_.state);
+}
+
+bool Progress::copying() const {
+  const std::lock_guard lock(mutex_);
+  return info_.state == SnapshotState::copying;
+}
+
+Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) const {
+  std::unique_lock lock(mutex_);
+  const bool reached = changed_.wait_for(lock, deadline.remaining(), [&] {
+    return is_end(info_.state) || static_cast<int>(info_.state) >= static_cast<int>(wanted);
+  });
+  if (is_end(info_.state)) return {code_, info_.error};
+  if (reached) return {};
+  return {Code::deadline, "step " + std::to_string(info_.step) + " was not " + word_of(wanted) + " in time; it is still on "
+                          "its way"};
+}
+
+bool Progress::wait_copied(const base::Deadline& deadline) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, deadline.remaining(), [&] { return info_.state != SnapshotState::copying; });
+}
+
+}  // namespace stillframe::capture

@@ -1,0 +1,44 @@
+// What has become of one snapshot: written by copier and client, read by tickets. Thread-safe; states only move forward.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "base/clock.hpp"
+#include "stillframe/checkpointer.hpp"
+
+namespace stillframe::capture {
+
+class Progress {
+ public:
+  Progress(std::int64_t step, std::uint64_t raw_bytes);
+
+  void set_captured();
+  void set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes);
+  void set_verified();
+  // failed, abandoned or skipped, with the reason. A durable snapshot that is withdrawn becomes abandoned as well.
+  void end(SnapshotState state, Code code, std::string error);
+  void add_call_seconds(double seconds);
+  void add_fence_seconds(double seconds);
+
+  [[nodiscard]] TicketInfo info() const;
+  [[nodiscard]] bool ended() const;    // failed, abandoned, skipped
+  [[nodiscard]] bool copying() const;
+  // ok once the state is at least `wanted`; the error when it ended; deadline with the wait's name.
+  [[nodiscard]] Status wait(SnapshotState wanted, const base::Deadline& deadline) const;
+  // Until it no longer copies, whatever became of it. False when the deadline passed.
+  [[nodiscard]] bool wait_copied(const base::Deadline& deadline) const;
+
+ private:
+  [[nodiscard]] double since_call() const;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  const std::int64_t called_ns_;
+  TicketInfo info_;
+  Code code_ = Code::ok;
+};
+
+}  // namespace stillframe::capture

@@ -1,0 +1,258 @@
+// stillframe.h: client, plan, snapshot, fence, ticket.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "client/c_abi.hpp"
+#include "client/core.hpp"
+
+namespace client = stillframe::client;
+namespace capture = stillframe::capture;
+namespace base = stillframe::base;
+using client::abi::finish;
+using client::abi::forked;
+using client::abi::guarded;
+using stillframe::Code;
+using stillframe::SnapshotState;
+using stillframe::Status;
+
+struct sf_client {
+  std::shared_ptr<client::Core> core;
+  std::string status;
+  std::string warning;
+};
+struct sf_plan {
+  std::shared_ptr<client::Core> core;
+  std::shared_ptr<const capture::Plan> plan;
+  std::string description;
+};
+struct sf_ticket {
+  std::weak_ptr<client::Core> core;
+  client::Snapshot snapshot;
+  stillframe::TicketInfo info;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+std::string text_or(const char* text, const char* otherwise) { return text != nullptr ? text : otherwise; }
+
+Status null_argument(const char* name) { return {Code::invalid_argument, std::string(name) + " is NULL"}; }
+
+stillframe::Result<capture::EntrySpec> to_spec(const sf_entry& entry) {
+  if (entry.name == nullptr || entry.dtype == nullptr || (entry.shape == nullptr && entry.dims != 0)) {
+    return Status(Code::invalid_argument, "an entry has a NULL name, dtype or shape");
+  }
+  const auto dtype = stillframe::dtype_from_name(entry.dtype);
+  if (!dtype) {
+    return Status(Code::unsupported, "entry '" + std::string(entry.name) + "' has the unknown dtype '" + entry.dtype + "'");
+  }
+  capture::EntrySpec spec;
+  spec.entry.name = entry.name;
+  spec.entry.dtype = *dtype;
+  spec.entry.shape.assign(entry.shape, entry.shape + entry.dims);
+  spec.guarded = (entry.flags & SF_ENTRY_GUARDED) != 0;
+  return spec;
+}
+
+}  // namespace
+
+namespace stillframe::client::abi {
+
+sf_code finish(const Status& status) noexcept {
+  try {
+    if (!status.ok()) last_error = status.message();
+  } catch (const std::bad_alloc&) {
+    last_error.clear();
+  }
+  return static_cast<sf_code>(status.code());
+}
+
+Status forked() {
+  return {Code::unavailable, "this handle belongs to the parent process: a forked child takes no snapshots"};
+}
+
+}  // namespace stillframe::client::abi
+
+extern "C" {
+
+uint32_t sf_abi_version(void) { return SF_ABI_VERSION; }
+const char* sf_version(void) { return STILLFRAME_VERSION; }
+const char* sf_last_error(void) { return last_error.c_str(); }
+
+sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
+  return guarded([&]() -> Status {
+    if (given == nullptr || out == nullptr) return null_argument("options or out");
+    sf_client_options options{};
+    std::memcpy(&options, given, std::min<std::size_t>(given->struct_bytes, sizeof options));
+    if (options.rank < 0 || options.world_size < 0 || options.keep_last < 0) {
+      return {Code::invalid_argument, "rank, world_size and keep_last must not be negative"};
+    }
+    stillframe::CheckpointerOptions wanted;
+    wanted.store = text_or(options.store, "");
+    wanted.run = text_or(options.run, "main");
+    wanted.group = text_or(options.group, "default");
+    wanted.rank = static_cast<std::uint32_t>(options.rank);
+    wanted.world_size = options.world_size == 0 ? 1 : static_cast<std::uint32_t>(options.world_size);
+    wanted.keep_last = static_cast<std::uint32_t>(options.keep_last);
+    wanted.socket = text_or(options.socket, "");
+    wanted.daemon_path = text_or(options.daemon_path, "");
+    wanted.daemon_config = text_or(options.daemon_config, "");
+    wanted.budget_bytes = options.budget_bytes;
+    if (options.scratch_bytes != 0) wanted.scratch_bytes = options.scratch_bytes;
+    if (options.connect_deadline_ms != 0) wanted.connect_deadline_ms = options.connect_deadline_ms;
+    if (options.fence_deadline_ms != 0) wanted.fence_deadline_ms = options.fence_deadline_ms;
+    auto handle = std::make_unique<sf_client>();
+    SF_ASSIGN(handle->core, client::Core::open(std::move(wanted)));
+    *out = handle.release();
+    return {};
+  });
+}
+
+sf_code sf_client_settle(sf_client* handle, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    return handle->core->settle(base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+sf_code sf_client_close(sf_client* handle, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    return handle->core->close(base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+void sf_client_destroy(sf_client* handle) { delete handle; }
+
+sf_code sf_client_status(sf_client* handle, const char** json) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr || json == nullptr) return null_argument("client or json");
+    if (handle->core->in_child()) return forked();
+    handle->status = handle->core->status_json();
+    *json = handle->status.c_str();
+    return {};
+  });
+}
+
+sf_code sf_client_next_warning(sf_client* handle, const char** text) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr || text == nullptr) return null_argument("client or text");
+    *text = nullptr;
+    if (handle->core->in_child()) return forked();
+    if (auto warning = handle->core->next_warning()) {
+      handle->warning = std::move(*warning);
+      *text = handle->warning.c_str();
+    }
+    return {};
+  });
+}
+
+sf_code sf_plan_create(sf_client* handle, const sf_entry* entries, size_t count, uint64_t deadline_ms, sf_plan** out) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr || out == nullptr || (entries == nullptr && count != 0)) return null_argument("client, entries or out");
+    if (handle->core->in_child()) return forked();
+    std::vector<capture::EntrySpec> specs;
+    specs.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      SF_ASSIGN(capture::EntrySpec spec, to_spec(entries[i]));
+      specs.push_back(std::move(spec));
+    }
+    auto plan = std::make_unique<sf_plan>();
+    plan->core = handle->core;
+    SF_ASSIGN(plan->plan, handle->core->make_plan(std::move(specs), base::Deadline::after_ms(deadline_ms)));
+    *out = plan.release();
+    return {};
+  });
+}
+
+void sf_plan_destroy(sf_plan* plan) { delete plan; }
+
+sf_code sf_plan_describe(sf_plan* plan, const char** json) {
+  return guarded([&]() -> Status {
+    if (plan == nullptr || json == nullptr) return null_argument("plan or json");
+    if (plan->core->in_child()) return forked();
+    plan->description = plan->core->plan_json(*plan->plan);
+    *json = plan->description.c_str();
+    return {};
+  });
+}
+
+sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* given, sf_ticket** out) {
+  return guarded([&]() -> Status {
+    if (plan == nullptr || given == nullptr || out == nullptr) return null_argument("plan, request or out");
+    if (plan->core->in_child()) return forked();
+    sf_snapshot_request request{};
+    std::memcpy(&request, given, std::min<std::size_t>(given->struct_bytes, sizeof request));
+    const std::size_t count = plan->plan->source_bytes.size();
+    if (request.data == nullptr && count != 0) return null_argument("request.data");
+    client::SnapshotRequest wanted;
+    wanted.step = request.step;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (request.data[i] == nullptr && plan->plan->source_bytes[i] != 0) {
+        return Status(Code::invalid_argument, "the address of entry " + std::to_string(i) + " is NULL");
+      }
+      wanted.data.push_back(request.data[i]);
+    }
+    wanted.tree_json = text_or(request.tree_json, "");
+    wanted.metrics_json = text_or(request.metrics_json, "");
+    wanted.wait = (request.flags & SF_SNAPSHOT_WAIT) != 0;
+    wanted.deadline_ms = request.deadline_ms;
+    auto ticket = std::make_unique<sf_ticket>();
+    ticket->core = plan->core;
+    ticket->snapshot = plan->core->snapshot(plan->plan, std::move(wanted));
+    *out = ticket.release();
+    return {};
+  });
+}
+
+sf_code sf_fence(sf_client* handle, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    return handle->core->fence(deadline_ms);
+  });
+}
+
+sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
+  return guarded([&]() -> Status {
+    if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");
+    ticket->info = ticket->snapshot.progress->info();
+    const stillframe::TicketInfo& info = ticket->info;
+    const uint32_t wanted_bytes = out->struct_bytes;
+    const sf_ticket_info full{wanted_bytes, static_cast<int32_t>(info.state), info.step, info.sequence, info.name.c_str(),
+                              info.error.c_str(), info.raw_bytes, info.stored_bytes, info.call_seconds, info.fence_seconds,
+                              info.captured_seconds, info.durable_seconds, info.verified_seconds};
+    std::memcpy(out, &full, std::min<std::size_t>(wanted_bytes, sizeof full));
+    return {};
+  });
+}
+
+sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (ticket == nullptr) return null_argument("ticket");
+    if (wanted < SF_STATE_CAPTURED || wanted > SF_STATE_VERIFIED) {
+      return {Code::invalid_argument, "one waits for captured, durable or verified"};
+    }
+    return ticket->snapshot.progress->wait(static_cast<SnapshotState>(wanted), base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+sf_code sf_ticket_withdraw(sf_ticket* ticket, const char* reason) {
+  return guarded([&]() -> Status {
+    if (ticket == nullptr) return null_argument("ticket");
+    const auto core = ticket->core.lock();
+    if (core == nullptr) return {Code::unavailable, "the client of this ticket is gone"};
+    if (core->in_child()) return forked();
+    core->withdraw(ticket->snapshot, text_or(reason, "withdrawn"));
+    return {};
+  });
+}
+
+void sf_ticket_destroy(sf_ticket* ticket) { delete ticket; }
+
+}  // extern "C"

@@ -1,0 +1,141 @@
+// The C++ API over the core.
+#include "stillframe/checkpointer.hpp"
+
+#include "client/core.hpp"
+#include "restore/chooser.hpp"
+#include "restore/load.hpp"
+
+namespace stillframe {
+
+struct Ticket::Impl {
+  client::Snapshot snapshot;
+};
+
+TicketInfo Ticket::info() const { return impl_->snapshot.progress->info(); }
+Status Ticket::wait_captured(std::uint64_t deadline_ms) const {
+  return impl_->snapshot.progress->wait(SnapshotState::captured, base::Deadline::after_ms(deadline_ms));
+}
+Status Ticket::wait_durable(std::uint64_t deadline_ms) const {
+  return impl_->snapshot.progress->wait(SnapshotState::durable, base::Deadline::after_ms(deadline_ms));
+}
+Status Ticket::wait_verified(std::uint64_t deadline_ms) const {
+  return impl_->snapshot.progress->wait(SnapshotState::verified, base::Deadline::after_ms(deadline_ms));
+}
+
+struct Checkpointer::Impl {
+  CheckpointerOptions options;
+  std::shared_ptr<client::Core> core;
+  std::vector<capture::EntrySpec> specs;
+  std::vector<void*> memory;
+  std::shared_ptr<const capture::Plan> plan;
+};
+
+namespace {
+
+// Every way in which a checkpoint differs from the memory that was added.
+Status compare(const std::vector<capture::EntrySpec>& specs, const format::ImageLayout& layout, const std::string& name) {
+  std::string differences;
+  const auto differ = [&](const std::string& what) { differences += (differences.empty() ? "" : "; ") + what; };
+  for (const capture::EntrySpec& spec : specs) {
+    const Entry* found = nullptr;
+    for (const Entry& entry : layout.entries) {
+      if (entry.name == spec.entry.name) found = &entry;
+    }
+    if (found == nullptr) {
+      differ("'" + spec.entry.name + "' is not in the checkpoint");
+    } else if (found->dtype != spec.entry.dtype || found->shape != spec.entry.shape) {
+      differ("'" + spec.entry.name + "' has another dtype or shape");
+    }
+  }
+  for (const Entry& entry : layout.entries) {
+    bool wanted = false;
+    for (const capture::EntrySpec& spec : specs) wanted = wanted || spec.entry.name == entry.name;
+    if (!wanted) differ("'" + entry.name + "' is in the checkpoint only");
+  }
+  if (differences.empty()) return {};
+  return {Code::mismatch, name + " is of another state, nothing was touched: " + differences};
+}
+
+}  // namespace
+
+Checkpointer::Checkpointer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Checkpointer::Checkpointer(Checkpointer&&) noexcept = default;
+Checkpointer& Checkpointer::operator=(Checkpointer&&) noexcept = default;
+Checkpointer::~Checkpointer() = default;
+
+Result<Checkpointer> Checkpointer::open(CheckpointerOptions options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  SF_ASSIGN(impl->core, client::Core::open(std::move(options)));
+  return Checkpointer(std::move(impl));
+}
+
+Status Checkpointer::add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data) {
+  if (impl_->plan) return {Code::invalid_argument, "add() comes before the first snapshot"};
+  capture::EntrySpec spec;
+  spec.entry.name = std::move(name);
+  spec.entry.dtype = dtype;
+  spec.entry.shape = std::move(shape);
+  spec.guarded = true;
+  impl_->specs.push_back(std::move(spec));
+  impl_->memory.push_back(data);
+  return {};
+}
+
+Result<std::optional<Restored>> Checkpointer::restore() {
+  const std::int64_t from_ns = base::system_clock().monotonic_ns();
+  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  SF_TRY(impl_->core->settle(deadline));
+  format::Address address;
+  address.store = impl_->core->store_path();
+  address.run = impl_->options.run;
+  Result<restore::Chooser> chooser = restore::Chooser::open(env::posix_env(), address);
+  if (!chooser.ok() && chooser.status().code() == Code::not_found) return std::optional<Restored>();
+  if (!chooser.ok()) return std::move(chooser).status();
+  for (;;) {
+    const store::CheckpointReader& reader = chooser->current();
+    const format::ImageLayout& layout = reader.manifest().ranks.front().layout;
+    SF_TRY(compare(impl_->specs, layout, reader.name()));
+    std::vector<restore::Target> targets;
+    for (std::size_t i = 0; i < impl_->specs.size(); ++i) {
+      for (const Entry& entry : layout.entries) {
+        if (entry.name != impl_->specs[i].entry.name) continue;
+        targets.push_back({entry.name, {static_cast<std::byte*>(impl_->memory[i]), entry.bytes}});
+      }
+    }
+    const Status loaded = restore::load(reader, 0, targets, 0, {});
+    if (loaded.ok()) {
+      Restored restored{reader.manifest().step, reader.name(), {}, 0};
+      for (const restore::Skipped& one : chooser->skipped()) restored.skipped.push_back(one.name + ": " + one.reason);
+      restored.seconds = static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9;
+      return std::optional<Restored>(std::move(restored));
+    }
+    if (loaded.code() != Code::corrupt && loaded.code() != Code::io_error) return loaded;
+    const std::string last = reader.name();
+    if (Status next = chooser->next(loaded.message()); !next.ok()) {
+      return Status(Code::corrupt, "no checkpoint of run '" + impl_->options.run + "' could be read whole, and the memory given "
+                                   "to add() is partly overwritten; the last one tried was " + last + ": " + loaded.message());
+    }
+  }
+}
+
+Result<Ticket> Checkpointer::snapshot(std::int64_t step) {
+  if (!impl_->plan) {
+    const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+    SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
+  }
+  client::SnapshotRequest request;
+  request.step = step;
+  request.data.assign(impl_->memory.begin(), impl_->memory.end());
+  auto impl = std::make_shared<Ticket::Impl>();
+  impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));
+  return Ticket(std::move(impl));
+}
+
+Status Checkpointer::fence() { return impl_->core->fence(0); }
+
+Status Checkpointer::close(std::uint64_t deadline_ms) {
+  return impl_->core->close(base::Deadline::after_ms(deadline_ms));
+}
+
+}  // namespace stillframe

@@ -1,0 +1,191 @@
+#include "client/core.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/futex.hpp"
+#include "client/query.hpp"
+#include "format/descriptor.hpp"
+#include "format/names.hpp"
+#include "format/tree.hpp"
+#include "store/store.hpp"
+
+namespace stillframe::client {
+namespace {
+
+constexpr std::uint64_t kRoomPollMs = 100;
+// Tree and metrics are not known when a plan is made; this much is assumed for them, with the layout's own size twice over.
+constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
+
+}  // namespace
+
+Core::Core(CheckpointerOptions options)
+    : options_(std::move(options)), pid_(::getpid()), device_(device::make_host_device()) {}
+
+Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
+  if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
+  SF_TRY(format::check_run_name(options.run));
+  SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
+  options.store = store.path();
+  LinkOptions link;
+  link.may_spawn = options.socket.empty();
+  if (link.may_spawn) {
+    SF_ASSIGN(options.socket, default_socket_path(options.store));
+  }
+  link.spawn = {options.socket, options.store, options.daemon_path, options.daemon_config};
+  link.connect_deadline_ms = options.connect_deadline_ms;
+  link.hello.client_version = STILLFRAME_VERSION;
+  link.hello.store = options.store;
+  link.hello.run = options.run;
+  link.hello.group = options.group;
+  link.hello.rank = options.rank;
+  link.hello.world_size = options.world_size;
+  link.hello.budget_bytes = options.budget_bytes;
+  link.hello.keep_last = options.keep_last;
+  link.hello.pid = ::getpid();
+
+  std::shared_ptr<Core> core(new Core(std::move(options)));
+  Core* const raw = core.get();
+  LinkEvents events;
+  events.on_news = [raw](const protocol::SnapshotNews& news) { raw->on_news(news); };
+  events.on_lost = [raw](const std::string& why) { raw->on_lost(why); };
+  events.on_back = [](std::int64_t) {};
+  events.on_still_lost = [raw](const std::string& why) {
+    const std::lock_guard lock(raw->mutex_);
+    raw->warn("still no daemon for " + raw->options_.store + ": " + why + "; training goes on without new checkpoints");
+  };
+  events.on_tick = [raw] { raw->on_tick(); };
+  events.arena_memfd = [raw] {
+    const std::lock_guard lock(raw->mutex_);
+    return raw->arena_ ? raw->arena_->memfd() : -1;
+  };
+  SF_ASSIGN(core->link_, Link::open(std::move(link), std::move(events)));
+  return core;
+}
+
+Core::~Core() {
+  if (in_child()) {
+    // The threads are not here, and what they own must not be joined, unlocked or unmapped by us.
+    static_cast<void>(link_.release());
+    static_cast<void>(copier_.release());
+    static_cast<void>(arena_.release());
+    static_cast<void>(device_.release());
+    return;
+  }
+  link_.reset();
+  copier_.reset();
+}
+
+bool Core::in_child() const noexcept { return ::getpid() != pid_; }
+
+Status Core::settle(const base::Deadline& deadline) {
+  SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{}, deadline));
+  return std::holds_alternative<protocol::Done>(reply.message) ? Status() : Status(Code::corrupt, "unexpected answer to settle");
+}
+
+Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture::EntrySpec> specs,
+                                                             const base::Deadline& deadline) {
+  SF_ASSIGN(std::shared_ptr<const capture::Plan> plan, capture::Plan::make(std::move(specs)));
+  // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
+  if (copier_ && !copier_->wait_idle(deadline)) {
+    return Status(Code::deadline, "the snapshot before is still being copied");
+  }
+  const protocol::ArenaRequest request{plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes};
+  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
+  SF_TRY(attach(std::move(reply)));
+  const std::lock_guard lock(mutex_);
+  mode_ = arena::mode_of(arena_->committed_slots(), plan->layout.chunk_count(), arena::chunks_of(request.descriptor_bytes));
+  return plan;
+}
+
+Status Core::attach(Link::Reply reply) {
+  const auto* ready = std::get_if<protocol::ArenaReady>(&reply.message);
+  if (ready == nullptr) return {Code::corrupt, "unexpected answer to the request for an arena"};
+  {
+    const std::lock_guard lock(mutex_);
+    budget_bytes_ = ready->budget_bytes;
+  }
+  if (arena_) return {};
+  if (reply.descriptors.empty()) return {Code::corrupt, "the daemon gave no memory with its arena"};
+  SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(reply.descriptors.front())));
+  SF_TRY(attached.keep_from_children());
+  auto arena = std::make_unique<arena::Arena>(std::move(attached));
+  SF_ASSIGN(auto copier,
+            capture::Copier::start(*device_, *arena, options_.scratch_bytes, options_.fence_deadline_ms));
+  const std::lock_guard lock(mutex_);
+  arena_guard_ = ForkGuard(arena->memfd());
+  arena_ = std::move(arena);
+  copier_ = std::move(copier);
+  return {};
+}
+
+Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request) {
+  const std::int64_t from_ns = base::system_clock().monotonic_ns();
+  auto progress = std::make_shared<capture::Progress>(request.step, plan->layout.bytes);
+  if (closed_) return skipped(std::move(progress), Status(Code::invalid_argument, "the checkpointer is closed"));
+  const auto deadline =
+      base::Deadline::after_ms(request.deadline_ms != 0 ? request.deadline_ms : options_.fence_deadline_ms);
+  const std::string tree = request.tree_json.empty() ? format::flat_tree(plan->layout) : std::move(request.tree_json);
+  const std::string metrics = request.metrics_json.empty() ? "{}" : std::move(request.metrics_json);
+  Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
+  for (;;) {
+    const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
+    capture::Job job{plan, request.data, request.step, base::system_clock().unix_ns(),
+                     format::encode_descriptor(plan->layout_text, tree, metrics), progress};
+    handle = copier_->submit(std::move(job), deadline);
+    const bool again = !handle.ok() && handle.status().code() == Code::busy && request.wait && !deadline.expired();
+    if (!again) break;
+    (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
+    base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
+  }
+  progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
+  if (!handle.ok()) return skipped(std::move(progress), handle.status());
+  const std::lock_guard lock(mutex_);
+  ++counters_.taken;
+  outstanding_.push_back({{progress, *handle}, 0});
+  for (const protocol::SnapshotNews& news : early_news_) {
+    if (news.snapshot_id == handle->snapshot_id) take_news(outstanding_.back(), news);
+  }
+  early_news_.clear();
+  return outstanding_.back().snapshot;
+}
+
+Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status& why) {
+  const std::string step = std::to_string(progress->info().step);
+  const std::lock_guard lock(mutex_);
+  if (why.code() == Code::busy) {
+    ++counters_.skipped;
+    progress->end(SnapshotState::skipped, Code::busy, "snapshot of step " + step + " was skipped: " + why.message());
+  } else {
+    const std::string error = "snapshot of step " + step + " was not taken: " + why.message();
+    progress->end(SnapshotState::failed, why.code(), error);
+    count_failure(error);
+  }
+  return {std::move(progress), {}};
+}
+
+Status Core::fence(std::uint64_t deadline_ms) {
+  if (!copier_) return {};
+  const Status passed =
+      copier_->fence(base::Deadline::after_ms(deadline_ms != 0 ? deadline_ms : options_.fence_deadline_ms));
+  if (!passed.ok()) {
+    const std::lock_guard lock(mutex_);
+    ++counters_.abandoned;
+    warn(passed.message());
+  }
+  return passed;
+}
+
+void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
+  if (snapshot.handle.snapshot_id == 0) return;
+  if (snapshot.progress->copying()) copier_->cancel(reason, /*only_ring=*/false);
+  copier_->trainer_side().withdraw(snapshot.handle);
+  snapshot.progress->end(SnapshotState::abandoned, Code::corrupt,
+                         "snapshot of step " + std::to_string(snapshot.progress->info().step) + " is torn: " + reason);
+  const std::lock_guard lock(mutex_);
+  ++counters_.abandoned;
+  count_failure(snapshot.progress->info().error);
+}
+
+}  // namespace stillframe::client

@@ -1,0 +1,98 @@
+// The client: one trainer's connection, arena, copier and snapshots. Both the C ABI and the C++ API stand on it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "capture/copier.hpp"
+#include "capture/plan.hpp"
+#include "capture/progress.hpp"
+#include "client/link.hpp"
+#include "device/device.hpp"
+#include "stillframe/checkpointer.hpp"
+
+namespace stillframe::client {
+
+struct Snapshot {
+  std::shared_ptr<capture::Progress> progress;
+  arena::SnapshotHandle handle;  // record 0, id 0 when it was never taken
+};
+
+struct SnapshotRequest {
+  std::int64_t step = 0;
+  std::vector<const void*> data;  // per entry of the plan, as given to make_plan()
+  std::string tree_json;          // empty: a flat tree
+  std::string metrics_json;       // empty: {}
+  bool wait = false;              // for room and for the snapshot before, instead of skipping
+  std::uint64_t deadline_ms = 0;  // of that wait; 0: the fence's
+};
+
+// make_plan(), snapshot(), fence(), settle() and close() come from the training thread; the rest from any.
+class Core : public std::enable_shared_from_this<Core> {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<Core>> open(CheckpointerOptions options);
+  ~Core();
+
+  [[nodiscard]] Status settle(const base::Deadline& deadline);
+  [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
+                                                                       const base::Deadline& deadline);
+  [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
+  [[nodiscard]] Status fence(std::uint64_t deadline_ms);
+  void withdraw(const Snapshot& snapshot, const std::string& reason);
+  [[nodiscard]] Status close(const base::Deadline& deadline);
+
+  [[nodiscard]] std::string status_json() const;
+  [[nodiscard]] std::string plan_json(const capture::Plan& plan) const;
+  [[nodiscard]] std::optional<std::string> next_warning();
+  [[nodiscard]] bool in_child() const noexcept;  // of a fork: nothing here may be used
+  [[nodiscard]] const std::string& store_path() const noexcept { return options_.store; }
+
+ private:
+  struct Outstanding {
+    Snapshot snapshot;
+    std::int64_t seen_ahead_ns = 0;  // since when the arena says more than we were told; 0: it does not
+  };
+  struct Counters {
+    std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
+    std::int64_t last_durable_step = 0;
+    std::int64_t last_durable_ns = 0;
+    std::string last_error;
+  };
+
+  explicit Core(CheckpointerOptions options);
+  [[nodiscard]] Status attach(Link::Reply reply);
+  [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
+  void on_news(const protocol::SnapshotNews& news);
+  void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
+  void on_lost(const std::string& why);
+  void on_tick();
+  void catch_up(Outstanding& one, const arena::TrainerSide::Progress& now);
+  void count_failure(const std::string& error);  // with mutex_ held
+  void count_durable(std::int64_t step);         // with mutex_ held
+  void warn(std::string text);                   // with mutex_ held
+  [[nodiscard]] Status wait_finished(const base::Deadline& deadline);
+
+  CheckpointerOptions options_;
+  const std::int64_t pid_;
+  std::unique_ptr<device::Device> device_;
+  mutable std::mutex mutex_;
+  std::unique_ptr<arena::Arena> arena_;
+  ForkGuard arena_guard_;
+  std::unique_ptr<capture::Copier> copier_;
+  std::deque<Outstanding> outstanding_;
+  std::vector<protocol::SnapshotNews> early_news_;  // of a snapshot that snapshot() has not entered yet
+  std::deque<std::string> warnings_;
+  Counters counters_;
+  Status first_failure_;
+  std::uint64_t budget_bytes_ = 0;
+  arena::Mode mode_ = arena::Mode::none;
+  bool closed_ = false;
+  std::unique_ptr<Link> link_;  // last: its thread calls back into all of the above
+};
+
+}  // namespace stillframe::client

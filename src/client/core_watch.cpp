@@ -1,0 +1,212 @@
+// What the client learns after a snapshot has left: news, the arena's own states, the loss of the daemon, and the end.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/futex.hpp"
+#include "client/core.hpp"
+#include "store/store.hpp"
+
+namespace stillframe::client {
+namespace {
+
+constexpr std::size_t kMostWarnings = 64;
+constexpr std::size_t kMostEarlyNews = 32;
+// The daemon's words come after the arena's state by a moment; only when they stay away the arena must do.
+constexpr std::int64_t kWordsLateNs = 1'000'000'000;
+constexpr std::uint64_t kWaitSliceMs = 100;
+
+}  // namespace
+
+void Core::on_news(const protocol::SnapshotNews& news) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(outstanding_.begin(), outstanding_.end(), [&](const Outstanding& one) {
+    return one.snapshot.handle.snapshot_id == news.snapshot_id;
+  });
+  if (found != outstanding_.end()) return take_news(*found, news);
+  if (early_news_.size() < kMostEarlyNews) early_news_.push_back(news);
+}
+
+void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
+  capture::Progress& progress = *one.snapshot.progress;
+  if (news.state == "durable") {
+    progress.set_durable(news.sequence, news.name, news.stored_bytes);
+    count_durable(progress.info().step);
+  } else if (news.state == "verified") {
+    progress.set_verified();
+    ++counters_.verified;
+  } else if (!progress.ended()) {
+    progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
+    count_failure(news.error);
+    warn(news.error);
+  }
+}
+
+void Core::on_lost(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (copier_) {
+    copier_->cancel("the daemon died, and a ring's early chunks lived with it", /*only_ring=*/true);
+  }
+  if (closed_) return;
+  warn("the daemon of " + options_.store + " is gone (" + why +
+       "); training goes on, what was captured stays in this process's memory until a new daemon takes it over");
+}
+
+void Core::on_tick() {
+  const std::lock_guard lock(mutex_);
+  if (!copier_) return;
+  std::erase_if(outstanding_, [this](Outstanding& one) {
+    const auto now = copier_->trainer_side().progress(one.snapshot.handle);
+    if (!now) return true;
+    catch_up(one, *now);
+    const SnapshotState told = one.snapshot.progress->info().state;
+    const bool waiting_for_words = one.seen_ahead_ns != 0 || told == SnapshotState::copying;
+    return !waiting_for_words && copier_->trainer_side().recycle(one.snapshot.handle);
+  });
+}
+
+// The arena may know more than we were told: a daemon died before it spoke, or its words were lost.
+void Core::catch_up(Outstanding& one, const arena::TrainerSide::Progress& now) {
+  capture::Progress& progress = *one.snapshot.progress;
+  const SnapshotState told = progress.info().state;
+  const bool durable = now.state == arena::RecordState::durable || now.state == arena::RecordState::verified;
+  const bool ahead = (durable && told == SnapshotState::captured) ||
+                     (now.state == arena::RecordState::verified && told == SnapshotState::durable) ||
+                     (now.state == arena::RecordState::failed && !progress.ended());
+  const std::int64_t clock_ns = base::system_clock().monotonic_ns();
+  if (!ahead) {
+    one.seen_ahead_ns = 0;
+    return;
+  }
+  if (one.seen_ahead_ns == 0) one.seen_ahead_ns = clock_ns;
+  if (clock_ns - one.seen_ahead_ns < kWordsLateNs) return;
+  one.seen_ahead_ns = 0;
+  if (now.state == arena::RecordState::failed) {
+    const std::string error = "snapshot of step " + std::to_string(progress.info().step) + " failed; the daemon's log says why";
+    progress.end(SnapshotState::failed, Code::io_error, error);
+    count_failure(error);
+    return;
+  }
+  if (told == SnapshotState::captured) {
+    std::string name;
+    if (const auto store = store::Store::open(env::posix_env(), options_.store); store.ok()) {
+      if (const auto listed = store->list(); listed.ok()) {
+        for (const store::CheckpointRef& ref : *listed) {
+          if (ref.parsed.sequence == now.sequence) name = ref.name;
+        }
+      }
+    }
+    progress.set_durable(now.sequence, std::move(name), 0);
+    count_durable(progress.info().step);
+  }
+  if (now.state == arena::RecordState::verified) progress.set_verified();
+}
+
+void Core::count_durable(std::int64_t step) {
+  ++counters_.durable;
+  counters_.consecutive_failures = 0;
+  counters_.last_durable_step = step;
+  counters_.last_durable_ns = base::system_clock().monotonic_ns();
+}
+
+void Core::count_failure(const std::string& error) {
+  ++counters_.failed;
+  ++counters_.consecutive_failures;
+  counters_.last_error = error;
+  if (first_failure_.ok()) first_failure_ = Status(Code::io_error, error);
+}
+
+void Core::warn(std::string text) {
+  if (warnings_.size() == kMostWarnings) warnings_.pop_front();
+  warnings_.push_back(std::move(text));
+}
+
+std::optional<std::string> Core::next_warning() {
+  const std::lock_guard lock(mutex_);
+  if (warnings_.empty()) return std::nullopt;
+  std::string oldest = std::move(warnings_.front());
+  warnings_.pop_front();
+  return oldest;
+}
+
+// Every snapshot is verified, has ended, or the daemon is done with it.
+Status Core::wait_finished(const base::Deadline& deadline) {
+  for (;;) {
+    std::uint32_t seen = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!arena_) return {};
+      seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
+      const bool finished = std::all_of(outstanding_.begin(), outstanding_.end(), [this](const Outstanding& one) {
+        const SnapshotState state = one.snapshot.progress->info().state;
+        if (state == SnapshotState::verified || one.snapshot.progress->ended()) return true;
+        const auto now = copier_->trainer_side().progress(one.snapshot.handle);
+        return state == SnapshotState::durable && (!now || (now->flags & arena::kDone) != 0);
+      });
+      if (finished) return {};
+    }
+    if (deadline.expired()) {
+      return {Code::deadline, "not everything captured is durable and verified yet; it stays with the daemon, which goes on"};
+    }
+    base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kWaitSliceMs));
+  }
+}
+
+Status Core::close(const base::Deadline& deadline) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(closed_, true)) return {};
+  }
+  Status result;
+  if (copier_) {
+    result = copier_->fence(deadline);
+    const Status finished = wait_finished(deadline);
+    if (result.ok()) result = finished;
+  }
+  if (result.ok()) {
+    const Status farewell = link_->leave(deadline);
+    if (farewell.code() != Code::unavailable) result = farewell;
+  }
+  const std::lock_guard lock(mutex_);
+  return result.ok() ? first_failure_ : result;
+}
+
+std::string Core::status_json() const {
+  const std::lock_guard lock(mutex_);
+  nlohmann::json json{{"store", options_.store},
+                      {"run", options_.run},
+                      {"daemon", nullptr},
+                      {"mode", arena::mode_name(mode_)},
+                      {"budget_bytes", budget_bytes_},
+                      {"arena_bytes", arena_ ? arena_->committed_bytes() : 0},
+                      {"snapshots",
+                       {{"taken", counters_.taken},
+                        {"skipped", counters_.skipped},
+                        {"durable", counters_.durable},
+                        {"verified", counters_.verified},
+                        {"abandoned", counters_.abandoned},
+                        {"failed", counters_.failed}}},
+                      {"last_durable_step", nullptr},
+                      {"last_durable_age_s", nullptr},
+                      {"consecutive_failures", counters_.consecutive_failures},
+                      {"last_error", counters_.last_error}};
+  if (link_ && link_->connected()) json["daemon"] = {{"pid", link_->daemon_pid()}, {"socket", options_.socket}};
+  if (counters_.last_durable_ns != 0) {
+    json["last_durable_step"] = counters_.last_durable_step;
+    json["last_durable_age_s"] =
+        static_cast<double>(base::system_clock().monotonic_ns() - counters_.last_durable_ns) * 1e-9;
+  }
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string Core::plan_json(const capture::Plan& plan) const {
+  const std::lock_guard lock(mutex_);
+  const nlohmann::json json{{"mode", arena::mode_name(mode_)},
+                            {"image_bytes", plan.layout.bytes},
+                            {"chunks", plan.layout.chunk_count()},
+                            {"budget_bytes", budget_bytes_},
+                            {"guarded_bytes", plan.guarded_bytes},
+                            {"unguarded_bytes", plan.unguarded_bytes}};
+  return json.dump();
+}
+
+}  // namespace stillframe::client

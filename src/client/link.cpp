@@ -1,0 +1,149 @@
+#include "client/link.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace stillframe::client {
+namespace {
+
+constexpr std::uint64_t kTickMs = 200;
+constexpr std::uint64_t kLongestPauseMs = 5000;
+constexpr std::uint64_t kAttemptsBeforeTrouble = 4;
+
+}  // namespace
+
+Result<std::unique_ptr<Link>> Link::open(LinkOptions options, LinkEvents events) {
+  std::unique_ptr<Link> link(new Link(std::move(options), std::move(events)));
+  SF_TRY(link->connect(-1));
+  SF_ASSIGN(link->thread_, base::Thread::start("sf-monitor", [raw = link.get()] { raw->monitor(); }));
+  return link;
+}
+
+Link::~Link() {
+  stopping_ = true;
+  if (const auto current = connection()) current->shutdown();
+  changed_.notify_all();
+  thread_.join();
+}
+
+std::shared_ptr<transport::Connection> Link::connection() const {
+  const std::lock_guard lock(mutex_);
+  return connection_;
+}
+
+// Connects and says hello; with a memfd, hands the arena over.
+Status Link::connect(int memfd) {
+  const auto deadline = base::Deadline::after_ms(options_.connect_deadline_ms);
+  auto made = options_.may_spawn ? connect_or_spawn(options_.spawn, deadline)
+                                 : transport::connect(options_.spawn.socket, deadline);
+  if (!made.ok()) {
+    return Status(Code::unavailable, made.status().message()).with_context("no daemon at " + options_.spawn.socket);
+  }
+  auto fresh = std::make_shared<transport::Connection>(std::move(made).value());
+  ForkGuard guard(fresh->native_handle());
+  SF_ASSIGN(const base::UniqueFd pidfd, transport::open_pidfd(::getpid()));
+  protocol::Hello hello = options_.hello;
+  hello.adopt = memfd >= 0;
+  std::vector<int> descriptors{pidfd.get()};
+  if (hello.adopt) descriptors.push_back(memfd);
+  SF_TRY(fresh->send(protocol::encode(hello), descriptors, deadline));
+  SF_ASSIGN(auto received, fresh->receive(deadline));
+  if (!received) return {Code::unavailable, "the daemon closed the connection at once (its log says why)"};
+  SF_ASSIGN(const protocol::Message message, protocol::decode(received->text));
+  if (const auto* failure = std::get_if<protocol::Failure>(&message)) return {failure->code, failure->message};
+  const auto* welcome = std::get_if<protocol::Welcome>(&message);
+  if (welcome == nullptr) return {Code::corrupt, "the daemon answered hello with something else"};
+  const std::lock_guard lock(mutex_);
+  daemon_pid_ = welcome->daemon_pid;
+  connection_ = std::move(fresh);
+  guard_ = std::move(guard);
+  connected_ = true;
+  return {};
+}
+
+Result<Link::Reply> Link::ask(const protocol::Message& request, const base::Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  if (!connected_) return Status(Code::unavailable, "the daemon is gone and none has come back yet");
+  const std::shared_ptr<transport::Connection> current = connection_;
+  asking_ = true;
+  reply_.reset();
+  lock.unlock();
+  const Status sent = current->send(protocol::encode(request), {}, deadline);
+  lock.lock();
+  if (sent.ok()) {
+    changed_.wait_for(lock, deadline.remaining(), [this] { return reply_.has_value() || !connected_; });
+  }
+  asking_ = false;
+  if (!sent.ok()) return sent;
+  if (!reply_) {
+    if (!connected_) return Status(Code::unavailable, "the daemon went away before it answered");
+    // A late answer must not be taken for the next request's: the line starts anew.
+    current->shutdown();
+    return Status(Code::deadline, "the daemon did not answer in time");
+  }
+  Reply reply = std::move(*reply_);
+  reply_.reset();
+  if (const auto* failure = std::get_if<protocol::Failure>(&reply.message)) return Status(failure->code, failure->message);
+  return reply;
+}
+
+Status Link::leave(const base::Deadline& deadline) {
+  leaving_ = true;
+  return ask(protocol::Bye{}, deadline).status();
+}
+
+void Link::monitor() {
+  while (!stopping_) {
+    if (connected_) {
+      receive_once();
+    } else if (leaving_) {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(kTickMs), [this] { return stopping_.load(); });
+    } else {
+      come_back();
+    }
+    events_.on_tick();
+  }
+}
+
+void Link::receive_once() {
+  const std::shared_ptr<transport::Connection> current = connection();
+  auto received = current->receive(base::Deadline::after_ms(kTickMs));
+  if (stopping_) return;
+  if (!received.ok()) {
+    if (received.status().code() != Code::deadline) lose(received.status().message());
+    return;
+  }
+  if (!received->has_value()) return lose("it closed the connection");
+  auto message = protocol::decode((*received)->text);
+  if (!message.ok()) return lose(message.status().message());
+  if (const auto* news = std::get_if<protocol::SnapshotNews>(&*message)) return events_.on_news(*news);
+  const std::lock_guard lock(mutex_);
+  if (!asking_) return;
+  reply_ = Reply{std::move(*message), std::move((*received)->descriptors)};
+  changed_.notify_all();
+}
+
+void Link::lose(const std::string& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    connected_ = false;
+    connection_.reset();
+    guard_ = ForkGuard();
+    attempts_ = 0;
+  }
+  changed_.notify_all();
+  if (!leaving_) events_.on_lost(why);
+}
+
+void Link::come_back() {
+  const Status connected = connect(events_.arena_memfd());
+  if (connected.ok()) return events_.on_back(daemon_pid_);
+  if (++attempts_ == kAttemptsBeforeTrouble) events_.on_still_lost(connected.message());
+  std::unique_lock lock(mutex_);
+  const std::uint64_t pause_ms = std::min<std::uint64_t>(kLongestPauseMs, 100 << std::min<std::uint64_t>(attempts_, 6));
+  changed_.wait_for(lock, std::chrono::milliseconds(pause_ms), [this] { return stopping_.load(); });
+}
+
+}  // namespace stillframe::client

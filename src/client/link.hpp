@@ -1,0 +1,83 @@
+// The line to the daemon: connects (starting a daemon when asked), asks and answers, takes news, and comes back with the
+// arena when the daemon has died. One monitor thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+#include <string>
+
+#include "base/thread.hpp"
+#include "client/fork_guard.hpp"
+#include "client/spawn.hpp"
+#include "protocol/messages.hpp"
+#include "transport/transport.hpp"
+
+namespace stillframe::client {
+
+struct LinkOptions {
+  SpawnOptions spawn;
+  bool may_spawn = true;  // false: the socket was named by the user
+  protocol::Hello hello;
+  std::uint64_t connect_deadline_ms = 20'000;
+};
+
+// Called on the monitor thread.
+struct LinkEvents {
+  std::function<void(const protocol::SnapshotNews&)> on_news;
+  std::function<void(const std::string& why)> on_lost;
+  std::function<void(std::int64_t daemon_pid)> on_back;
+  std::function<void(const std::string& why)> on_still_lost;  // once, after several attempts
+  std::function<void()> on_tick;     // at least every 200 ms
+  std::function<int()> arena_memfd;  // to hand over when coming back; -1: none yet
+};
+
+class Link {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Link>> open(LinkOptions options, LinkEvents events);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  struct Reply {
+    protocol::Message message;
+    std::vector<base::UniqueFd> descriptors;
+  };
+  // One request at a time; waits for its reply. A Failure comes back as its Status; unavailable when the daemon went away.
+  [[nodiscard]] Result<Reply> ask(const protocol::Message& request, const base::Deadline& deadline);
+  // Says goodbye; from now on the end of the line is expected.
+  [[nodiscard]] Status leave(const base::Deadline& deadline);
+  [[nodiscard]] bool connected() const noexcept { return connected_; }
+  [[nodiscard]] std::int64_t daemon_pid() const noexcept { return daemon_pid_; }
+
+ private:
+  Link(LinkOptions options, LinkEvents events) : options_(std::move(options)), events_(std::move(events)) {}
+  [[nodiscard]] Status connect(int memfd);
+  void monitor();
+  void receive_once();
+  void lose(const std::string& why);
+  void come_back();
+  [[nodiscard]] std::shared_ptr<transport::Connection> connection() const;
+
+  const LinkOptions options_;
+  const LinkEvents events_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> leaving_{false};
+  std::atomic<bool> connected_{false};
+  std::atomic<std::int64_t> daemon_pid_{0};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<transport::Connection> connection_;
+  ForkGuard guard_;
+  bool asking_ = false;
+  std::optional<Reply> reply_;
+  std::uint64_t attempts_ = 0;  // monitor thread only
+  base::Thread thread_;
+};
+
+}  // namespace stillframe::client

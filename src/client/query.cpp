@@ -1,0 +1,23 @@
+#include "client/query.hpp"
+
+#include "protocol/messages.hpp"
+#include "transport/transport.hpp"
+
+namespace stillframe::client {
+
+Result<std::string> query_status(const std::string& socket, const base::Deadline& deadline) {
+  const auto connection = transport::connect(socket, deadline);
+  if (!connection.ok()) {
+    return Status(Code::unavailable, "no daemon answers at " + socket + " (" + connection.status().message() +
+                                         "); what is durable in the store is safe, and a trainer starts one when it needs it");
+  }
+  SF_TRY(connection->send(protocol::encode(protocol::StatusRequest{}), {}, deadline));
+  SF_ASSIGN(const auto received, connection->receive(deadline));
+  if (!received) return Status(Code::unavailable, "the daemon at " + socket + " closed the connection");
+  SF_ASSIGN(auto message, protocol::decode(received->text));
+  if (auto* reply = std::get_if<protocol::StatusReply>(&message)) return std::move(reply->json);
+  if (auto* failure = std::get_if<protocol::Failure>(&message)) return Status(failure->code, failure->message);
+  return Status(Code::corrupt, "the daemon at " + socket + " answered with something else");
+}
+
+}  // namespace stillframe::client

@@ -1,0 +1,124 @@
+#include "daemon/config.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+
+#include "daemon/config_keys.hpp"
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace stillframe::daemon {
+namespace {
+
+struct Problem {
+  std::uint32_t line = 0;
+  std::string text;  // "<section.key>: expected …"
+};
+
+class Parser {
+ public:
+  void read(const toml::table& root) {
+    for (const auto& [section, node] : root) read_section(section, node);
+  }
+  [[nodiscard]] const Config& config() const { return config_; }
+  // The first in the file: what a person mends first, and often the cause of the others.
+  [[nodiscard]] std::optional<Problem> first_problem() const {
+    if (problems_.empty()) return std::nullopt;
+    return *std::ranges::min_element(problems_, {}, &Problem::line);
+  }
+
+ private:
+  void read_section(const toml::key& key, const toml::node& node) {
+    const std::string section(key.str());
+    if (!is_section(section)) {
+      return add(key, node, section, "a known section",
+                 node.is_table() ? "an unknown one" : "a key outside of a section", suggest(section, node));
+    }
+    if (!node.is_table()) return add(key, node, section, "a section [" + section + "]", describe(node), "");
+    for (const auto& [name, value] : *node.as_table()) read_key(section, name, value);
+  }
+
+  void read_key(const std::string& section, const toml::key& key, const toml::node& node) {
+    const std::string name = section + "." + std::string(key.str());
+    const auto& rules = key_rules();
+    const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
+    if (rule == rules.end()) {
+      std::vector<std::string> names;
+      for (const KeyRule& known : rules) names.push_back(known.key.name);
+      return add(key, node, name, "a known key", "an unknown one", nearest(name, names));
+    }
+    if (!set(*rule, node)) add(key, node, name, rule->expected, describe(node), "");
+  }
+
+  bool set(const KeyRule& rule, const toml::node& node) {
+    if (rule.set_string) {
+      const auto* text = node.as_string();
+      return text != nullptr && rule.set_string(config_, text->get());
+    }
+    const auto* number = node.as_integer();
+    return number != nullptr && number->get() >= 0 &&
+           rule.set_integer(config_, static_cast<std::uint64_t>(number->get()));
+  }
+
+  static bool is_section(const std::string& section) {
+    return std::ranges::any_of(key_rules(), [&](const KeyRule& r) { return r.key.name.starts_with(section + "."); });
+  }
+
+  // A bare key that some section knows ("budget_bytes = …" above every section) is answered with its full name.
+  static std::string suggest(const std::string& name, const toml::node& node) {
+    std::vector<std::string> sections;
+    for (const KeyRule& rule : key_rules()) {
+      const std::size_t dot = rule.key.name.find('.');
+      if (!node.is_table() && rule.key.name.substr(dot + 1) == name) return rule.key.name;
+      sections.push_back(rule.key.name.substr(0, dot));
+    }
+    return nearest(name, sections);
+  }
+
+  static std::string describe(const toml::node& node) {
+    std::ostringstream text;
+    if (const auto* s = node.as_string()) {
+      text << "the string \"" << s->get() << '"';
+    } else if (const auto* i = node.as_integer()) {
+      text << i->get();
+    } else {
+      text << "a value of type " << node.type();
+    }
+    return text.str();
+  }
+
+  void add(const toml::key& key, const toml::node& node, const std::string& name, const std::string& expected,
+           const std::string& found, const std::string& suggestion) {
+    // A key's own position is missing for tables that only dotted names imply; their first value has one.
+    const auto line = key.source().begin.line != 0 ? key.source().begin.line : node.source().begin.line;
+    std::string text = name + ": expected " + expected + ", found " + found;
+    if (!suggestion.empty()) text += "; did you mean " + suggestion + "?";
+    problems_.push_back({line, std::move(text)});
+  }
+
+  Config config_;
+  std::vector<Problem> problems_;
+};
+
+Status at_line(const std::string& file_name, std::uint32_t line, const std::string& text) {
+  return {Code::invalid_argument, file_name + ":" + std::to_string(line) + ": " + text};
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view toml, const std::string& file_name) {
+  const toml::parse_result parsed = toml::parse(toml, file_name);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return at_line(file_name, error.source().begin.line,
+                   "expected valid TOML, found a syntax error: " + std::string(error.description()));
+  }
+  Parser parser;
+  parser.read(parsed.table());
+  if (const auto problem = parser.first_problem()) return at_line(file_name, problem->line, problem->text);
+  return parser.config();
+}
+
+}  // namespace stillframe::daemon

@@ -1,0 +1,192 @@
+#include "daemon/config_keys.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <concepts>
+#include <numeric>
+
+#include "stillframe/types.hpp"
+
+namespace stillframe::daemon {
+namespace {
+
+constexpr std::uint64_t kDaySeconds = 86'400;
+constexpr std::uint64_t kYearSeconds = 365 * kDaySeconds;
+constexpr std::size_t kMaxSocketPathBytes = 107;  // sockaddr_un, without its closing zero
+
+struct Range {
+  std::uint64_t least = 0;
+  std::uint64_t most = 0;
+  bool or_zero = false;
+};
+
+ConfigKey make_key(const std::string& name, const std::string& type, const std::string& description) {
+  std::string flag = "--" + name;
+  std::ranges::replace(flag, '.', '-');
+  std::ranges::replace(flag, '_', '-');
+  return {name, flag, type, description};
+}
+
+// `field` gives the place in a Config; its type takes every value of the range.
+template <typename Field>
+KeyRule integer_key(const std::string& name, const Range& range, Field field, const std::string& description) {
+  KeyRule rule;
+  rule.key = make_key(name, "integer", description);
+  rule.expected = "an integer from " + std::to_string(range.least) + " to " + std::to_string(range.most) +
+                  (range.or_zero ? ", or 0" : "");
+  rule.set_integer = [range, field](Config& config, std::uint64_t value) {
+    const bool inside = value >= range.least && value <= range.most;
+    if (!inside && !(range.or_zero && value == 0)) return false;
+    auto& place = field(config);
+    place = static_cast<std::remove_reference_t<decltype(place)>>(value);
+    return true;
+  };
+  return rule;
+}
+
+KeyRule string_key(const std::string& name, const std::string& expected,
+                   std::function<bool(Config&, const std::string&)> set, const std::string& description) {
+  KeyRule rule;
+  rule.key = make_key(name, "string", description);
+  rule.expected = expected;
+  rule.set_string = std::move(set);
+  return rule;
+}
+
+// Absolute, because a detached daemon works from the root directory; a zero byte would cut the path short.
+bool is_absolute_or_empty(const std::string& path) {
+  return path.empty() || (path.front() == '/' && path.find('\0') == std::string::npos);
+}
+
+KeyRule path_key(const std::string& name, std::string Config::*field, const std::string& description) {
+  return string_key(
+      name, "an absolute path, or an empty string",
+      [field](Config& config, const std::string& value) {
+        if (!is_absolute_or_empty(value)) return false;
+        config.*field = value;
+        return true;
+      },
+      description);
+}
+
+bool set_socket(Config& config, const std::string& value) {
+  if (!is_absolute_or_empty(value) || value.size() > kMaxSocketPathBytes) return false;
+  config.socket = value;
+  return true;
+}
+
+bool set_codec(Config& config, const std::string& value) {
+  for (const auto codec : {codec::CodecId::planes_lz4, codec::CodecId::raw}) {
+    if (value != codec::codec_name(static_cast<std::uint8_t>(codec))) continue;
+    config.codec = codec;
+    return true;
+  }
+  return false;
+}
+
+bool set_log_level(Config& config, const std::string& value) {
+  const auto level = base::log_level_from_name(value);
+  if (level) config.log_level = *level;
+  return level.has_value();
+}
+
+std::vector<KeyRule> make_rules() {
+  std::vector<KeyRule> rules;
+  rules.push_back(string_key("daemon.socket", "an absolute path of at most 107 bytes", set_socket,
+                             "path of the Unix socket to serve (required: here or as a flag)"));
+  rules.push_back(integer_key(
+      "daemon.idle_exit_seconds", {0, kYearSeconds}, [](Config & c) -> auto& { return c.idle_exit_seconds; },
+      "leave after so many seconds without a client or work; 0: never"));
+  rules.push_back(integer_key(
+      "daemon.shutdown_deadline_seconds", {1, kDaySeconds},
+      [](Config & c) -> auto& { return c.shutdown_deadline_seconds; },
+      "a graceful stop finishes what is captured within so many seconds"));
+  rules.push_back(integer_key(
+      "daemon.max_clients", {1, 4096}, [](Config & c) -> auto& { return c.max_clients; },
+      "connections served at once; more are refused"));
+  rules.push_back(path_key("daemon.private_store", &Config::private_store,
+                           "serve only this store (its real path); empty: every store"));
+  rules.push_back(integer_key(
+      "arena.budget_bytes", {kChunkBytes, kMaxImageBytes, true}, [](Config & c) -> auto& { return c.budget_bytes; },
+      "host memory of all clients together, in bytes; 0: half of what is available at start"));
+  rules.push_back(integer_key(
+      "persist.encoder_threads", {0, 256}, [](Config & c) -> auto& { return c.encoder_threads; },
+      "threads that encode chunks; 0: one per core, at most 8"));
+  rules.push_back(string_key("persist.codec", "\"planes_lz4\" or \"raw\"", set_codec,
+                             "how chunks are stored: \"planes_lz4\" or \"raw\""));
+  rules.push_back(integer_key(
+      "persist.group_deadline_seconds", {1, kDaySeconds}, [](Config & c) -> auto& { return c.group_deadline_seconds; },
+      "ranks of a group seal the same step within so many seconds, else none is kept"));
+  rules.push_back(integer_key(
+      "retention.keep_last", {1, 1'000'000}, [](Config & c) -> auto& { return c.retention.keep_last; },
+      "newest checkpoints kept of a run whose client states no number"));
+  rules.push_back(string_key("log.level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"", set_log_level,
+                             "least severe event that is logged: debug, info, warn, error or off"));
+  rules.push_back(path_key("log.path", &Config::log_path, "log file, appended to; empty: standard error"));
+  return rules;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+const std::vector<KeyRule>& key_rules() {
+  static const std::vector<KeyRule> rules = make_rules();
+  return rules;
+}
+
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = [] {
+    std::vector<ConfigKey> result;
+    for (const KeyRule& rule : key_rules()) result.push_back(rule.key);
+    return result;
+  }();
+  return keys;
+}
+
+std::string nearest(std::string_view text, const std::vector<std::string>& candidates) {
+  // Far longer names than any key are not looked at: the distance costs the product of the lengths.
+  if (text.size() > 128) return {};
+  std::string best;
+  std::size_t best_distance = 0;
+  for (const std::string& candidate : candidates) {
+    const std::size_t distance = edit_distance(text, candidate);
+    const std::size_t limit = std::max<std::size_t>(2, std::max(candidate.size(), text.size()) / 3);
+    if (distance > limit || (!best.empty() && distance >= best_distance)) continue;
+    best = candidate;
+    best_distance = distance;
+  }
+  return best;
+}
+
+Status set_config_key(Config& config, const std::string& name, const std::string& value) {
+  const auto& rules = key_rules();
+  const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
+  if (rule == rules.end()) return {Code::invalid_argument, name + ": expected a known key, found an unknown one"};
+  bool taken = false;
+  if (rule->set_string) {
+    taken = rule->set_string(config, value);
+  } else {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    const bool whole = error == std::errc{} && end == value.data() + value.size();
+    taken = whole && rule->set_integer(config, number);
+  }
+  if (taken) return {};
+  return {Code::invalid_argument, rule->key.flag + ": expected " + rule->expected + ", found \"" + value + "\""};
+}
+
+}  // namespace stillframe::daemon

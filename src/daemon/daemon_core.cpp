@@ -1,0 +1,209 @@
+#include "daemon/daemon_core.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <csignal>
+
+#include "base/log.hpp"
+#include "daemon/blocking.hpp"
+
+namespace stillframe::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::uint64_t kPollMs = 20;
+constexpr std::uint64_t kReplyDeadlineMs = 1000;
+
+// Readiness of a descriptor that somebody else owns: Asio waits on a duplicate.
+class Readiness {
+ public:
+  Readiness(asio::io_context& io, int fd) : descriptor_(io, ::dup(fd)) {}
+  asio::awaitable<bool> wait() {
+    boost::system::error_code error;
+    co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
+                                    asio::redirect_error(asio::use_awaitable, error));
+    co_return !error;
+  }
+
+ private:
+  asio::posix::stream_descriptor descriptor_;
+};
+
+}  // namespace
+
+DaemonCore::DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
+                       std::unique_ptr<base::WorkerPool> blocking)
+    : config_(config),
+      signals_(io_, SIGTERM, SIGINT),
+      listener_(std::move(listener)),
+      encoders_(std::move(encoders)),
+      blocking_(std::move(blocking)) {}
+
+Status DaemonCore::run(const std::function<void()>& ready) {
+  started_ns_ = last_used_ns_ = base::system_clock().monotonic_ns();
+  asio::co_spawn(io_, accept_loop(), asio::detached);
+  asio::co_spawn(io_, stop_on_signal(), asio::detached);
+  asio::co_spawn(io_, watch_idle(), asio::detached);
+  base::log(base::LogLevel::info, "daemon.ready",
+            {{"pid", ::getpid()}, {"socket", config_.socket}, {"version", STILLFRAME_VERSION}});
+  ready();
+  io_.run();
+  for (const auto& session : sessions_) session->drop();
+  base::log(base::LogLevel::info, "daemon.stopped", {{"pid", ::getpid()}});
+  return {};
+}
+
+DaemonCore::Task DaemonCore::accept_loop() {
+  Readiness readiness(io_, listener_.native_handle());
+  while (co_await readiness.wait()) {
+    if (stopping_) co_return;
+    Result<transport::Connection> accepted = listener_.try_accept();
+    if (!accepted.ok()) continue;
+    const auto peer = accepted->peer();
+    if (!peer.ok() || (peer->uid != ::getuid() && peer->uid != 0)) {
+      base::log(base::LogLevel::warn, "client.refused", {{"reason", "another user"}});
+      continue;
+    }
+    std::erase_if(clients_, [](const std::weak_ptr<Client>& one) { return one.expired(); });
+    auto client = std::make_shared<Client>();
+    client->connection = std::move(accepted).value();
+    if (clients_.size() >= config_.max_clients) {
+      reply(*client, protocol::Failure{Code::busy, "the daemon serves " + std::to_string(config_.max_clients) +
+                                                       " clients already (daemon.max_clients)"});
+      continue;
+    }
+    clients_.push_back(client);
+    asio::co_spawn(io_, serve(std::move(client)), asio::detached);
+  }
+}
+
+DaemonCore::Task DaemonCore::serve(ClientPtr client) {
+  co_await serve_messages(client);
+  last_used_ns_ = base::system_clock().monotonic_ns();
+  // The end of the stream without a goodbye: the trainer let go of its arena. Its death is watched apart from this, since a
+  // forked child may hold the socket open.
+  if (client->session && !client->said_bye && !client->session->gone()) {
+    trainer_gone(client->session, "left without a goodbye");
+  }
+}
+
+DaemonCore::Task DaemonCore::serve_messages(ClientPtr client) {
+  Readiness readiness(io_, client->connection.native_handle());
+  while (co_await readiness.wait()) {
+    for (;;) {
+      Result<std::optional<transport::Message>> received = client->connection.try_receive();
+      if (!received.ok() && received.status().code() == Code::deadline) break;
+      if (!received.ok()) {
+        base::log(base::LogLevel::warn, "client.dropped", {{"error", received.status().message()}});
+        co_return;
+      }
+      if (!received->has_value()) co_return;
+      co_await handle(client, std::move(**received));
+      if (client->said_bye) co_return;
+    }
+  }
+}
+
+DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message) {
+  last_used_ns_ = base::system_clock().monotonic_ns();
+  Result<protocol::Message> decoded = protocol::decode(message.text);
+  if (!decoded.ok()) {
+    reply(*client, protocol::Failure{decoded.status().code(), decoded.status().message()});
+    co_return;
+  }
+  if (auto* hello = std::get_if<protocol::Hello>(&*decoded)) {
+    co_await handle_hello(client, std::move(*hello), std::move(message.descriptors));
+  } else if (std::holds_alternative<protocol::StatusRequest>(*decoded)) {
+    reply(*client, protocol::StatusReply{status_json()});
+  } else if (client->session == nullptr) {
+    reply(*client, protocol::Failure{Code::invalid_argument, "the first message of a trainer is 'hello'"});
+  } else if (std::holds_alternative<protocol::Settle>(*decoded)) {
+    co_await handle_settle(client);
+  } else if (auto* request = std::get_if<protocol::ArenaRequest>(&*decoded)) {
+    co_await handle_arena(client, *request);
+  } else if (std::holds_alternative<protocol::Bye>(*decoded)) {
+    co_await handle_bye(client);
+  } else {
+    reply(*client, protocol::Failure{Code::invalid_argument, "that message comes from a daemon, not to one"});
+  }
+}
+
+asio::awaitable<bool> DaemonCore::poll_until(std::function<bool()> done, base::Deadline deadline) {
+  asio::steady_timer timer(io_);
+  while (!done()) {
+    if (deadline.expired()) co_return false;
+    timer.expires_after(std::chrono::milliseconds(kPollMs));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+  co_return true;
+}
+
+DaemonCore::Task DaemonCore::watch_trainer(std::shared_ptr<RunSession> session) {
+  Readiness readiness(io_, session->pidfd());
+  (void)co_await readiness.wait();
+  if (!session->gone()) trainer_gone(session, "died");
+}
+
+void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const char* how) {
+  base::log(base::LogLevel::info, "trainer.gone", {{"run", session->run()}, {"pid", session->pid()}, {"how", how}});
+  session->trainer_gone();
+  asio::co_spawn(io_, retire(session, nullptr), asio::detached);
+}
+
+// Waits for what is captured, then lets go of arena and lock. `farewell` is answered when that is done.
+DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientPtr farewell) {
+  const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
+  const bool drained = co_await poll_until([session] { return session->drained(); }, deadline);
+  if (!drained) base::log(base::LogLevel::error, "trainer.not_drained", {{"run", session->run()}, {"pid", session->pid()}});
+  co_await run_blocking(*blocking_, [session] {
+    session->drop();
+    return true;
+  });
+  std::erase(sessions_, session);
+  last_used_ns_ = base::system_clock().monotonic_ns();
+  base::log(base::LogLevel::info, "trainer.retired", {{"run", session->run()}, {"pid", session->pid()}});
+  if (farewell) reply(*farewell, protocol::Done{});
+}
+
+DaemonCore::Task DaemonCore::stop_on_signal() {
+  boost::system::error_code error;
+  const int signal = co_await signals_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  if (error) co_return;
+  base::log(base::LogLevel::info, "daemon.stopping", {{"signal", signal}});
+  co_await stop();
+}
+
+// Finishes what is captured; a snapshot still being copied is left in its arena, which the trainer hands to the next daemon.
+DaemonCore::Task DaemonCore::stop() {
+  if (std::exchange(stopping_, true)) co_return;
+  for (const auto& session : sessions_) session->finish();
+  const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
+  const bool drained = co_await poll_until(
+      [this] { return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& one) { return one->drained(); }); },
+      deadline);
+  if (!drained) base::log(base::LogLevel::error, "daemon.stop_deadline", {{"seconds", config_.shutdown_deadline_seconds}});
+  io_.stop();
+}
+
+DaemonCore::Task DaemonCore::watch_idle() {
+  if (config_.idle_exit_seconds == 0) co_return;
+  asio::steady_timer timer(io_);
+  const auto limit_ns = static_cast<std::int64_t>(config_.idle_exit_seconds) * 1'000'000'000;
+  while (!stopping_) {
+    timer.expires_after(std::chrono::milliseconds(250));
+    co_await timer.async_wait(asio::use_awaitable);
+    if (!sessions_.empty()) last_used_ns_ = base::system_clock().monotonic_ns();
+    if (base::system_clock().monotonic_ns() - last_used_ns_ < limit_ns) continue;
+    base::log(base::LogLevel::info, "daemon.idle", {{"seconds", config_.idle_exit_seconds}});
+    co_await stop();
+  }
+}
+
+}  // namespace stillframe::daemon

@@ -1,0 +1,74 @@
+// The daemon's event loop: accepts, sessions as coroutines, the registry of runs, stop and idle. One thread runs it.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread.hpp"
+#include "daemon/config.hpp"
+#include "daemon/run_session.hpp"
+#include "transport/transport.hpp"
+
+namespace stillframe::daemon {
+
+class DaemonCore {
+ public:
+  DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
+             std::unique_ptr<base::WorkerPool> blocking);
+  [[nodiscard]] Status run(const std::function<void()>& ready);
+
+ private:
+  struct Client {
+    transport::Connection connection;
+    std::shared_ptr<RunSession> session;  // null until Hello, and for clients that only ask
+    bool said_bye = false;
+  };
+  using ClientPtr = std::shared_ptr<Client>;
+  using Task = boost::asio::awaitable<void>;
+
+  Task accept_loop();
+  Task serve(ClientPtr client);
+  Task serve_messages(ClientPtr client);
+  Task handle(ClientPtr client, transport::Message message);
+  Task handle_hello(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors);
+  Task handle_settle(ClientPtr client);
+  Task handle_arena(ClientPtr client, protocol::ArenaRequest request);
+  Task handle_bye(ClientPtr client);
+  Task watch_trainer(std::shared_ptr<RunSession> session);
+  Task retire(std::shared_ptr<RunSession> session, ClientPtr farewell);
+  Task stop_on_signal();
+  Task stop();
+  Task watch_idle();
+  // Polls until `done` or the deadline; true when done.
+  boost::asio::awaitable<bool> poll_until(std::function<bool()> done, base::Deadline deadline);
+
+  [[nodiscard]] Status admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const;
+  [[nodiscard]] std::vector<std::shared_ptr<RunSession>> sessions_of(const std::string& store, const std::string& run) const;
+  [[nodiscard]] std::vector<std::shared_ptr<RunSession>> predecessors(const RunSession& session) const;
+  [[nodiscard]] std::uint64_t used_arena_bytes() const;
+  [[nodiscard]] std::string status_json() const;
+  [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);
+  void reply(const Client& client, const protocol::Message& message, int descriptor = -1) const;
+  void trainer_gone(const std::shared_ptr<RunSession>& session, const char* how);
+
+  const Config config_;
+  boost::asio::io_context io_{1};
+  boost::asio::signal_set signals_;
+  transport::Listener listener_;
+  std::unique_ptr<base::WorkerPool> encoders_;
+  std::unique_ptr<base::WorkerPool> blocking_;
+  std::vector<std::shared_ptr<RunSession>> sessions_;  // living and draining
+  std::vector<std::weak_ptr<Client>> clients_;
+  std::int64_t started_ns_ = 0;
+  std::int64_t last_used_ns_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace stillframe::daemon

@@ -1,0 +1,212 @@
+// What the daemon answers to a trainer, message by message, and its status.
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/log.hpp"
+#include "daemon/blocking.hpp"
+#include "daemon/daemon_core.hpp"
+
+namespace stillframe::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::uint64_t kReplyDeadlineMs = 1000;
+
+protocol::SnapshotNews to_message(const persist::News& news) {
+  return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes, news.code, news.error};
+}
+
+nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
+  const persist::PersistCounters counters = session.counters();
+  const RunSession::ArenaFacts arena = session.arena_facts();
+  nlohmann::json json{{"run", session.run()},
+                      {"store", session.store_path()},
+                      {"pid", session.pid()},
+                      {"alive", !session.gone()},
+                      {"mode", arena::mode_name(arena.mode)},
+                      {"arena_bytes", arena.committed_bytes},
+                      {"image_bytes", arena.image_bytes},
+                      {"durable", counters.durable},
+                      {"verified", counters.verified},
+                      {"failed", counters.failed},
+                      {"consecutive_failures", counters.consecutive_failures},
+                      {"last_error", counters.last_error},
+                      {"persisting", counters.phase},
+                      {"last_durable_step", nullptr},
+                      {"last_durable_age_seconds", nullptr}};
+  if (counters.last_durable_monotonic_ns != 0) {
+    json["last_durable_step"] = counters.last_durable_step;
+    json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;
+  }
+  return json;
+}
+
+}  // namespace
+
+void DaemonCore::reply(const Client& client, const protocol::Message& message, int descriptor) const {
+  const std::span<const int> descriptors(&descriptor, descriptor >= 0 ? 1 : 0);
+  const Status sent =
+      client.connection.send(protocol::encode(message), descriptors, base::Deadline::after_ms(kReplyDeadlineMs));
+  if (!sent.ok()) base::log(base::LogLevel::debug, "client.unreachable", {{"error", sent.message()}});
+}
+
+Status DaemonCore::admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const {
+  if (stopping_) return {Code::unavailable, "the daemon is stopping"};
+  if (descriptors.size() != (hello.adopt ? 2U : 1U)) {
+    return {Code::invalid_argument, "'hello' brings a pidfd, and with 'adopt' an arena"};
+  }
+  if (!config_.private_store.empty() && hello.store != config_.private_store) {
+    return {Code::invalid_argument, "this daemon serves only " + config_.private_store + " (daemon.private_store), not " +
+                                        hello.store};
+  }
+  for (const auto& session : sessions_of(hello.store, hello.run)) {
+    const bool own_arena_back = hello.adopt && session->pid() == hello.pid;
+    if (!session->gone() && !transport::process_ended(session->pidfd()) && !own_arena_back) {
+      return {Code::busy, "run '" + hello.run + "' of " + hello.store + " is being written by process " +
+                              std::to_string(session->pid()) + "; stop it, or give this one another name with run="};
+    }
+  }
+  return {};
+}
+
+std::vector<std::shared_ptr<RunSession>> DaemonCore::sessions_of(const std::string& store, const std::string& run) const {
+  std::vector<std::shared_ptr<RunSession>> found;
+  for (const auto& session : sessions_) {
+    if (session->store_path() == store && session->run() == run) found.push_back(session);
+  }
+  return found;
+}
+
+std::vector<std::shared_ptr<RunSession>> DaemonCore::predecessors(const RunSession& session) const {
+  std::vector<std::shared_ptr<RunSession>> found = sessions_of(session.store_path(), session.run());
+  const auto self = std::find_if(found.begin(), found.end(), [&](const auto& one) { return one.get() == &session; });
+  found.erase(self, found.end());
+  return found;
+}
+
+DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hello,
+                                          std::vector<base::UniqueFd> descriptors) {
+  if (Status admitted = admit(hello, descriptors); !admitted.ok()) {
+    reply(*client, protocol::Failure{admitted.code(), admitted.message()});
+    co_return;
+  }
+  std::shared_ptr<env::Lock> inherited;
+  for (const auto& before : sessions_of(hello.store, hello.run)) {
+    inherited = before->lock();
+    if (!before->gone()) trainer_gone(before, hello.adopt ? "came back" : "died");
+    if (hello.adopt && before->pid() == hello.pid) {
+      // The same arena must never have two persisters.
+      co_await run_blocking(*blocking_, [before] {
+        before->drop();
+        return true;
+      });
+    }
+  }
+  auto opened = co_await run_blocking(
+      *blocking_, [hello, config = config_, inherited, pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]))] {
+        return RunSession::open(hello, config, std::move(*pidfd), inherited);
+      });
+  if (!opened.ok()) {
+    reply(*client, protocol::Failure{opened.status().code(), opened.status().message()});
+    co_return;
+  }
+  client->session = *opened;
+  sessions_.push_back(*opened);
+  if (hello.adopt) {
+    const Status adopted = co_await run_blocking(
+        *blocking_, [session = *opened, memfd = std::make_shared<base::UniqueFd>(std::move(descriptors[1])), this,
+                     news = news_to(client)] { return session->adopt(std::move(*memfd), *encoders_, news); });
+    if (!adopted.ok()) {
+      std::erase(sessions_, *opened);
+      client->session = nullptr;
+      reply(*client, protocol::Failure{adopted.code(), adopted.message()});
+      co_return;
+    }
+  }
+  base::log(base::LogLevel::info, "trainer.joined",
+            {{"run", hello.run}, {"store", hello.store}, {"pid", hello.pid}, {"adopted", hello.adopt ? "yes" : "no"}});
+  asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
+  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid()});
+}
+
+DaemonCore::Task DaemonCore::handle_settle(ClientPtr client) {
+  const auto session = client->session;
+  const bool settled = co_await poll_until(
+      [this, session] {
+        const auto before = predecessors(*session);
+        return std::all_of(before.begin(), before.end(), [](const auto& one) { return one->drained(); });
+      },
+      base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+  if (settled) {
+    reply(*client, protocol::Done{});
+  } else {
+    reply(*client, protocol::Failure{Code::deadline, "what the process before had captured is not durable yet"});
+  }
+}
+
+DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
+  const auto session = client->session;
+  const bool alone = co_await poll_until([this, session] { return predecessors(*session).empty(); },
+                                         base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+  if (!alone) {
+    reply(*client, protocol::Failure{Code::deadline, "the memory of the process before is not free yet"});
+    co_return;
+  }
+  const bool first = session->arena_facts().memfd < 0;
+  const std::uint64_t used = used_arena_bytes();
+  const std::uint64_t free_bytes = config_.budget_bytes > used ? config_.budget_bytes - used : 0;
+  const auto ready = co_await run_blocking(*blocking_, [session, request, free_bytes, this, news = news_to(client)] {
+    return session->provide_arena(request, free_bytes, *encoders_, news);
+  });
+  if (ready.ok()) {
+    reply(*client, *ready, first ? session->arena_facts().memfd : -1);
+  } else {
+    reply(*client, protocol::Failure{ready.status().code(), ready.status().message()});
+  }
+}
+
+DaemonCore::Task DaemonCore::handle_bye(ClientPtr client) {
+  client->said_bye = true;
+  client->session->trainer_gone();
+  co_await retire(client->session, client);
+}
+
+std::uint64_t DaemonCore::used_arena_bytes() const {
+  std::uint64_t used = 0;
+  for (const auto& session : sessions_) used += session->arena_facts().committed_bytes;
+  return used;
+}
+
+// Called on persist threads; the words travel on the event loop. A client that does not read loses words, never state.
+std::function<void(const persist::News&)> DaemonCore::news_to(const ClientPtr& client) {
+  return [this, weak = std::weak_ptr<Client>(client)](const persist::News& news) {
+    asio::post(io_, [weak, message = protocol::encode(to_message(news))] {
+      const ClientPtr living = weak.lock();
+      if (!living) return;
+      const Status sent = living->connection.send(message, {}, base::Deadline::after_ms(0));
+      if (!sent.ok()) base::log(base::LogLevel::debug, "news.lost", {{"error", sent.message()}});
+    });
+  };
+}
+
+std::string DaemonCore::status_json() const {
+  const std::int64_t now_ns = base::system_clock().monotonic_ns();
+  nlohmann::json sessions = nlohmann::json::array();
+  for (const auto& session : sessions_) sessions.push_back(session_json(*session, now_ns));
+  const nlohmann::json json{{"daemon",
+                             {{"pid", ::getpid()},
+                              {"version", STILLFRAME_VERSION},
+                              {"socket", config_.socket},
+                              {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
+                            {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
+                            {"sessions", std::move(sessions)}};
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace stillframe::daemon

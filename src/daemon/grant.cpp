@@ -1,0 +1,32 @@
+#include "daemon/grant.hpp"
+
+#include <algorithm>
+
+#include "base/bytes.hpp"
+
+namespace stillframe::daemon {
+
+Result<ArenaGrant> decide_grant(const ArenaWish& wish, std::uint64_t budget_bytes, std::uint64_t free_bytes) {
+  ArenaGrant grant;
+  grant.slots = wish.slots != 0 ? wish.slots : arena::slots_in_budget(budget_bytes);
+  const std::uint64_t image_chunks = arena::chunks_of(wish.image_bytes);
+  const std::uint64_t descriptor_chunks = std::max<std::uint64_t>(1, arena::chunks_of(wish.descriptor_bytes));
+  const std::uint64_t need = image_chunks + descriptor_chunks;
+
+  const std::uint64_t control = wish.slots != 0 ? 0 : arena::control_bytes(grant.slots);
+  const std::uint64_t affordable = free_bytes > control ? (free_bytes - control) / kChunkBytes : 0;
+  const std::uint64_t reachable = std::min(grant.slots, wish.committed_slots + affordable);
+  grant.committed_slots = std::max(wish.committed_slots, std::min(reachable, 2 * need));
+  grant.mode = arena::mode_of(grant.committed_slots, image_chunks, descriptor_chunks);
+  if (grant.mode == arena::Mode::none) {
+    const std::uint64_t ring = 2 * descriptor_chunks + arena::kMinRingChunks;
+    return Status(Code::no_space,
+                  "an arena for a state of " + base::human_bytes(wish.image_bytes) + " needs at least " +
+                      base::human_bytes(ring * kChunkBytes + arena::control_bytes(ring)) + "; the trainer's budget is " +
+                      base::human_bytes(budget_bytes) + ", and the daemon has " + base::human_bytes(free_bytes) +
+                      " left of its own (arena.budget_bytes); raise the smaller one");
+  }
+  return grant;
+}
+
+}  // namespace stillframe::daemon

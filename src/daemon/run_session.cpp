@@ -1,0 +1,148 @@
+#include "daemon/run_session.hpp"
+
+#include "base/log.hpp"
+
+namespace stillframe::daemon {
+
+RunSession::RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
+                       base::UniqueFd pidfd)
+    : hello_(std::move(hello)),
+      config_(config),
+      store_(std::move(store)),
+      lock_(std::move(lock)),
+      pidfd_(std::move(pidfd)) {}
+
+Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hello, const Config& config,
+                                                     base::UniqueFd pidfd, std::shared_ptr<env::Lock> inherited_lock) {
+  SF_TRY(format::check_run_name(hello.run));
+  if (hello.world_size != 1 || hello.rank != 0) {
+    return Status(Code::unsupported, "this version commits groups of one rank; rank " + std::to_string(hello.rank) + " of " +
+                                         std::to_string(hello.world_size) + " was asked for");
+  }
+  SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
+  if (inherited_lock == nullptr) {
+    SF_ASSIGN(std::unique_ptr<env::Lock> lock, store.lock_run(hello.run));
+    inherited_lock = std::move(lock);
+    SF_ASSIGN(const store::RecoveryReport report, store::recover(store, {hello.run}));
+    for (const std::string& removed : report.removed) {
+      base::log(base::LogLevel::info, "recovery.removed", {{"store", store.path()}, {"name", removed}});
+    }
+  }
+  return std::shared_ptr<RunSession>(
+      new RunSession(hello, config, std::move(store), std::move(inherited_lock), std::move(pidfd)));
+}
+
+Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
+                         std::function<void(const persist::News&)> on_news) {
+  persist::PersistOptions options;
+  options.run = hello_.run;
+  options.group = hello_.group;
+  options.rank = hello_.rank;
+  options.world_size = hello_.world_size;
+  options.codec = config_.codec;
+  options.retention = config_.retention;
+  if (hello_.keep_last != 0) options.retention.keep_last = hello_.keep_last;
+  options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
+  auto owned = std::make_unique<arena::Arena>(std::move(arena));
+  SF_ASSIGN(auto persister,
+            persist::Persister::start(*owned, store_, encoders, std::move(options), std::move(on_news)));
+  const std::lock_guard lock(mutex_);
+  arena_ = std::move(owned);
+  persister_ = std::move(persister);
+  return {};
+}
+
+Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
+                                                       base::WorkerPool& encoders,
+                                                       std::function<void(const persist::News&)> on_news) {
+  const std::uint64_t budget = hello_.budget_bytes != 0 ? hello_.budget_bytes : config_.budget_bytes;
+  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0};
+  if (arena_) {
+    wish.slots = arena_->slot_count();
+    wish.committed_slots = arena_->committed_slots();
+  }
+  SF_ASSIGN(const ArenaGrant grant, decide_grant(wish, budget, free_bytes));
+  if (!arena_) {
+    SF_ASSIGN(arena::Arena made, arena::Arena::create(grant.slots));
+    SF_TRY(made.commit_slots(grant.committed_slots));
+    SF_TRY(begin(std::move(made), encoders, std::move(on_news)));
+  } else {
+    SF_TRY(arena_->commit_slots(grant.committed_slots));
+  }
+  base::log(base::LogLevel::info, "arena.ready",
+            {{"run", hello_.run},
+             {"mode", arena::mode_name(grant.mode)},
+             {"image_bytes", request.image_bytes},
+             {"committed_bytes", arena_->committed_bytes()},
+             {"budget_bytes", budget}});
+  const std::lock_guard lock(mutex_);
+  mode_ = grant.mode;
+  image_bytes_ = request.image_bytes;
+  return protocol::ArenaReady{arena_->slot_count(), arena_->committed_slots(), budget};
+}
+
+Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
+                         std::function<void(const persist::News&)> on_news) {
+  SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(memfd)));
+  const std::vector<arena::RecordView> records = arena::DaemonSide(attached).records();
+  SF_TRY(begin(std::move(attached), encoders, std::move(on_news)));
+  base::log(base::LogLevel::info, "arena.adopted",
+            {{"run", hello_.run}, {"pid", hello_.pid}, {"committed_bytes", arena_->committed_bytes()}});
+  const std::lock_guard lock(mutex_);
+  for (const arena::RecordView& view : records) {
+    image_bytes_ = view.image_bytes;
+    mode_ = arena::mode_of(arena_->committed_slots(), view.image_chunks(), view.descriptor_chunks());
+  }
+  return {};
+}
+
+void RunSession::trainer_gone() noexcept {
+  gone_ = true;
+  const std::lock_guard lock(mutex_);
+  if (persister_) persister_->trainer_died();
+}
+
+void RunSession::finish() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (persister_) persister_->finish();
+}
+
+bool RunSession::drained() const {
+  const std::lock_guard lock(mutex_);
+  return !persister_ || persister_->drained();
+}
+
+void RunSession::drop() noexcept {
+  std::unique_ptr<persist::Persister> persister;
+  std::unique_ptr<arena::Arena> arena;
+  std::shared_ptr<env::Lock> lock;
+  {
+    const std::lock_guard guard(mutex_);
+    persister = std::move(persister_);
+    arena = std::move(arena_);
+    // Last: whoever takes the run after us must not meet a writer. A successor that shares the lock keeps it.
+    lock = std::move(lock_);
+  }
+  // In this order: the persister's threads read the arena until they are joined.
+  persister.reset();
+  arena.reset();
+  lock.reset();
+}
+
+std::shared_ptr<env::Lock> RunSession::lock() const {
+  const std::lock_guard guard(mutex_);
+  return lock_;
+}
+
+RunSession::ArenaFacts RunSession::arena_facts() const {
+  const std::lock_guard lock(mutex_);
+  if (!arena_) return {};
+  return {arena_->memfd(), arena_->id_hex(), arena_->committed_bytes(), image_bytes_, mode_};
+}
+
+persist::PersistCounters RunSession::counters() const {
+  const std::lock_guard lock(mutex_);
+  return persister_ ? persister_->counters() : persist::PersistCounters{};
+}
+
+}  // namespace stillframe::daemon

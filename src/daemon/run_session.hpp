@@ -1,0 +1,82 @@
+// One trainer as the daemon knows it: its run's lock, its arena, its persister. No socket, no event loop.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "arena/arena.hpp"
+#include "base/unique_fd.hpp"
+#include "daemon/config.hpp"
+#include "daemon/grant.hpp"
+#include "persist/persister.hpp"
+#include "protocol/messages.hpp"
+#include "store/store.hpp"
+
+namespace stillframe::daemon {
+
+// open(), provide_arena(), adopt() and drop() come from one thread at a time; the rest from any.
+class RunSession {
+ public:
+  // Opens (making it when missing) the store, takes the run's lock or shares `inherited_lock`, and, with a lock of its own,
+  // removes what dead writers left. busy names the run when another process writes it.
+  [[nodiscard]] static Result<std::shared_ptr<RunSession>> open(const protocol::Hello& hello, const Config& config,
+                                                                base::UniqueFd pidfd,
+                                                                std::shared_ptr<env::Lock> inherited_lock);
+
+  // Makes the arena or gives it more memory. `free_bytes` as decide_grant.
+  [[nodiscard]] Result<protocol::ArenaReady> provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
+                                                           base::WorkerPool& encoders,
+                                                           std::function<void(const persist::News&)> on_news);
+  // Takes over the arena of a trainer whose daemon died.
+  [[nodiscard]] Status adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
+                             std::function<void(const persist::News&)> on_news);
+
+  // The trainer is gone: what is sealed goes on, the rest is given up.
+  void trainer_gone() noexcept;
+  // The daemon stops: what is sealed goes on, what is being copied is left for the next daemon.
+  void finish() noexcept;
+  // Nothing captured is on its way any more.
+  [[nodiscard]] bool drained() const;
+  // Stops persisting, lets go of the arena's memory and then of the run's lock.
+  void drop() noexcept;
+
+  struct ArenaFacts {
+    int memfd = -1;
+    std::string id;
+    std::uint64_t committed_bytes = 0;
+    std::uint64_t image_bytes = 0;
+    arena::Mode mode = arena::Mode::none;
+  };
+  [[nodiscard]] ArenaFacts arena_facts() const;
+  [[nodiscard]] std::shared_ptr<env::Lock> lock() const;  // null once dropped
+  [[nodiscard]] const std::string& store_path() const noexcept { return store_.path(); }
+  [[nodiscard]] const std::string& run() const noexcept { return hello_.run; }
+  [[nodiscard]] std::int64_t pid() const noexcept { return hello_.pid; }
+  [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+  [[nodiscard]] bool gone() const noexcept { return gone_; }
+  [[nodiscard]] persist::PersistCounters counters() const;
+
+ private:
+  RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
+             base::UniqueFd pidfd);
+  [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
+                             std::function<void(const persist::News&)> on_news);
+
+  const protocol::Hello hello_;
+  const Config config_;
+  const store::Store store_;
+  std::shared_ptr<env::Lock> lock_;
+  base::UniqueFd pidfd_;
+  std::atomic<bool> gone_{false};
+  mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to
+  arena::Mode mode_ = arena::Mode::none;
+  std::uint64_t image_bytes_ = 0;
+  std::unique_ptr<arena::Arena> arena_;
+  std::unique_ptr<persist::Persister> persister_;
+};
+
+}  // namespace stillframe::daemon

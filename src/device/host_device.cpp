@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <utility>
+#include <variant>
+
+#include "base/thread.hpp"
+#include "device/device.hpp"
+
+namespace stillframe::device {
+namespace {
+
+constexpr std::size_t kMaxQueuedOperations = 256;
+// Events and waits have no deadline of their own, so they may go past a queue that copies have filled, up to this.
+constexpr std::size_t kMaxQueuedWithMarkers = 1024;
+// A far deadline, added to the time of day by the condition variable, must not overflow.
+constexpr std::chrono::nanoseconds kLongestSingleWait = std::chrono::hours(1);
+
+// True when `condition` came true in time. `lock` is held on entry and on return.
+template <typename Condition>
+bool wait_until(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, const base::Deadline& deadline,
+                Condition condition) {
+  while (!condition()) {
+    const std::chrono::nanoseconds left = deadline.remaining();
+    if (left.count() == 0) return false;
+    changed.wait_for(lock, std::min(left, kLongestSingleWait));
+  }
+  return true;
+}
+
+class HostEvent final : public Event {
+ public:
+  [[nodiscard]] bool reached() const noexcept override { return reached_.load(std::memory_order_acquire); }
+
+  [[nodiscard]] Status wait(const base::Deadline& deadline) const override {
+    std::unique_lock lock(mutex_);
+    if (wait_until(changed_, lock, deadline, [this] { return reached(); })) return {};
+    return {Code::deadline, "the copies before this event on a host stream are not done in the time given; they go on"};
+  }
+
+  // Needs no deadline: an event is handed out only after the work before it was given, so the waits between streams
+  // form no circle, and copies between ranges of memory end.
+  void wait_in_stream() const {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return reached(); });
+  }
+
+  void reach() {
+    {
+      const std::lock_guard lock(mutex_);
+      reached_.store(true, std::memory_order_release);
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::atomic<bool> reached_{false};
+};
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+struct ReachEvent {
+  std::shared_ptr<HostEvent> event;
+};
+struct WaitForEvent {
+  std::shared_ptr<HostEvent> event;
+};
+using Operation = std::variant<Copy, ReachEvent, WaitForEvent>;
+
+struct Perform {
+  void operator()(const Copy& copy) const { std::memcpy(copy.to, copy.from, copy.bytes); }
+  void operator()(const ReachEvent& mark) const { mark.event->reach(); }
+  void operator()(const WaitForEvent& wait) const { wait.event->wait_in_stream(); }
+};
+
+class HostStream final : public Stream {
+ public:
+  explicit HostStream(std::string name) : name_(std::move(name)) {}
+  HostStream(const HostStream&) = delete;
+  HostStream& operator=(const HostStream&) = delete;
+
+  ~HostStream() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    has_work_.notify_one();
+    thread_.join();
+  }
+
+  [[nodiscard]] Status start() {
+    SF_ASSIGN(thread_, base::Thread::start(name_, [this] { run(); }));
+    return {};
+  }
+
+  [[nodiscard]] Status copy_to_host(std::span<std::byte> to, const void* from,
+                                    const base::Deadline& deadline) override {
+    return push_copy(Copy{to.data(), from, to.size()}, deadline);
+  }
+
+  [[nodiscard]] Status copy_to_device(void* to, std::span<const std::byte> from,
+                                      const base::Deadline& deadline) override {
+    return push_copy(Copy{to, from.data(), from.size()}, deadline);
+  }
+
+  [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
+    auto event = std::make_shared<HostEvent>();
+    SF_TRY(push_marker(ReachEvent{event}));
+    return std::shared_ptr<Event>(std::move(event));
+  }
+
+  [[nodiscard]] Status wait(std::shared_ptr<Event> event) override {
+    auto host_event = std::dynamic_pointer_cast<HostEvent>(std::move(event));
+    if (!host_event) {
+      return {Code::invalid_argument,
+              "stream '" + name_ + "' was told to wait for an event that is not the host device's"};
+    }
+    if (host_event->reached()) return {};
+    return push_marker(WaitForEvent{std::move(host_event)});
+  }
+
+ private:
+  Status push_copy(const Copy& copy, const base::Deadline& deadline) {
+    if (copy.bytes == 0) return {};
+    if (copy.to == nullptr || copy.from == nullptr) {
+      return {Code::invalid_argument,
+              "stream '" + name_ + "' was given a copy with a null address; nothing was queued"};
+    }
+    {
+      std::unique_lock lock(mutex_);
+      if (!wait_until(has_room_, lock, deadline, [this] { return queue_.size() < kMaxQueuedOperations; })) {
+        return queue_is_full(kMaxQueuedOperations);
+      }
+      queue_.push_back(copy);
+    }
+    has_work_.notify_one();
+    return {};
+  }
+
+  Status push_marker(Operation operation) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (queue_.size() >= kMaxQueuedWithMarkers) return queue_is_full(kMaxQueuedWithMarkers);
+      queue_.push_back(std::move(operation));
+    }
+    has_work_.notify_one();
+    return {};
+  }
+
+  [[nodiscard]] Status queue_is_full(std::size_t limit) const {
+    return {Code::deadline, "stream '" + name_ + "' still has " + std::to_string(limit) +
+                                " operations queued; this one was not queued, those before it go on"};
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      has_work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      const Operation operation = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      has_room_.notify_one();
+      std::visit(Perform{}, operation);
+      lock.lock();
+    }
+  }
+
+  const std::string name_;
+  std::mutex mutex_;
+  std::condition_variable has_work_;
+  std::condition_variable has_room_;
+  std::deque<Operation> queue_;
+  bool stopping_ = false;
+  base::Thread thread_;
+};
+
+class HostPinnedMemory final : public PinnedMemory {};
+
+class HostDevice final : public Device {
+ public:
+  [[nodiscard]] std::string name() const override { return "host"; }
+
+  [[nodiscard]] Result<std::unique_ptr<Stream>> create_stream(const std::string& stream_name) override {
+    auto stream = std::make_unique<HostStream>(stream_name);
+    SF_TRY(stream->start().with_context("starting the copy thread of stream '" + stream_name + "'"));
+    return std::unique_ptr<Stream>(std::move(stream));
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<PinnedMemory>> pin(std::span<std::byte> /*range*/) override {
+    return std::unique_ptr<PinnedMemory>(std::make_unique<HostPinnedMemory>());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_host_device() { return std::make_unique<HostDevice>(); }
+
+}  // namespace stillframe::device

@@ -1,0 +1,92 @@
+#include "base/bytes.hpp"
+#include "env/env.hpp"
+#include "env/make_dirs.hpp"
+
+namespace stillframe::env {
+namespace {
+
+// "<path>/." can only be looked up when `path` is a directory or a link to one.
+Result<bool> is_directory(Env& env, const std::string& path) { return env.exists(join(path, ".")); }
+
+// A `.tmp` left behind by a crash is in the way of the next one and holds nothing that anybody was promised.
+Result<std::unique_ptr<File>> create_fresh(Env& env, const std::string& path) {
+  auto file = env.create(path);
+  if (file.ok() || file.status().code() != Code::busy) return file;
+  SF_TRY(env.remove_file(path));
+  return env.create(path);
+}
+
+Status write_and_publish(Env& env, const std::string& temporary, const std::string& path,
+                         std::span<const std::byte> bytes) {
+  {
+    SF_ASSIGN(const auto file, create_fresh(env, temporary));
+    SF_TRY(file->write_at(0, bytes));
+    SF_TRY(file->sync());
+  }
+  return env.rename(temporary, path);
+}
+
+}  // namespace
+
+Status make_dirs_synced_over(Env& env, const std::string& path) {
+  std::vector<std::string> missing;
+  for (std::string current = path;; current = parent_dir(current)) {
+    SF_ASSIGN(const bool present, is_directory(env, current));
+    if (present) break;
+    missing.push_back(current);
+    if (parent_dir(current) == current) break;
+  }
+  for (auto highest = missing.rbegin(); highest != missing.rend(); ++highest) {
+    const std::string& dir = *highest;
+    if (Status made = env.make_dir(dir); !made.ok()) {
+      if (made.code() != Code::busy) return made;
+      SF_ASSIGN(const bool made_by_another, is_directory(env, dir));
+      if (!made_by_another) {
+        return {Code::io_error, "cannot make directory '" + dir + "': something that is not a directory has this name"};
+      }
+    }
+    SF_TRY(env.sync_dir(dir));
+    SF_TRY(env.sync_dir(parent_dir(dir)));
+  }
+  return {};
+}
+
+Result<std::string> read_whole(Env& env, const std::string& path, std::uint64_t limit_bytes) {
+  SF_ASSIGN(const auto file, env.open(path));
+  SF_ASSIGN(const std::uint64_t size, file->size());
+  if (size > limit_bytes) {
+    return Status(Code::corrupt, "'" + path + "' holds " + base::human_bytes(size) + ", more than the " +
+                                     base::human_bytes(limit_bytes) + " such a file may hold; it was not read");
+  }
+  std::string text(size, '\0');
+  SF_ASSIGN(const std::size_t got, file->read_at(0, std::as_writable_bytes(std::span(text))));
+  text.resize(got);
+  return text;
+}
+
+Status replace_file_synced(Env& env, const std::string& path, std::span<const std::byte> bytes) {
+  const std::string temporary = path + ".tmp";
+  if (Status written = write_and_publish(env, temporary, path, bytes); !written.ok()) {
+    env.remove_file(temporary).ignore(
+        "the first error is the one to report; the next replacement removes what is left");
+    return written.with_context("replacing '" + path + "', which keeps its old content");
+  }
+  return env.sync_dir(parent_dir(path)).with_context("replaced '" + path + "', but it may not survive a power loss");
+}
+
+std::string parent_dir(const std::string& path) {
+  const std::size_t last_of_name = path.find_last_not_of('/');
+  if (last_of_name == std::string::npos) return path.empty() ? "." : "/";
+  const std::size_t slash = path.rfind('/', last_of_name);
+  if (slash == std::string::npos) return ".";
+  const std::size_t last_of_parent = path.find_last_not_of('/', slash);
+  return last_of_parent == std::string::npos ? "/" : path.substr(0, last_of_parent + 1);
+}
+
+std::string join(std::string_view dir, std::string_view name) {
+  std::string path(dir);
+  if (!path.empty() && path.back() != '/') path += '/';
+  return path.append(name);
+}
+
+}  // namespace stillframe::env

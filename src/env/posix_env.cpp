@@ -1,0 +1,163 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <tuple>
+#include <utility>
+
+#include "env/env.hpp"
+#include "env/make_dirs.hpp"
+#include "env/posix_error.hpp"
+#include "env/posix_file.hpp"
+#include "env/posix_lock.hpp"
+#include "env/posix_rename.hpp"
+
+namespace stillframe::env {
+namespace {
+
+constexpr mode_t kDirMode = 0755;
+
+struct FileSystemName {
+  std::uint32_t magic;  // statfs(2), f_type
+  std::string_view name;
+};
+constexpr std::array kFileSystemNames{
+    FileSystemName{0xEF53, "ext4"},      FileSystemName{0x58465342, "xfs"},     FileSystemName{0x9123683E, "btrfs"},
+    FileSystemName{0x01021994, "tmpfs"}, FileSystemName{0x794C7630, "overlay"}, FileSystemName{0x6969, "nfs"},
+    FileSystemName{0x65735546, "fuse"},  FileSystemName{0x0BD00BD0, "lustre"},  FileSystemName{0x2FC12FC1, "zfs"},
+    FileSystemName{0xF2F52010, "f2fs"},  FileSystemName{0xFF534D42, "cifs"},    FileSystemName{0xFE534D42, "smb2"},
+    FileSystemName{0x47504653, "gpfs"},  FileSystemName{0x00C36400, "ceph"},    FileSystemName{0x01021997, "9p"},
+};
+
+std::string file_system_name(const std::string& path) {
+  struct statfs info {};
+  if (::statfs(path.c_str(), &info) != 0) return "";
+  for (const FileSystemName& known : kFileSystemNames) {
+    if (known.magic == static_cast<std::uint32_t>(info.f_type)) return std::string(known.name);
+  }
+  return "";
+}
+
+struct CloseDir {
+  void operator()(DIR* dir) const noexcept { ::closedir(dir); }
+};
+struct Free {
+  void operator()(char* text) const noexcept { std::free(text); }
+};
+
+// For file systems that leave d_type empty. A name that has gone meanwhile is no directory.
+bool is_directory_by_stat(DIR* dir, const char* name) noexcept {
+  struct stat info {};
+  return ::fstatat(::dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
+}
+
+class PosixEnv final : public Env {
+ public:
+  Result<std::unique_ptr<File>> create(const std::string& path) override { return create_posix_file(path); }
+  Result<std::unique_ptr<File>> open(const std::string& path) override { return open_posix_file(path); }
+
+  Status make_dir(const std::string& path) override {
+    if (::mkdir(path.c_str(), kDirMode) != 0) return errno_status(errno, "make directory", path);
+    return {};
+  }
+
+  Status make_dirs_synced(const std::string& path) override { return make_dirs_synced_over(*this, path); }
+
+  Result<std::vector<DirEntry>> list(const std::string& path) override {
+    base::UniqueFd fd = open_fd(path, O_RDONLY | O_DIRECTORY);
+    if (!fd.valid()) return errno_status(errno, "open directory", path);
+    const std::unique_ptr<DIR, CloseDir> dir(::fdopendir(fd.get()));
+    if (dir == nullptr) return errno_status(errno, "open directory", path);
+    std::ignore = fd.release();  // owned by `dir` now
+    std::vector<DirEntry> entries;
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(dir.get());
+      if (entry == nullptr) break;
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      const bool is_directory =
+          entry->d_type == DT_UNKNOWN ? is_directory_by_stat(dir.get(), entry->d_name) : entry->d_type == DT_DIR;
+      entries.push_back({std::string(name), is_directory});
+    }
+    if (errno != 0) return errno_status(errno, "list directory", path);
+    return entries;
+  }
+
+  Result<bool> exists(const std::string& path) override {
+    struct stat info {};
+    if (::lstat(path.c_str(), &info) == 0) return true;
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return errno_status(errno, "look up", path);
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) == 0) return {};
+    // EEXIST here is a directory that is not empty, which some file systems report so.
+    const int error = errno == EEXIST ? ENOTEMPTY : errno;
+    return errno_status(error, "rename '" + from + "' to", to);
+  }
+
+  Status rename_no_replace(const std::string& from, const std::string& to) override {
+    return posix_rename_no_replace(from, to);
+  }
+
+  Status remove_file(const std::string& path) override {
+    if (::unlink(path.c_str()) != 0) return errno_status(errno, "remove file", path);
+    return {};
+  }
+
+  Status remove_dir(const std::string& path) override {
+    if (::rmdir(path.c_str()) == 0) return {};
+    const int error = errno == EEXIST ? ENOTEMPTY : errno;
+    return errno_status(error, "remove directory", path);
+  }
+
+  Status sync_dir(const std::string& path) override {
+    const base::UniqueFd fd = open_fd(path, O_RDONLY | O_DIRECTORY);
+    if (!fd.valid()) return errno_status(errno, "open directory", path);
+    int result = 0;
+    do {
+      result = ::fsync(fd.get());
+    } while (result != 0 && errno == EINTR);
+    if (result != 0) return errno_status(errno, "sync directory", path);
+    return {};
+  }
+
+  Result<std::unique_ptr<Lock>> try_lock(const std::string& path, LockMode mode) override {
+    return try_posix_lock(path, mode);
+  }
+
+  Result<SpaceInfo> space(const std::string& path) override {
+    struct statvfs info {};
+    int result = 0;
+    do {
+      result = ::statvfs(path.c_str(), &info);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0) return errno_status(errno, "read the free space at", path);
+    return SpaceInfo{std::uint64_t{info.f_bavail} * info.f_frsize, std::uint64_t{info.f_blocks} * info.f_frsize,
+                     file_system_name(path)};
+  }
+
+  Result<std::string> real_path(const std::string& path) override {
+    const std::unique_ptr<char, Free> resolved(::realpath(path.c_str(), nullptr));
+    if (resolved == nullptr) return errno_status(errno, "resolve", path);
+    return std::string(resolved.get());
+  }
+};
+
+}  // namespace
+
+Env& posix_env() noexcept {
+  static PosixEnv env;
+  return env;
+}
+
+}  // namespace stillframe::env

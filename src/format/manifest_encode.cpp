@@ -1,0 +1,130 @@
+#include <array>
+#include <charconv>
+
+#include "base/bytes.hpp"
+#include "format/json.hpp"
+#include "format/manifest.hpp"
+#include "format/manifest_seal.hpp"
+
+namespace stillframe::format {
+namespace {
+
+void append_member(std::string& out, std::string_view indent, std::string_view key) {
+  out += '\n';
+  out += indent;
+  append_json_string(out, key);
+  out += ": ";
+}
+
+void append_string(std::string& out, std::string_view indent, std::string_view key, std::string_view value) {
+  append_member(out, indent, key);
+  append_json_string(out, value);
+  out += ',';
+}
+
+void append_number(std::string& out, std::string_view indent, std::string_view key, auto value) {
+  append_member(out, indent, key);
+  out += std::to_string(value) + ',';
+}
+
+void append_file(std::string& out, const FileRef& ref) {
+  out += "{\"file\": ";
+  append_json_string(out, ref.file);
+  out += ", \"bytes\": " + std::to_string(ref.bytes);
+}
+
+void append_entry(std::string& out, const Entry& entry) {
+  out += "\n    {\"name\": ";
+  append_json_string(out, entry.name);
+  out += ", \"dtype\": ";
+  append_json_string(out, dtype_name(entry.dtype));
+  out += ", \"shape\": [";
+  for (std::size_t i = 0; i < entry.shape.size(); ++i) out += (i == 0 ? "" : ", ") + std::to_string(entry.shape[i]);
+  out += "], \"offset\": " + std::to_string(entry.offset) + ", \"bytes\": " + std::to_string(entry.bytes) + "}";
+}
+
+Status append_rank(std::string& out, const RankManifest& rank) {
+  constexpr std::string_view kIndent = "   ";
+  auto tree = parse_json(rank.tree_json, kMaxTreeJsonDepth);
+  if (!tree.ok()) return tree.status().with_context("state tree of rank " + std::to_string(rank.rank));
+  out += "\n  {";
+  append_number(out, kIndent, "rank", rank.rank);
+  append_number(out, kIndent, "image_bytes", rank.layout.bytes);
+  append_number(out, kIndent, "chunk_bytes", kChunkBytes);
+  append_number(out, kIndent, "chunks", rank.layout.chunk_count());
+  append_member(out, kIndent, "data");
+  append_file(out, rank.data);
+  out += "},";
+  append_member(out, kIndent, "table");
+  append_file(out, rank.table);
+  out += ", \"xxh128\": \"" + rank.table_hash.hex() + "\", \"crc32\": \"" + crc32_hex(rank.table_crc32) + "\"},";
+  append_member(out, kIndent, "entries");
+  out += '[';
+  bool first = true;
+  for (const Entry& entry : rank.layout.entries) {
+    if (!first) out += ',';
+    first = false;
+    append_entry(out, entry);
+  }
+  out += first ? "]," : "\n   ],";
+  append_member(out, kIndent, "tree");
+  append_json_pretty(out, *tree, kIndent.size());
+  out += "\n  }";
+  return {};
+}
+
+Result<std::string> encode_text(const Manifest& manifest) {
+  constexpr std::string_view kIndent = " ";
+  auto metrics = parse_json(manifest.metrics_json, kMaxTreeJsonDepth);
+  if (!metrics.ok()) return metrics.status().with_context("metrics");
+  std::string out = "{";
+  append_string(out, kIndent, "format", kFormatName);
+  append_number(out, kIndent, "version", kFormatVersion);
+  append_string(out, kIndent, "id", manifest.id);
+  append_number(out, kIndent, "sequence", manifest.sequence);
+  append_string(out, kIndent, "run", manifest.run);
+  append_number(out, kIndent, "step", manifest.step);
+  append_string(out, kIndent, "created_utc", manifest.created_utc);
+  append_string(out, kIndent, "group", manifest.group);
+  append_number(out, kIndent, "world_size", manifest.world_size);
+  append_member(out, kIndent, "metrics");
+  append_json_pretty(out, *metrics, kIndent.size());
+  out += ',';
+  append_string(out, kIndent, "writer", manifest.writer);
+  append_member(out, kIndent, "ranks");
+  out += '[';
+  for (std::size_t i = 0; i < manifest.ranks.size(); ++i) {
+    if (i != 0) out += ',';
+    SF_TRY(append_rank(out, manifest.ranks[i]));
+  }
+  out += "\n ],";
+  return out + seal_of(out);
+}
+
+}  // namespace
+
+std::string crc32_hex(std::uint32_t crc) {
+  std::array<char, 8> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), crc, 16).ptr;
+  const auto count = static_cast<std::size_t>(end - digits.data());
+  return std::string(digits.size() - count, '0') + std::string(digits.data(), count);
+}
+
+std::string seal_of(std::string_view covered) {
+  const auto bytes = base::as_bytes(covered);
+  return "\n \"seal\": {\"xxh128\": \"" + base::xxh128(bytes).hex() + "\", \"crc32\": \"" +
+         crc32_hex(base::crc32(bytes)) + "\"}\n}\n";
+}
+
+Result<std::string> encode_manifest(const Manifest& manifest) {
+  const std::string_view refusal = "this snapshot cannot be written as a manifest; nothing was published";
+  auto text = encode_text(manifest);
+  if (!text.ok()) return Status(Code::invalid_argument, text.status().message()).with_context(refusal);
+  // What no reader would accept is never written.
+  if (const auto read_back = decode_manifest(*text); !read_back.ok()) {
+    return Status(Code::invalid_argument, read_back.status().message()).with_context(refusal);
+  }
+  return text;
+}
+
+}  // namespace stillframe::format

@@ -1,0 +1,77 @@
+#include "persist/encode_pipeline.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checksum.hpp"
+
+namespace stillframe::persist {
+
+EncodePipeline::EncodePipeline(base::WorkerPool& pool, codec::CodecId codec, std::size_t depth)
+    : pool_(&pool), codec_(codec), depth_(std::max<std::size_t>(1, depth)) {}
+
+EncodePipeline::~EncodePipeline() {
+  std::unique_lock lock(mutex_);
+  finished_.wait(lock, [this] {
+    return std::all_of(under_way_.begin(), under_way_.end(), [](const auto& task) { return task->finished; });
+  });
+}
+
+void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs) {
+  std::unique_ptr<Task> task;
+  if (idle_.empty()) {
+    task = std::make_unique<Task>();
+  } else {
+    task = std::move(idle_.back());
+    idle_.pop_back();
+  }
+  task->raw = raw;
+  task->runs = std::move(runs);
+  task->finished = false;
+  Task* const one = task.get();
+  under_way_.push_back(std::move(task));
+  pool_->submit([this, one] {
+    Status status = encode(*one);
+    const std::lock_guard lock(mutex_);
+    one->status = std::move(status);
+    one->finished = true;
+    finished_.notify_all();  // under the lock: the pipeline may be gone right after
+  });
+}
+
+Status EncodePipeline::encode(Task& task) const {
+  task.stored.resize(codec::encoded_bound(task.raw.size()));
+  task.decoded.resize(task.raw.size());
+  task.record = {};
+  task.record.raw_bytes = static_cast<std::uint32_t>(task.raw.size());
+  task.record.raw_hash = base::xxh128(task.raw);
+  task.record.raw_crc32 = base::crc32(task.raw);
+  SF_ASSIGN(const codec::Encoded encoded, codec::encode(codec_, task.raw, task.runs, task.stored));
+  task.record.codec = static_cast<std::uint8_t>(encoded.codec);
+  task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
+  const std::span<const std::byte> stored = std::span<const std::byte>(task.stored).first(encoded.bytes);
+  task.record.stored_crc32c = base::crc32c(stored);
+  SF_TRY(codec::decode(task.record.codec, stored, task.decoded));
+  // Against the hash, not against the memory: that catches a trainer that writes into a sealed chunk as well.
+  if (base::xxh128(task.decoded) != task.record.raw_hash || base::crc32(task.decoded) != task.record.raw_crc32) {
+    return {Code::corrupt, "a chunk does not decode to what was hashed: its memory changed while it was written, or this "
+                           "machine's memory or processor is faulty"};
+  }
+  return {};
+}
+
+Result<EncodedChunk> EncodePipeline::take() {
+  std::unique_lock lock(mutex_);
+  finished_.wait(lock, [this] { return under_way_.front()->finished; });
+  std::unique_ptr<Task> task = std::move(under_way_.front());
+  under_way_.pop_front();
+  lock.unlock();
+  const Status status = std::exchange(task->status, Status());
+  const EncodedChunk chunk{task->record, std::span<const std::byte>(task->stored).first(task->record.stored_bytes)};
+  // Last in, first out: this task's buffer is overwritten only by the next submit().
+  idle_.push_back(std::move(task));
+  if (!status.ok()) return status;
+  return chunk;
+}
+
+}  // namespace stillframe::persist

@@ -1,0 +1,233 @@
+#include "persist/persister.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "format/descriptor.hpp"
+
+namespace stillframe::persist {
+namespace {
+
+constexpr std::uint64_t kIdleWaitMs = 1000;
+// While the arena holds the image it is written again to fresh files, so often at most.
+constexpr int kAttempts = 3;
+
+}  // namespace
+
+Persister::Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+                     std::function<void(const News&)> on_news)
+    : arena_(&arena),
+      side_(arena),
+      store_(std::move(store)),
+      encoders_(&encoders),
+      options_(std::move(options)),
+      on_news_(std::move(on_news)) {}
+
+Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, store::Store store,
+                                                    base::WorkerPool& encoders, PersistOptions options,
+                                                    std::function<void(const News&)> on_news) {
+  std::unique_ptr<Persister> persister(
+      new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));
+  SF_ASSIGN(persister->verifier_,
+            Verifier::start(persister->side_, persister->store_, persister->options_.run, persister->options_.retention,
+                            [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
+  persister->adopt_finished();
+  SF_ASSIGN(persister->thread_, base::Thread::start("sf-persist", [raw = persister.get()] { raw->run(); }));
+  return persister;
+}
+
+Persister::~Persister() {
+  stopping_ = true;
+  finishing_ = true;
+  side_.wake_self();
+  thread_.join();
+  verifier_.reset();
+}
+
+void Persister::trainer_died() noexcept {
+  trainer_dead_ = true;
+  verifier_->trainer_died();
+  side_.wake_self();
+}
+
+void Persister::finish() noexcept {
+  finishing_ = true;
+  side_.wake_self();
+}
+
+bool Persister::drained() const {
+  const std::vector<arena::RecordView> records = side_.records();
+  const bool sealed_waits = std::any_of(records.begin(), records.end(), [](const arena::RecordView& view) {
+    return view.state == arena::RecordState::sealed;
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    if (busy_ || sealed_waits) return false;
+  }
+  return verifier_->only_unconfirmed();
+}
+
+PersistCounters Persister::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+// A daemon before us may have died between publishing and saying so: the sequence in the record tells.
+void Persister::adopt_finished() {
+  const auto listed = store_.list();
+  for (arena::RecordView view : side_.records()) {
+    if ((view.flags & arena::kDone) != 0 || view.sequence == 0 || !listed.ok()) continue;
+    const auto found = std::find_if(listed->begin(), listed->end(), [&](const store::CheckpointRef& ref) {
+      return ref.parsed.sequence == view.sequence;
+    });
+    if (found == listed->end()) continue;
+    if (view.state == arena::RecordState::sealed &&
+        side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable)) {
+      view.state = arena::RecordState::durable;
+    }
+    if (view.state == arena::RecordState::durable) {
+      on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, ""});
+      add_finished(view, /*slots_released=*/false, /*checked=*/false);
+      verifier_->add(view, found->name);
+    } else if (view.state == arena::RecordState::verified) {
+      add_finished(view, /*slots_released=*/false, /*checked=*/true);
+    }
+  }
+}
+
+void Persister::run() {
+  while (!stopping_) {
+    const std::uint32_t seen = side_.signal();
+    if (!step()) side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
+  }
+}
+
+bool Persister::step() {
+  release_where_due();
+  for (const arena::RecordView& view : side_.records()) {
+    if ((view.flags & arena::kDone) != 0) continue;
+    if (view.state == arena::RecordState::abandoned) {
+      give_up(view);
+      return true;
+    }
+    if (view.state == arena::RecordState::sealed) return take(view);
+    if (view.state == arena::RecordState::copying) {
+      if (trainer_dead_) {
+        give_up(view);
+        return true;
+      }
+      return finishing_ ? false : take(view);
+    }
+  }
+  return false;
+}
+
+bool Persister::take(const arena::RecordView& view) {
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = true;
+  }
+  store::Published published;
+  Result<Outcome> outcome = Outcome::left;
+  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
+    outcome = persist_once(view, published);
+    // A full disk stays full, and in ring mode the early chunks are gone: only then is another attempt of no use.
+    const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !is_ring(view) && !stopping_;
+    if (!worth_it) break;
+    base::log(base::LogLevel::warn, "persist.again",
+              {{"run", options_.run}, {"step", view.step}, {"attempt", attempt}, {"error", outcome.status().message()}});
+  }
+  if (!outcome.ok()) {
+    fail(view, outcome.status());
+  } else if (*outcome == Outcome::published) {
+    publish_done(view, published);
+  } else if (*outcome == Outcome::given_up) {
+    give_up(view);
+  }
+  set_phase("idle", view);
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+  return !outcome.ok() || *outcome != Outcome::left;
+}
+
+Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, store::Published& published) {
+  set_phase("copying", view);
+  Outcome outcome = Outcome::published;
+  SF_ASSIGN(const std::vector<std::byte> bytes, wait_for_descriptor(view, outcome));
+  if (outcome != Outcome::published) return outcome;
+  SF_ASSIGN(format::Descriptor descriptor, format::decode_descriptor(bytes, view.image_bytes));
+
+  SF_ASSIGN(const std::uint64_t sequence, store_.claim_sequence(base::Deadline::after_ms(30'000)));
+  side_.set_sequence(view, sequence);
+  SF_ASSIGN(const std::unique_ptr<store::CheckpointWriter> writer,
+            store::CheckpointWriter::begin(store_, options_.run, sequence, view.step, view.taken_unix_ns));
+  set_phase("writing", view);
+  base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
+  SF_TRY(writer->begin_rank(options_.rank, view.image_bytes));
+  SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout));
+  if (outcome == Outcome::published) {
+    SF_ASSIGN(outcome, wait_for_seal(view));
+  }
+  if (outcome != Outcome::published) return outcome;
+
+  set_phase("committing", view);
+  base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
+  SF_TRY(writer->end_rank(std::move(descriptor.layout), std::move(descriptor.tree_json)));
+  if (const auto stop = interrupted(view)) return *stop;
+  format::Manifest draft;
+  base::Hash128 id;
+  id.bytes = arena_->header().arena_id;
+  // The snapshot's number in the low half of the arena's id: unique, and the same for every attempt.
+  for (std::size_t i = 0; i < sizeof view.snapshot_id; ++i) {
+    id.bytes[15 - i] = static_cast<std::uint8_t>(id.bytes[15 - i] ^ (view.snapshot_id >> (8 * i)));
+  }
+  draft.id = id.hex();
+  draft.run = options_.run;
+  draft.step = view.step;
+  draft.group = options_.group;
+  draft.world_size = options_.world_size;
+  draft.metrics_json = std::move(descriptor.metrics_json);
+  draft.writer = options_.writer;
+  SF_ASSIGN(published, writer->commit(std::move(draft)));
+  return Outcome::published;
+}
+
+Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {
+  for (;;) {
+    const std::uint32_t seen = side_.signal();
+    if (auto bytes = side_.descriptor(view)) return std::move(*bytes);
+    if (const auto stop = interrupted(view)) {
+      outcome = *stop;
+      return std::vector<std::byte>();
+    }
+    side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
+  }
+}
+
+Result<Persister::Outcome> Persister::wait_for_seal(const arena::RecordView& view) {
+  for (;;) {
+    const std::uint32_t seen = side_.signal();
+    if (const auto stop = interrupted(view)) return *stop;
+    const auto now = side_.view(view.record);
+    if (now && now->state == arena::RecordState::sealed) return Outcome::published;
+    side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
+  }
+}
+
+// What ends the work on a snapshot before its commit; nullopt to go on.
+std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  if (!now || now->snapshot_id != view.snapshot_id) return Outcome::given_up;
+  if (now->state == arena::RecordState::abandoned || (now->flags & arena::kWithdrawn) != 0) return Outcome::given_up;
+  if (now->state == arena::RecordState::copying) {
+    if (trainer_dead_) return Outcome::given_up;
+    if (finishing_) return Outcome::left;
+  }
+  return stopping_ ? std::optional(Outcome::left) : std::nullopt;
+}
+
+bool Persister::is_ring(const arena::RecordView& view) const noexcept {
+  return arena::mode_of(arena_->committed_slots(), view.image_chunks(), view.descriptor_chunks()) == arena::Mode::ring;
+}
+
+}  // namespace stillframe::persist

@@ -1,0 +1,126 @@
+// The persister: takes the snapshots of one trainer out of its arena and makes them checkpoints. Consumes chunks as they are
+// filled; only the commit waits for the seal.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arena/daemon_side.hpp"
+#include "base/thread.hpp"
+#include "codec/codec.hpp"
+#include "persist/verifier.hpp"
+#include "retention/policy.hpp"
+#include "store/store.hpp"
+#include "store/writer.hpp"
+
+namespace stillframe::persist {
+
+struct PersistOptions {
+  std::string run;
+  std::string group;
+  std::uint32_t rank = 0;
+  std::uint32_t world_size = 1;
+  codec::CodecId codec = codec::CodecId::planes_lz4;
+  retention::Policy retention;
+  std::string writer;  // "stillframe 0.1.0"
+};
+
+// News of a snapshot, for people; the arena holds the state itself.
+struct News {
+  std::uint64_t snapshot_id = 0;
+  std::int64_t step = 0;
+  std::string state;  // "durable", "verified", "failed", "withdrawn"
+  std::uint64_t sequence = 0;
+  std::string name;
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;
+  Code code = Code::ok;
+  std::string error;
+};
+
+struct PersistCounters {
+  std::uint64_t durable = 0;
+  std::uint64_t verified = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t consecutive_failures = 0;
+  std::int64_t last_durable_step = 0;
+  std::int64_t last_durable_monotonic_ns = 0;  // 0: none yet
+  std::string last_error;
+  std::string phase = "idle";  // "copying", "writing", "committing", "idle"
+};
+
+// One thread for persist, one for verification. `arena`, `encoders` and `store` outlive it; the caller holds the run's lock.
+class Persister {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Persister>> start(const arena::Arena& arena, store::Store store,
+                                                                base::WorkerPool& encoders, PersistOptions options,
+                                                                std::function<void(const News&)> on_news);
+  // Gives up what is not sealed, and what is sealed and not yet durable: call drain() before.
+  ~Persister();
+  Persister(const Persister&) = delete;
+  Persister& operator=(const Persister&) = delete;
+
+  // The trainer is dead: what is not sealed will never be, and what is not confirmed never will be either.
+  void trainer_died() noexcept;
+  // The daemon is about to stop: what is sealed is still finished, what is being copied is left as it is for the next daemon.
+  void finish() noexcept;
+  // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
+  [[nodiscard]] bool drained() const;
+  [[nodiscard]] PersistCounters counters() const;
+
+ private:
+  enum class Outcome { published, given_up, left };
+  // A snapshot past its commit (or failed): its record is the trainer's again once both have happened.
+  struct Finished {
+    arena::RecordView view;
+    bool slots_released = false;
+    bool checked = false;
+  };
+
+  Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+            std::function<void(const News&)> on_news);
+  void adopt_finished();
+  void run();
+  [[nodiscard]] bool step();
+  [[nodiscard]] bool take(const arena::RecordView& view);
+  [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, store::Published& published);
+  [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
+  [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
+                                             const format::ImageLayout& layout);
+  [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
+  [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
+  void publish_done(const arena::RecordView& view, const store::Published& published);
+  void give_up(const arena::RecordView& view);
+  void fail(const arena::RecordView& view, const Status& status);
+  void on_verdict(const Verdict& verdict);
+  void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
+  void release_where_due();
+  void collect_finished();  // with mutex_ held
+  void set_phase(const char* phase, const arena::RecordView& view);
+
+  const arena::Arena* arena_;
+  const arena::DaemonSide side_;
+  const store::Store store_;
+  base::WorkerPool* encoders_;
+  const PersistOptions options_;
+  const std::function<void(const News&)> on_news_;
+
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> finishing_{false};
+  std::atomic<bool> trainer_dead_{false};
+  mutable std::mutex mutex_;
+  PersistCounters counters_;
+  bool busy_ = false;  // a sealed snapshot is in the thread's hands
+  std::vector<Finished> finished_;
+  std::unique_ptr<Verifier> verifier_;
+  base::Thread thread_;
+};
+
+}  // namespace stillframe::persist

@@ -1,0 +1,202 @@
+// The persister's inner loop, and what happens after it: chunks out of the arena, slots and records back to the trainer.
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "persist/encode_pipeline.hpp"
+#include "persist/persister.hpp"
+
+namespace stillframe::persist {
+namespace {
+
+constexpr std::uint64_t kIdleWaitMs = 1000;
+
+// Ring mode: chunks that are written but not yet synced, with their slots.
+struct Unsynced {
+  std::uint64_t index = 0;
+  std::uint64_t slot = 0;
+};
+
+}  // namespace
+
+Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
+                                                   const format::ImageLayout& layout) {
+  const bool ring = is_ring(view);
+  // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
+  const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
+  EncodePipeline pipeline(*encoders_, options_.codec, 2 * encoders_->threads() + 1);
+  std::vector<Unsynced> under_way;
+  std::vector<Unsynced> unsynced;
+  const auto give_back = [&]() -> Status {
+    SF_TRY(writer.sync_data());
+    for (const Unsynced& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
+    unsynced.clear();
+    side_.wake_trainer();
+    return {};
+  };
+
+  const std::uint64_t chunks = view.image_chunks();
+  std::uint64_t next = 0;
+  std::uint64_t written = 0;
+  while (written < chunks) {
+    const std::uint32_t seen = side_.signal();
+    if (const auto stop = interrupted(view)) return *stop;
+    const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
+    if (slot) {
+      pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next));
+      under_way.push_back({next++, *slot});
+    } else if (!pipeline.empty()) {
+      SF_ASSIGN(const EncodedChunk chunk, pipeline.take());
+      SF_TRY(writer.append(chunk.record, chunk.stored));
+      side_.set_hash(under_way.front().slot, chunk.record.raw_hash);
+      if (ring) unsynced.push_back(under_way.front());
+      under_way.erase(under_way.begin());
+      ++written;
+      if (unsynced.size() >= sync_every) SF_TRY(give_back());
+    } else if (!unsynced.empty()) {
+      SF_TRY(give_back());  // nothing to do but make room
+    } else {
+      side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
+    }
+  }
+  if (!unsynced.empty()) SF_TRY(give_back());
+  return Outcome::published;
+}
+
+void Persister::publish_done(const arena::RecordView& view, const store::Published& published) {
+  News news{view.snapshot_id,     view.step, "durable", published.sequence, published.name, published.raw_bytes,
+            published.stored_bytes, Code::ok, ""};
+  {
+    const std::lock_guard lock(mutex_);
+    ++counters_.durable;
+    counters_.consecutive_failures = 0;
+    counters_.last_durable_step = view.step;
+    counters_.last_durable_monotonic_ns = base::system_clock().monotonic_ns();
+  }
+  base::log(base::LogLevel::info, "checkpoint.durable",
+            {{"run", options_.run},
+             {"step", view.step},
+             {"sequence", published.sequence},
+             {"name", published.name},
+             {"raw_bytes", published.raw_bytes},
+             {"stored_bytes", published.stored_bytes}});
+  on_news_(news);  // before the state: whoever sees durable finds the name
+  const bool advanced = side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable);
+  if (!advanced) {
+    base::log(base::LogLevel::error, "arena.state", {{"run", options_.run}, {"step", view.step}});
+  }
+  add_finished(view, /*slots_released=*/false, /*checked=*/false);
+  release_where_due();
+  verifier_->add(view, published.name);
+}
+
+// Abandoned by the trainer, cut off by its death, or withdrawn as torn before it was published.
+void Persister::give_up(const arena::RecordView& view) {
+  const auto now = side_.view(view.record);
+  const bool withdrawn = now && now->state == arena::RecordState::sealed;
+  if (withdrawn && !side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
+  base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
+            {{"run", options_.run}, {"step", view.step}});
+  if (withdrawn) {
+    on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published"});
+  }
+  side_.release_all(view);
+  side_.done(view);
+}
+
+void Persister::fail(const arena::RecordView& view, const Status& status) {
+  const std::string error = "snapshot of step " + std::to_string(view.step) + " of run '" + options_.run +
+                            "' was not written: " + status.message() + "; older checkpoints in " + store_.path() +
+                            " are whole";
+  {
+    const std::lock_guard lock(mutex_);
+    ++counters_.failed;
+    ++counters_.consecutive_failures;
+    counters_.last_error = error;
+  }
+  base::log(base::LogLevel::error, "checkpoint.failed", {{"run", options_.run}, {"step", view.step}, {"error", error}});
+  on_news_({view.snapshot_id, view.step, "failed", 0, "", 0, 0, status.code(), error});
+  // Still being copied: the trainer goes on filling until it reads the state, and seals nothing then.
+  if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) {
+    (void)side_.advance(view, arena::RecordState::copying, arena::RecordState::failed);
+    return;
+  }
+  side_.release_all(view);
+  side_.done(view);
+}
+
+void Persister::on_verdict(const Verdict& verdict) {
+  const arena::RecordView& view = verdict.view;
+  News news{view.snapshot_id, view.step, "", view.sequence, verdict.name, view.image_bytes, 0, Code::ok, verdict.error};
+  if (verdict.kind == Verdict::Kind::verified) {
+    news.state = "verified";
+    base::log(base::LogLevel::info, "checkpoint.verified",
+              {{"run", options_.run}, {"step", view.step}, {"name", verdict.name}});
+    on_news_(news);
+    (void)side_.advance(view, arena::RecordState::durable, arena::RecordState::verified);
+    const std::lock_guard lock(mutex_);
+    ++counters_.verified;
+  } else if (verdict.kind == Verdict::Kind::unchecked) {
+    if (!verdict.error.empty()) {
+      base::log(base::LogLevel::warn, "verify.failed", {{"name", verdict.name}, {"error", verdict.error}});
+    }
+  } else {
+    const bool torn = verdict.kind == Verdict::Kind::withdrawn;
+    news.state = torn ? "withdrawn" : "failed";
+    news.code = Code::corrupt;
+    news.error = verdict.name + " is marked bad: " + verdict.error;
+    base::log(base::LogLevel::error, "checkpoint.bad", {{"name", verdict.name}, {"error", verdict.error}});
+    on_news_(news);
+    (void)side_.advance(view, arena::RecordState::durable, arena::RecordState::failed);
+    const std::lock_guard lock(mutex_);
+    ++counters_.failed;
+    ++counters_.consecutive_failures;
+    counters_.last_error = news.error;
+  }
+  const std::lock_guard lock(mutex_);
+  for (Finished& one : finished_) {
+    if (one.view.snapshot_id == view.snapshot_id) one.checked = true;
+  }
+  collect_finished();
+}
+
+void Persister::add_finished(const arena::RecordView& view, bool slots_released, bool checked) {
+  const std::lock_guard lock(mutex_);
+  finished_.push_back({view, slots_released, checked});
+}
+
+// Slots of a durable image come back at once, or, where the arena holds two images, once a newer one is sealed: so a whole
+// sealed image is always there.
+void Persister::release_where_due() {
+  const std::vector<arena::RecordView> records = side_.records();
+  const std::lock_guard lock(mutex_);
+  for (Finished& one : finished_) {
+    if (one.slots_released) continue;
+    const bool twofold = arena::mode_of(arena_->committed_slots(), one.view.image_chunks(), one.view.descriptor_chunks()) ==
+                         arena::Mode::twofold;
+    const bool newer_sealed = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
+      return other.snapshot_id > one.view.snapshot_id &&
+             (other.state == arena::RecordState::sealed || other.state == arena::RecordState::durable ||
+              other.state == arena::RecordState::verified);
+    });
+    if (twofold && !newer_sealed) continue;
+    side_.release_all(one.view);
+    one.slots_released = true;
+  }
+  collect_finished();
+}
+
+void Persister::collect_finished() {
+  std::erase_if(finished_, [this](const Finished& one) {
+    if (!one.slots_released || !one.checked) return false;
+    side_.done(one.view);
+    return true;
+  });
+}
+
+void Persister::set_phase(const char* phase, const arena::RecordView& view) {
+  const std::lock_guard lock(mutex_);
+  counters_.phase = phase;
+  if (counters_.phase != "idle") counters_.phase += " step " + std::to_string(view.step);
+}
+
+}  // namespace stillframe::persist

@@ -1,0 +1,151 @@
+#include "persist/verifier.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/log.hpp"
+#include "format/names.hpp"
+#include "persist/retention_task.hpp"
+#include "store/reader.hpp"
+
+namespace stillframe::persist {
+namespace {
+
+constexpr std::uint64_t kIdleWaitMs = 1000;
+
+std::string describe(const store::VerifyReport& report) {
+  const store::Finding& first = report.findings.front();
+  std::string text = first.file;
+  if (first.chunk >= 0) text += " chunk " + std::to_string(first.chunk);
+  if (!first.tensors.empty()) text += " (" + first.tensors + ")";
+  text += ": " + first.what;
+  if (report.findings_total > 1) text += "; and " + std::to_string(report.findings_total - 1) + " more";
+  return text;
+}
+
+}  // namespace
+
+Verifier::Verifier(arena::DaemonSide side, store::Store store, std::string run, retention::Policy policy,
+                   std::function<void(const Verdict&)> on_verdict)
+    : side_(side), store_(std::move(store)), run_(std::move(run)), policy_(policy), on_verdict_(std::move(on_verdict)) {}
+
+Result<std::unique_ptr<Verifier>> Verifier::start(arena::DaemonSide side, store::Store store, std::string run,
+                                                  retention::Policy policy,
+                                                  std::function<void(const Verdict&)> on_verdict) {
+  std::unique_ptr<Verifier> verifier(
+      new Verifier(side, std::move(store), std::move(run), policy, std::move(on_verdict)));
+  SF_ASSIGN(verifier->thread_, base::Thread::start("sf-verify", [raw = verifier.get()] { raw->run(); }));
+  return verifier;
+}
+
+Verifier::~Verifier() {
+  stopping_ = true;
+  side_.wake_self();
+  thread_.join();
+}
+
+void Verifier::add(const arena::RecordView& view, const std::string& name) {
+  {
+    const std::lock_guard lock(mutex_);
+    items_.push_back({view, name});
+  }
+  side_.wake_self();
+}
+
+void Verifier::trainer_died() noexcept {
+  trainer_dead_ = true;
+  side_.wake_self();
+}
+
+bool Verifier::idle() const {
+  const std::lock_guard lock(mutex_);
+  return items_.empty() && !busy_;
+}
+
+bool Verifier::only_unconfirmed() const {
+  const std::lock_guard lock(mutex_);
+  if (busy_ || trainer_dead_) return items_.empty() && !busy_;
+  return std::all_of(items_.begin(), items_.end(), [this](const Item& item) {
+    const auto now = side_.view(item.view.record);
+    return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == 0;
+  });
+}
+
+void Verifier::run() {
+  while (!stopping_) {
+    const std::uint32_t seen = side_.signal();
+    if (!step()) side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
+  }
+}
+
+bool Verifier::step() {
+  std::optional<Item> item;
+  std::uint32_t flags = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto it = items_.begin(); it != items_.end(); ++it) {
+      const auto now = side_.view(it->view.record);
+      flags = now ? now->flags : 0;
+      if (flags == 0 && !trainer_dead_) continue;
+      item = std::move(*it);
+      items_.erase(it);
+      busy_ = true;
+      break;
+    }
+  }
+  if (!item) return false;
+  Verdict verdict{item->view, item->name, Verdict::Kind::unchecked, ""};
+  if ((flags & arena::kWithdrawn) != 0) {
+    verdict = mark_bad(*item, Verdict::Kind::withdrawn, "torn: a tensor changed while it was copied");
+  } else if ((flags & arena::kConfirmed) != 0) {
+    verdict = check(*item);
+  }
+  on_verdict_(verdict);
+  if (verdict.kind == Verdict::Kind::verified) apply_retention();
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+  return true;
+}
+
+Verdict Verifier::check(const Item& item) {
+  const auto report = store::verify(store_, item.name, [this](std::uint64_t, std::uint64_t) { return !stopping_; });
+  if (!report.ok()) {
+    return {item.view, item.name, Verdict::Kind::unchecked, "could not be re-read: " + report.status().message()};
+  }
+  if (!report->ok) return mark_bad(item, Verdict::Kind::bad, describe(*report));
+  // Withdrawn while we read: the trainer's word comes first.
+  const auto now = side_.view(item.view.record);
+  if (now && (now->flags & arena::kWithdrawn) != 0) {
+    return mark_bad(item, Verdict::Kind::withdrawn, "torn: a tensor changed while it was copied");
+  }
+  const std::string text = "re-read and checked " + base::utc_iso(base::system_clock().unix_ns()) + "\n";
+  if (Status marked = store_.set_mark(item.name, format::kVerifiedMark, text); !marked.ok()) {
+    return {item.view, item.name, Verdict::Kind::unchecked, "could not be marked verified: " + marked.message()};
+  }
+  return {item.view, item.name, Verdict::Kind::verified, ""};
+}
+
+Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::string& reason) {
+  std::string error = reason;
+  if (Status marked = store_.set_mark(item.name, format::kBadMark, reason + "\n"); !marked.ok()) {
+    error += "; and the mark could not be written: " + marked.message();
+  }
+  return {item.view, item.name, kind, error};
+}
+
+void Verifier::apply_retention() {
+  const auto removals = prune(store_, run_, policy_);
+  if (!removals.ok()) {
+    base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
+    return;
+  }
+  for (const Removal& removal : *removals) {
+    base::log(removal.outcome.ok() ? base::LogLevel::info : base::LogLevel::warn, "retention.removed",
+              {{"run", run_},
+               {"name", removal.name},
+               {"reason", removal.reason},
+               {"outcome", removal.outcome.ok() ? std::string("ok") : removal.outcome.message()}});
+  }
+}
+
+}  // namespace stillframe::persist

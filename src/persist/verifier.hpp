@@ -1,0 +1,71 @@
+// After durable: re-read past the page cache, mark verified or bad, then retention. On its own thread, so that the next
+// snapshot does not wait for it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "arena/daemon_side.hpp"
+#include "base/thread.hpp"
+#include "retention/policy.hpp"
+#include "store/store.hpp"
+
+namespace stillframe::persist {
+
+struct Verdict {
+  arena::RecordView view;
+  std::string name;
+  enum class Kind { verified, bad, withdrawn, unchecked } kind = Kind::unchecked;
+  std::string error;
+};
+
+// `on_verdict` is called on the verifier's thread, once per item, also when the daemon stops (unchecked).
+class Verifier {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Verifier>> start(arena::DaemonSide side, store::Store store, std::string run,
+                                                               retention::Policy policy,
+                                                               std::function<void(const Verdict&)> on_verdict);
+  ~Verifier();
+  Verifier(const Verifier&) = delete;
+  Verifier& operator=(const Verifier&) = delete;
+
+  // A published checkpoint. It is never marked verified before its trainer has confirmed that nothing moved while it was
+  // copied; when the trainer dies first, it stays durable.
+  void add(const arena::RecordView& view, const std::string& name);
+  void trainer_died() noexcept;
+  [[nodiscard]] bool idle() const;
+  // True when the only work left waits for a living trainer's confirmation.
+  [[nodiscard]] bool only_unconfirmed() const;
+
+ private:
+  struct Item {
+    arena::RecordView view;
+    std::string name;
+  };
+  Verifier(arena::DaemonSide side, store::Store store, std::string run, retention::Policy policy,
+           std::function<void(const Verdict&)> on_verdict);
+  void run();
+  [[nodiscard]] bool step();
+  [[nodiscard]] Verdict check(const Item& item);
+  [[nodiscard]] Verdict mark_bad(const Item& item, Verdict::Kind kind, const std::string& reason);
+  void apply_retention();
+
+  const arena::DaemonSide side_;
+  const store::Store store_;
+  const std::string run_;
+  const retention::Policy policy_;
+  const std::function<void(const Verdict&)> on_verdict_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> trainer_dead_{false};
+  mutable std::mutex mutex_;
+  std::deque<Item> items_;
+  bool busy_ = false;
+  base::Thread thread_;
+};
+
+}  // namespace stillframe::persist

@@ -1,0 +1,185 @@
+#include "protocol/messages.hpp"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+namespace stillframe::protocol {
+namespace {
+
+using Json = nlohmann::json;
+
+// Every message names its members once, in fields(); writer and reader below walk the same list.
+template <typename V> void fields(V& v, Hello& m) {
+  v("protocol", m.protocol), v("client_version", m.client_version), v("store", m.store), v("run", m.run);
+  v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
+  v("keep_last", m.keep_last), v("pid", m.pid), v("adopt", m.adopt);
+}
+template <typename V> void fields(V&, Settle&) {}
+template <typename V> void fields(V& v, ArenaRequest& m) {
+  v("image_bytes", m.image_bytes), v("descriptor_bytes", m.descriptor_bytes);
+}
+template <typename V> void fields(V&, Bye&) {}
+template <typename V> void fields(V&, StatusRequest&) {}
+template <typename V> void fields(V& v, Welcome& m) {
+  v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
+}
+template <typename V> void fields(V& v, ArenaReady& m) {
+  v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);
+}
+template <typename V> void fields(V&, Done&) {}
+template <typename V> void fields(V& v, Failure& m) { v("code", m.code), v("message", m.message); }
+template <typename V> void fields(V& v, StatusReply& m) { v("json", m.json); }
+template <typename V> void fields(V& v, SnapshotNews& m) {
+  v("snapshot_id", m.snapshot_id), v("state", m.state), v("sequence", m.sequence), v("name", m.name);
+  v("raw_bytes", m.raw_bytes), v("stored_bytes", m.stored_bytes), v("code", m.code), v("error", m.error);
+}
+
+template <typename M> constexpr const char* kType = nullptr;
+template <> constexpr const char* kType<Hello> = "hello";
+template <> constexpr const char* kType<Settle> = "settle";
+template <> constexpr const char* kType<ArenaRequest> = "arena_request";
+template <> constexpr const char* kType<Bye> = "bye";
+template <> constexpr const char* kType<StatusRequest> = "status_request";
+template <> constexpr const char* kType<Welcome> = "welcome";
+template <> constexpr const char* kType<ArenaReady> = "arena_ready";
+template <> constexpr const char* kType<Done> = "done";
+template <> constexpr const char* kType<Failure> = "failure";
+template <> constexpr const char* kType<StatusReply> = "status_reply";
+template <> constexpr const char* kType<SnapshotNews> = "snapshot_news";
+
+struct Writer {
+  Json& json;
+  template <typename T> void operator()(const char* key, T& value) { json[key] = value; }
+  void operator()(const char* key, Code& code) { json[key] = static_cast<std::int32_t>(code); }
+};
+
+struct Reader {
+  const Json& json;
+  std::size_t taken = 1;  // "type"
+  std::string offence = {};
+
+  const Json* member(const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end()) {
+      if (offence.empty()) offence = std::string("'") + key + "' is missing";
+      return nullptr;
+    }
+    ++taken;
+    return &*found;
+  }
+  void refuse(const char* key, const char* expected) {
+    if (offence.empty()) offence = std::string("'") + key + "' is not " + expected;
+  }
+  void operator()(const char* key, std::string& value) {
+    const Json* found = member(key);
+    if (found == nullptr) return;
+    if (!found->is_string()) return refuse(key, "a string");
+    value = found->get<std::string>();
+  }
+  void operator()(const char* key, bool& value) {
+    const Json* found = member(key);
+    if (found == nullptr) return;
+    if (!found->is_boolean()) return refuse(key, "true or false");
+    value = found->get<bool>();
+  }
+  template <std::unsigned_integral T> void operator()(const char* key, T& value) {
+    const Json* found = member(key);
+    if (found == nullptr) return;
+    if (!found->is_number_unsigned() || found->get<std::uint64_t>() > std::numeric_limits<T>::max()) {
+      return refuse(key, "a whole number in range");
+    }
+    value = found->get<T>();
+  }
+  void operator()(const char* key, std::int64_t& value) {
+    const Json* found = member(key);
+    if (found == nullptr) return;
+    const bool fits = found->is_number_integer() &&
+                      (!found->is_number_unsigned() ||
+                       found->get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
+    if (!fits) return refuse(key, "a whole number in range");
+    value = found->get<std::int64_t>();
+  }
+  void operator()(const char* key, Code& code) {
+    std::int64_t number = 0;
+    (*this)(key, number);
+    if (number < 0 || number > static_cast<std::int64_t>(Code::internal)) return refuse(key, "a known code");
+    code = static_cast<Code>(number);
+  }
+};
+
+Status check_version(const Json& json, std::string_view type) {
+  if (type != kType<Hello> && type != kType<Welcome>) return {};
+  const auto version = json.find("protocol");
+  if (version == json.end() || !version->is_number_unsigned()) return {};
+  if (version->get<std::uint64_t>() == kProtocolVersion) return {};
+  return {Code::unsupported, "the other side speaks protocol version " + version->dump() + ", this one speaks " +
+                                 std::to_string(kProtocolVersion) + ": trainer and daemon must be of one release; restart "
+                                 "the older one"};
+}
+
+template <typename M> Result<Message> read_as(const Json& json) {
+  M message;
+  Reader reader{json};
+  fields(reader, message);
+  if (reader.offence.empty() && reader.taken != json.size()) reader.offence = "it has members that are not known";
+  if (!reader.offence.empty()) {
+    return Status(Code::corrupt, std::string("message '") + kType<M> + "': " + reader.offence);
+  }
+  return Message(std::move(message));
+}
+
+template <std::size_t I = 0> Result<Message> read_by_type(std::string_view type, const Json& json) {
+  if constexpr (I == std::variant_size_v<Message>) {
+    return Status(Code::corrupt, "message of unknown type '" + std::string(type.substr(0, 40)) + "'");
+  } else {
+    using M = std::variant_alternative_t<I, Message>;
+    if (type == kType<M>) return read_as<M>(json);
+    return read_by_type<I + 1>(type, json);
+  }
+}
+
+// The messages are flat: two levels are one more than any has, and bound the parser's stack.
+bool too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > 2) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string encode(const Message& message) {
+  return std::visit(
+      [](auto copy) {
+        Json json = Json::object();
+        json["type"] = kType<decltype(copy)>;
+        Writer writer{json};
+        fields(writer, copy);
+        return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+      },
+      message);
+}
+
+Result<Message> decode(std::string_view text) {
+  if (too_deep(text)) return Status(Code::corrupt, "message is nested too deeply");
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Status(Code::corrupt, "message is not a JSON object");
+  const auto type = json.find("type");
+  if (type == json.end() || !type->is_string()) return Status(Code::corrupt, "message has no type");
+  SF_TRY(check_version(json, type->get_ref<const std::string&>()));
+  return read_by_type(type->get_ref<const std::string&>(), json);
+}
+
+}  // namespace stillframe::protocol

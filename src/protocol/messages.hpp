@@ -1,0 +1,84 @@
+// The control messages between trainer and daemon; docs/protocol.md. Pure. One message is one JSON object in one packet.
+// Bytes of tensors, chunk and snapshot states never travel here: they stand in the arena, and a lost message loses nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "stillframe/status.hpp"
+
+namespace stillframe::protocol {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+// ---- trainer to daemon ----
+
+// First message of a trainer, with its pidfd as the first descriptor and, when `adopt`, the memfd of its arena as the second.
+struct Hello {
+  std::uint32_t protocol = kProtocolVersion;
+  std::string client_version;
+  std::string store;  // real path
+  std::string run;
+  std::string group;
+  std::uint32_t rank = 0;
+  std::uint32_t world_size = 1;
+  std::uint64_t budget_bytes = 0;  // 0: the daemon's configuration stands
+  std::uint32_t keep_last = 0;     // likewise
+  std::int64_t pid = 0;
+  bool adopt = false;
+};
+// Wait until nothing captured by a dead predecessor of the run is on its way. Answered by Done or Failure.
+struct Settle {};
+// Room for images of this size; answered by ArenaReady, the first time with the memfd. Waits for a predecessor's memory.
+struct ArenaRequest {
+  std::uint64_t image_bytes = 0;
+  std::uint64_t descriptor_bytes = 0;
+};
+// The trainer leaves and takes its memory along. Answered by Done.
+struct Bye {};
+// From anybody of the same user; answered by StatusReply.
+struct StatusRequest {};
+
+// ---- daemon to trainer ----
+
+struct Welcome {
+  std::uint32_t protocol = kProtocolVersion;
+  std::string daemon_version;
+  std::int64_t daemon_pid = 0;
+};
+struct ArenaReady {
+  std::uint64_t slots = 0;
+  std::uint64_t committed_slots = 0;
+  std::uint64_t budget_bytes = 0;
+};
+struct Done {};
+struct Failure {
+  Code code = Code::internal;
+  std::string message;
+};
+struct StatusReply {
+  std::string json;
+};
+// Unasked: a snapshot has moved on. The arena holds the state itself; this brings the words.
+struct SnapshotNews {
+  std::uint64_t snapshot_id = 0;
+  std::string state;  // "durable", "verified", "failed", "withdrawn"
+  std::uint64_t sequence = 0;
+  std::string name;
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;
+  Code code = Code::ok;
+  std::string error;
+};
+
+using Message = std::variant<Hello, Settle, ArenaRequest, Bye, StatusRequest, Welcome, ArenaReady, Done, Failure,
+                             StatusReply, SnapshotNews>;
+
+[[nodiscard]] std::string encode(const Message& message);
+// corrupt for anything that encode() would not write: unknown or missing members, wrong types, values out of range.
+// unsupported for a Hello or Welcome of another protocol version (whatever else it holds).
+[[nodiscard]] Result<Message> decode(std::string_view text);
+
+}  // namespace stillframe::protocol

@@ -1,0 +1,86 @@
+#include "restore/chooser.hpp"
+
+#include "store/checkpoint_files.hpp"
+
+namespace stillframe::restore {
+namespace {
+
+constexpr std::string_view kDefaultRun = "main";
+
+std::string bad_reason(const store::Store& store, const std::string& name) {
+  const auto text = store::mark_text(store, name, format::kBadMark);
+  if (!text.ok()) return "marked bad (the mark cannot be read: " + text.status().message() + ")";
+  return text->empty() ? "marked bad" : "marked bad: " + *text;
+}
+
+std::string list_of(const std::vector<Skipped>& skipped) {
+  std::string text;
+  for (const Skipped& one : skipped) text += "\n  " + one.name + ": " + one.reason;
+  return text;
+}
+
+std::string described(const store::Store& store, const format::Address& address) {
+  std::string text = "run '" + address.run + "' of the store '" + store.path() + "'";
+  return address.step ? text + " at step " + std::to_string(*address.step) : text;
+}
+
+}  // namespace
+
+Result<Chooser> Chooser::open(env::Env& env, const format::Address& address) {
+  SF_ASSIGN(auto store, store::Store::open(env, address.store));
+  format::Address wanted = address;
+  if (wanted.run.empty()) wanted.run = kDefaultRun;
+  Chooser chooser(std::move(store), std::move(wanted));
+  SF_ASSIGN(auto listed, chooser.store_.list());
+  for (auto& ref : listed) {
+    if (!address.step || ref.parsed.step == *address.step) chooser.candidates_.push_back(std::move(ref));
+  }
+  SF_TRY(chooser.advance());
+  return chooser;
+}
+
+Status Chooser::next(std::string reason) {
+  const auto& manifest = current_->manifest();
+  skipped_.push_back({current_->name(), manifest.step, std::move(reason)});
+  current_.reset();
+  return advance();
+}
+
+// `current_` becomes the next older candidate of the run that opens.
+Status Chooser::advance() {
+  const bool first = position_ == 0;
+  for (; position_ < candidates_.size(); ++position_) {
+    const auto& ref = candidates_[position_];
+    const auto skip = [&](std::string reason) { skipped_.push_back({ref.name, ref.parsed.step, std::move(reason)}); };
+    auto opened = store::open_manifest(store_, ref.name, store::ReadFrom::cache);
+    if (!opened.ok()) {  // it may be of another run, but nobody can tell: said rather than hidden
+      skip(opened.status().message());
+      continue;
+    }
+    if (opened->manifest.run != address_.run) continue;
+    const auto marks = store_.marks(ref.name);
+    if (!marks.ok()) {
+      skip(marks.status().message());
+      continue;
+    }
+    if (marks->bad) {
+      skip(bad_reason(store_, ref.name));
+      continue;
+    }
+    auto reader = store::CheckpointReader::open(store_, *std::move(opened));
+    if (!reader.ok()) {
+      skip(reader.status().message());
+      continue;
+    }
+    current_ = *std::move(reader);
+    ++position_;
+    return Status();
+  }
+  if (skipped_.empty()) {
+    return Status(Code::not_found, "there is no checkpoint of " + described(store_, address_));
+  }
+  return Status(first ? Code::corrupt : Code::not_found, "no checkpoint of " + described(store_, address_) +
+                                                             " can be restored; passed over:" + list_of(skipped_));
+}
+
+}  // namespace stillframe::restore

@@ -1,0 +1,74 @@
+"""examples/train (C++, no Python in it) is killed in mid-run, resumes, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+BUILD = Path(os.environ.get("STILLFRAME_BUILD_DIR", Path(__file__).resolve().parents[2] / "build/release"))
+STEPS, EVERY, DEADLINE_SECONDS = 120, 10, 120
+
+
+def built(name: str) -> Path:
+    found = [path for path in BUILD.rglob(name) if path.is_file() and os.access(path, os.X_OK)]
+    if not found:
+        pytest.skip(f"{BUILD} holds no {name}: build first (scripts/setup --build)")
+    return found[0]
+
+
+def environment() -> Dict[str, str]:
+    """With the daemon of this build first on PATH, where the client looks for one to start."""
+    return {**os.environ, "PATH": f"{built('stillframed').parent}:{os.environ['PATH']}"}
+
+
+def command(store: Path) -> List[str]:
+    return [str(built("train")), str(store), str(STEPS), str(EVERY)]
+
+
+def finish(store: Path) -> Dict[str, str]:
+    done = subprocess.run(
+        command(store), env=environment(), capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {line[0]: line[1] for line in lines if line[0] in ("resumed", "final")}
+
+
+def kill_after_step(store: Path, step: int) -> None:
+    process = subprocess.Popen(command(store), env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == f"step {step}\n":
+                break
+        else:
+            pytest.fail(f"the example ended before step {step}")
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_killed_in_mid_run_it_resumes_and_ends_equal(tmp_path: Path) -> None:
+    uninterrupted = finish(tmp_path / "uninterrupted")
+    assert uninterrupted["resumed"] == "none"
+
+    kill_after_step(tmp_path / "killed", 64)
+    resumed = finish(tmp_path / "killed")
+
+    assert resumed["resumed"] != "none"
+    assert (int(resumed["resumed"]) + 1) % EVERY == 0
+    assert int(resumed["resumed"]) <= 64
+    assert resumed["final"] == uninterrupted["final"]
+
+
+def test_a_run_that_is_complete_resumes_at_its_end(tmp_path: Path) -> None:
+    first = finish(tmp_path / "store")
+    again = finish(tmp_path / "store")
+    assert again == {"resumed": str(STEPS - 1), "final": first["final"]}

@@ -1,0 +1,212 @@
+#include "format/manifest.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "base/bytes.hpp"
+
+namespace stillframe::format {
+namespace {
+
+constexpr std::size_t kSealLineBytes = 80;
+
+std::string hex8(std::uint32_t value) {
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", value);
+  return text;
+}
+
+// As docs/format.md, "Seal", tells an independent writer to.
+std::string sealed(const std::string& covered) {
+  return covered + "\n \"seal\": {\"xxh128\": \"" + base::xxh128(base::as_bytes(covered)).hex() + "\", \"crc32\": \"" +
+         hex8(base::crc32(base::as_bytes(covered))) + "\"}\n}\n";
+}
+
+Manifest small_manifest() {
+  Manifest manifest;
+  manifest.sequence = 42;
+  manifest.id = "00112233445566778899aabbccddeeff";
+  manifest.run = "main";
+  manifest.step = -1000;
+  manifest.created_utc = "2026-11-22T12:30:05Z";
+  manifest.group = "default";
+  manifest.metrics_json = R"({"loss": 1.0, "lr": 1e-05, "best": {"$float": "nan"}, "n": 3, "note": "ä", "x": null})";
+  manifest.writer = "stillframe 0.1.0";
+  RankManifest rank;
+  rank.layout = lay_out({{"w", DType::f32, {2, 3}, 0, 0}, {"b", DType::bf16, {}, 0, 0}}).value();
+  rank.data = {"rank-00000.data", 26};
+  rank.table = {"rank-00000.table", 128};
+  rank.table_hash = base::xxh128(base::as_bytes("table"));
+  rank.table_crc32 = 0xABC;
+  rank.tree_json = R"({"model":{"w":{"$tensor":"w"},"b":{"$tensor":"b"}},"lr":0.10,"epoch":3,"half":1.0})";
+  manifest.ranks.push_back(rank);
+  return manifest;
+}
+
+// The small manifest's text with one piece replaced, sealed anew.
+std::string changed(const std::string& from, const std::string& to) {
+  std::string covered = encode_manifest(small_manifest()).value();
+  covered.resize(covered.size() - kSealLineBytes);
+  const std::size_t at = covered.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  if (at != std::string::npos) covered.replace(at, from.size(), to);
+  return sealed(covered);
+}
+
+TEST(Manifest, ReadsBackAsWritten) {
+  const Manifest manifest = small_manifest();
+  const auto text = encode_manifest(manifest);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  const auto back = decode_manifest(*text);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(back->sequence, 42U);
+  EXPECT_EQ(back->id, manifest.id);
+  EXPECT_EQ(back->step, -1000);
+  EXPECT_EQ(back->created_utc, manifest.created_utc);
+  EXPECT_EQ(back->metrics_json, manifest.metrics_json);
+  ASSERT_EQ(back->ranks.size(), 1U);
+  EXPECT_EQ(back->ranks[0].layout.entries, manifest.ranks[0].layout.entries);
+  EXPECT_EQ(back->ranks[0].data, manifest.ranks[0].data);
+  EXPECT_EQ(back->ranks[0].table, manifest.ranks[0].table);
+  EXPECT_EQ(back->ranks[0].table_hash, manifest.ranks[0].table_hash);
+  EXPECT_EQ(back->ranks[0].table_crc32, 0xABCU);
+  // Floats stay floats and integers integers, as they were written.
+  EXPECT_EQ(back->ranks[0].tree_json,
+            R"({"model": {"w": {"$tensor": "w"}, "b": {"$tensor": "b"}}, "lr": 0.10, "epoch": 3, "half": 1.0})");
+  EXPECT_EQ(encode_manifest(*back).value(), *text);
+}
+
+TEST(Manifest, LongTreesAreBrokenOverLinesAndReadBack) {
+  Manifest manifest = small_manifest();
+  std::string numbers;
+  for (int i = 0; i < 700; ++i) numbers += (i == 0 ? "" : ",") + std::to_string(i * 7919);
+  manifest.ranks[0].tree_json =
+      "{\"rng\": [" + numbers + "], \"deep\": [[" + numbers + "], {\"k\\n\": [" + numbers + "]}]}";
+  const auto text = encode_manifest(manifest);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  std::size_t longest = 0;
+  for (std::size_t at = 0; at < text->size();) {
+    const std::size_t end = text->find('\n', at);
+    longest = std::max(longest, end - at);
+    at = end + 1;
+  }
+  EXPECT_LE(longest, 130U);
+  const auto back = decode_manifest(*text);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(encode_manifest(*back).value(), *text);
+}
+
+TEST(Manifest, EveryFlippedBitIsFound) {
+  std::string text = encode_manifest(small_manifest()).value();
+  for (std::size_t i = 0; i < text.size() * 8; ++i) {
+    const auto mask = static_cast<char>(1U << (i % 8));
+    text[i / 8] = static_cast<char>(text[i / 8] ^ mask);
+    EXPECT_FALSE(decode_manifest(text).ok()) << "byte " << i / 8;
+    text[i / 8] = static_cast<char>(text[i / 8] ^ mask);
+  }
+  EXPECT_TRUE(decode_manifest(text).ok());
+}
+
+TEST(Manifest, EveryTruncationAndEveryExtensionIsFound) {
+  const std::string text = encode_manifest(small_manifest()).value();
+  for (std::size_t length = 0; length < text.size(); ++length) {
+    EXPECT_EQ(decode_manifest(std::string_view(text).substr(0, length)).status().code(), Code::corrupt) << length;
+  }
+  EXPECT_EQ(decode_manifest(text + "\n").status().code(), Code::corrupt);
+}
+
+TEST(Manifest, ASealedTextOfAnotherWriterIsAccepted) {
+  EXPECT_TRUE(decode_manifest(changed("\"step\": -1000", "\"step\" :  -1000")).ok());
+}
+
+TEST(Manifest, AWrongFieldIsNamedEvenUnderARightSeal) {
+  struct Case {
+    const char* from;
+    const char* to;
+    const char* said;
+  };
+  const Case cases[] = {
+      {"\"format\": \"stillframe\"", "\"format\": \"other\"", "format"},
+      {"\"version\": 0", "\"version\": -1", "version"},
+      {"\"version\": 0", "\"version\": \"0\"", "version"},
+      {"\"sequence\": 42", "\"sequence\": -42", "sequence"},
+      {"\"sequence\": 42", "\"sequence\": 42.0", "sequence"},
+      {"\"sequence\": 42", "\"sequence\": 99999999999999999999", "sequence"},
+      {"\"sequence\": 42,", "", "sequence"},
+      {"\"sequence\": 42", "\"sequence\": 42, \"sequence\": 42", "twice"},
+      {"\"sequence\": 42", "\"sequence\": 42, \"colour\": 1", "colour"},
+      {"\"id\": \"00", "\"id\": \"0G", "id"},
+      {"\"run\": \"main\"", "\"run\": \"../x\"", "run"},
+      {"\"step\": -1000", "\"step\": 9223372036854775808", "step"},
+      {"2026-11-22T12:30:05Z", "2026-11-32T12:30:05Z", "created_utc"},
+      {"2026-11-22T12:30:05Z", "2026x11-22T12:30:05Z", "created_utc"},
+      {"\"group\": \"default\"", "\"group\": \"\"", "group"},
+      {"\"world_size\": 1", "\"world_size\": 0", "ranks"},
+      {"\"world_size\": 1", "\"world_size\": 1000001", "world_size"},
+      {"\"loss\": 1.0", "\"loss\": [1.0]", "loss"},
+      {"\"loss\": 1.0", "\"loss\": NaN", "JSON"},
+      {"\"rank\": 0", "\"rank\": 1", "files"},
+      {"\"image_bytes\": 26", "\"image_bytes\": 27", "ranks[0]"},
+      {"\"chunk_bytes\": 1048576", "\"chunk_bytes\": 4096", "chunk_bytes"},
+      {"\"chunks\": 1", "\"chunks\": 2", "chunks"},
+      {"\"file\": \"rank-00000.data\"", "\"file\": \"../rank-00000.data\"", "rank-00000.data"},
+      {"\"rank-00000.table\", \"bytes\": 128", "\"rank-00000.table\", \"bytes\": 127", "table"},
+      {"\"rank-00000.data\", \"bytes\": 26", "\"rank-00000.data\", \"bytes\": 27", "bytes"},
+      {"\"crc32\": \"00000abc\"", "\"crc32\": \"00000ABC\"", "crc32"},
+      {"\"dtype\": \"F32\"", "\"dtype\": \"F33\"", "entries[0]"},
+      {"\"shape\": [2, 3]", "\"shape\": [2, -3]", "shape"},
+      {"\"shape\": [2, 3]", "\"shape\": [3, 3]", "ranks[0]"},
+      {"\"offset\": 24", "\"offset\": 20", "offset"},
+      {"\"$tensor\": \"b\"", "\"$tensor\": \"c\"", "state.model.b"},
+      {"\"epoch\": 3", "\"epoch\": 9007199254740993", "epoch"},
+  };
+  for (const Case& c : cases) {
+    const auto result = decode_manifest(changed(c.from, c.to));
+    EXPECT_FALSE(result.ok()) << c.to;
+    EXPECT_NE(result.status().message().find(c.said), std::string::npos) << c.to << "\n  " << result.status().message();
+  }
+}
+
+TEST(Manifest, ALaterVersionIsUnsupportedAndNotCorrupt) {
+  const auto result = decode_manifest(changed("\"version\": 0", "\"version\": 1"));
+  EXPECT_EQ(result.status().code(), Code::unsupported);
+  EXPECT_NE(result.status().message().find("version 1"), std::string::npos);
+}
+
+TEST(Manifest, HostileNestingIsRefusedUnderARightSeal) {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  EXPECT_EQ(decode_manifest(changed("\"epoch\": 3", "\"epoch\": " + deep)).status().code(), Code::corrupt);
+}
+
+TEST(Manifest, WhatNoReaderWouldAcceptIsNotWritten) {
+  const auto refused = [](auto change) {
+    Manifest manifest = small_manifest();
+    change(manifest);
+    return encode_manifest(manifest).status().code() == Code::invalid_argument;
+  };
+  EXPECT_TRUE(refused([](Manifest& m) { m.id = "short"; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.group = "\xFF"; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.metrics_json = "{"; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.metrics_json = "[]"; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.ranks.clear(); }));
+  EXPECT_TRUE(refused([](Manifest& m) {
+    m.ranks.push_back(m.ranks[0]);
+    m.world_size = 2;
+  }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.ranks[0].tree_json = ""; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.ranks[0].tree_json = R"({"$tensor": "lost"})"; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.ranks[0].data.file = "x"; }));
+}
+
+TEST(Metrics, AreCheckedInTheCall) {
+  EXPECT_TRUE(check_metrics("{}").ok());
+  EXPECT_TRUE(check_metrics(R"({"loss": 2, "big": {"$int": "9007199254740993"}, "nan": {"$float": "nan"}})").ok());
+  for (const char* text : {"", "1", "[1]", "{\"a\": {}}", "{\"a\": [1]}", "{\"a\": NaN}",
+                           "{\"a\": {\"$float\": \"x\"}}", "{\"a\": {\"$tensor\": \"w\"}}"}) {
+    EXPECT_EQ(check_metrics(text).code(), Code::invalid_argument) << text;
+  }
+}
+
+}  // namespace
+}  // namespace stillframe::format

@@ -1,0 +1,161 @@
+// Removal, recovery, and disks that refuse: what stood before stays whole.
+#include <gmock/gmock.h>
+
+#include "support/store_fixture.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using store::CheckpointReader;
+using store::CheckpointWriter;
+using store::Store;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::vector<std::string> names_in(env::Env& env, const std::string& path) {
+  std::vector<std::string> names;
+  auto present = env.list(path).value();
+  for (auto& entry : present) {
+    if (entry.is_directory) names.push_back(entry.name);
+  }
+  return names;
+}
+
+class Removing : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(On, Removing, testing::Values(EnvKind::posix, EnvKind::mem), env_kind_name);
+
+TEST_P(Removing, ACheckpointBeingReadIsPassedOver) {
+  const Store store = make_store();
+  const auto published = publish(store, "main", 3);
+  SF_ASSERT_OK(published);
+  {
+    const auto reader = CheckpointReader::open(store, published->name);
+    SF_ASSERT_OK(reader);
+    const Status refused = store.remove(published->name);
+    EXPECT_EQ(refused.code(), Code::busy);
+    EXPECT_THAT(refused.message(), HasSubstr("it was not removed"));
+    SF_ASSERT_OK(read_image(**reader));
+  }
+  SF_ASSERT_OK(check_whole(store, published->name, 3));
+  SF_ASSERT_OK(store.remove(published->name));
+  EXPECT_THAT(names_in(env(), store.path()), IsEmpty());
+  EXPECT_EQ(store.remove(published->name).code(), Code::not_found);
+}
+
+TEST_P(Removing, ACheckpointWithoutManifestCanBeRemoved) {
+  const Store store = make_store();
+  const auto published = publish(store, "main", 3);
+  SF_ASSERT_OK(published);
+  SF_ASSERT_OK(env().remove_file(file_of(store, published->name, format::kManifestFile)));
+  SF_ASSERT_OK(store.remove(published->name));
+  EXPECT_THAT(names_in(env(), store.path()), IsEmpty());
+}
+
+TEST_P(Removing, RecoveryRemovesOrphansAndLeavesLivingWritersAlone) {
+  const Store store = make_store();
+  const auto whole = publish(store, "main", 1);
+  SF_ASSERT_OK(whole);
+  const auto living_run = store.lock_run("living");
+  SF_ASSERT_OK(living_run);
+  const auto own_run = store.lock_run("own");
+  SF_ASSERT_OK(own_run);
+  const auto partial_of = [&](const std::string& run, std::uint64_t sequence) {
+    return format::partial_name(format::to_string(format::CheckpointName{sequence, 9, base::utc_compact(kUtcNs)}), run);
+  };
+  const std::vector<std::string> partials{partial_of("dead", 10), partial_of("living", 11), partial_of("own", 12)};
+  for (const std::string& partial : partials) {
+    SF_ASSERT_OK(env().make_dir(env::join(store.path(), partial)));
+    SF_ASSERT_OK(env().create(file_of(store, partial, "rank-00000.data")));
+  }
+  const std::string half_removed =
+      format::removing_name(format::to_string(format::CheckpointName{13, 9, base::utc_compact(kUtcNs)}));
+  SF_ASSERT_OK(env().make_dir(env::join(store.path(), half_removed)));
+  SF_ASSERT_OK(env().create(file_of(store, half_removed, "rank-00000.table")));
+
+  const auto report = store::recover(store, {"own"});
+  SF_ASSERT_OK(report);
+  EXPECT_THAT(report->removed, ElementsAre(partials[0], partials[2], half_removed));
+  EXPECT_THAT(report->left_alone, ElementsAre(partials[1]));
+  EXPECT_THAT(names_in(env(), store.path()), testing::UnorderedElementsAre(whole->name, partials[1]));
+  SF_ASSERT_OK(check_whole(store, whole->name, 1));
+
+  const auto again = store::recover(store, {"own"});
+  SF_ASSERT_OK(again);
+  EXPECT_THAT(again->removed, IsEmpty());
+  EXPECT_THAT(again->left_alone, ElementsAre(partials[1]));
+  SF_ASSERT_OK(store.lock_run("dead"));  // recovery did not keep what it locked
+}
+
+class RefusingDisk : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto opened = Store::open_or_create(env_, "/runs/gpt");
+    SF_ASSERT_OK(opened);
+    store_ = std::make_unique<Store>(*std::move(opened));
+    const auto published = publish(*store_, "main", 1);
+    SF_ASSERT_OK(published);
+    old_ = published->name;
+  }
+  void expect_only_the_old_one() {
+    env_.fail_nothing();
+    EXPECT_THAT(names_in(env_, "/runs/gpt"), ElementsAre(old_));
+    SF_ASSERT_OK(check_whole(*store_, old_, 1));
+  }
+
+  MemEnv env_;
+  std::unique_ptr<Store> store_;
+  std::string old_;
+};
+
+TEST_F(RefusingDisk, NoSpaceWhileAppendingLeavesTheOldWholeAndRemovesThePartial) {
+  env_.fail({EnvOp::write_at, Code::no_space, 2, true, ".data"});
+  const auto failed = publish(*store_, "main", 2);
+  EXPECT_EQ(failed.status().code(), Code::no_space);
+  EXPECT_THAT(failed.status().message(), HasSubstr("older checkpoints are untouched"));
+  expect_only_the_old_one();
+}
+
+TEST_F(RefusingDisk, AFailedSyncIsFinalForTheCheckpoint) {
+  for (const std::string file : {".data", ".table", "manifest"}) {
+    env_.fail({EnvOp::sync, Code::io_error, 1, false, file});
+    EXPECT_EQ(publish(*store_, "main", 2).status().code(), Code::io_error) << file;
+    expect_only_the_old_one();
+  }
+}
+
+TEST_F(RefusingDisk, AWriterIsNotUsedAgainAfterAFailedSync) {
+  auto writer = CheckpointWriter::begin(*store_, "main", 9, 2, kUtcNs);
+  SF_ASSERT_OK(writer);
+  const auto layout = three_chunk_layout();
+  SF_ASSERT_OK((*writer)->begin_rank(0, layout.bytes));
+  SF_ASSERT_OK(append_image(**writer, layout, image_of(layout, 2), codec::CodecId::raw));
+  env_.fail({EnvOp::sync, Code::io_error});
+  EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
+  EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
+  EXPECT_EQ((*writer)->end_rank(layout, format::flat_tree(layout)).code(), Code::io_error);
+  EXPECT_EQ((*writer)->commit(draft_of("main", 2)).status().code(), Code::io_error);
+  writer->reset();
+  expect_only_the_old_one();
+}
+
+TEST_F(RefusingDisk, ACheckpointWhoseNameMayNotBeDurableIsWithdrawn) {
+  const std::uint64_t syncs_before_last = 2;  // the sequence file's directory and the partial directory
+  env_.fail({EnvOp::sync_dir, Code::io_error, syncs_before_last + 1, false});
+  EXPECT_EQ(publish(*store_, "main", 2).status().code(), Code::io_error);
+  expect_only_the_old_one();
+}
+
+TEST_F(RefusingDisk, ARemovalWhoseRenameMayNotBeDurableUnlinksNothing) {
+  SF_ASSERT_OK(publish(*store_, "main", 2));
+  env_.fail({EnvOp::sync_dir, Code::io_error, 1, true});
+  EXPECT_EQ(store_->remove(old_).code(), Code::io_error);
+  const auto after_power_loss = env_.crash();
+  SF_ASSERT_OK(check_whole(Store::open(*after_power_loss, "/runs/gpt").value(), old_, 1));
+  env_.fail_nothing();
+  EXPECT_EQ(store_->list()->size(), 1U);
+  EXPECT_THAT(store::recover(*store_, {})->removed, ElementsAre(format::removing_name(old_)));
+}
+
+}  // namespace
+}  // namespace stillframe::test
