@@ -94,8 +94,9 @@ class STILLFRAME_EXPORT Checkpointer {
   // every difference and touching nothing, when names, dtypes or shapes disagree.
   [[nodiscard]] Result<std::optional<Restored>> restore();
 
-  // Returns before the bytes are copied; call fence() before changing the memory.
-  [[nodiscard]] Result<Ticket> snapshot(std::int64_t step);
+  // Returns before the bytes are copied; call fence() before changing the memory. When earlier snapshots still hold the
+  // arena this one is skipped (its ticket says so), or, with `wait`, waits for them: right for the last one of a run.
+  [[nodiscard]] Result<Ticket> snapshot(std::int64_t step, bool wait = false);
   // deadline: the pending snapshot was abandoned and the update may go on.
   [[nodiscard]] Status fence();
   // Waits until what is captured is durable and verified, then leaves the daemon.

@@ -119,13 +119,14 @@ Result<std::optional<Restored>> Checkpointer::restore() {
   }
 }
 
-Result<Ticket> Checkpointer::snapshot(std::int64_t step) {
+Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   if (!impl_->plan) {
     const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
     SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
   }
   client::SnapshotRequest request;
   request.step = step;
+  request.wait = wait;
   request.data.assign(impl_->memory.begin(), impl_->memory.end());
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));

@@ -19,7 +19,6 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::uint64_t kPollMs = 20;
-constexpr std::uint64_t kReplyDeadlineMs = 1000;
 
 // Readiness of a descriptor that somebody else owns: Asio waits on a duplicate.
 class Readiness {
@@ -105,7 +104,8 @@ DaemonCore::Task DaemonCore::serve_messages(ClientPtr client) {
         co_return;
       }
       if (!received->has_value()) co_return;
-      co_await handle(client, std::move(**received));
+      transport::Message message = std::move(**received);
+      co_await handle(client, std::move(message));
       if (client->said_bye) co_return;
     }
   }
@@ -135,7 +135,7 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
   }
 }
 
-asio::awaitable<bool> DaemonCore::poll_until(std::function<bool()> done, base::Deadline deadline) {
+asio::awaitable<bool> DaemonCore::poll_until(const std::function<bool()>& done, base::Deadline deadline) {
   asio::steady_timer timer(io_);
   while (!done()) {
     if (deadline.expired()) co_return false;
@@ -160,12 +160,14 @@ void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const 
 // Waits for what is captured, then lets go of arena and lock. `farewell` is answered when that is done.
 DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientPtr farewell) {
   const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
-  const bool drained = co_await poll_until([session] { return session->drained(); }, deadline);
+  const std::function<bool()> is_drained = [session] { return session->drained(); };
+  const bool drained = co_await poll_until(is_drained, deadline);
   if (!drained) base::log(base::LogLevel::error, "trainer.not_drained", {{"run", session->run()}, {"pid", session->pid()}});
-  co_await run_blocking(*blocking_, [session] {
+  const std::function<bool()> drop = [session] {
     session->drop();
     return true;
-  });
+  };
+  co_await run_blocking(*blocking_, drop);
   std::erase(sessions_, session);
   last_used_ns_ = base::system_clock().monotonic_ns();
   base::log(base::LogLevel::info, "trainer.retired", {{"run", session->run()}, {"pid", session->pid()}});
@@ -185,9 +187,10 @@ DaemonCore::Task DaemonCore::stop() {
   if (std::exchange(stopping_, true)) co_return;
   for (const auto& session : sessions_) session->finish();
   const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
-  const bool drained = co_await poll_until(
-      [this] { return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& one) { return one->drained(); }); },
-      deadline);
+  const std::function<bool()> all_drained = [this] {
+    return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& one) { return one->drained(); });
+  };
+  const bool drained = co_await poll_until(all_drained, deadline);
   if (!drained) base::log(base::LogLevel::error, "daemon.stop_deadline", {{"seconds", config_.shutdown_deadline_seconds}});
   io_.stop();
 }

@@ -47,7 +47,7 @@ class DaemonCore {
   Task stop();
   Task watch_idle();
   // Polls until `done` or the deadline; true when done.
-  boost::asio::awaitable<bool> poll_until(std::function<bool()> done, base::Deadline deadline);
+  boost::asio::awaitable<bool> poll_until(const std::function<bool()>& done, base::Deadline deadline);
 
   [[nodiscard]] Status admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const;
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> sessions_of(const std::string& store, const std::string& run) const;

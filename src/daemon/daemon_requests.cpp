@@ -102,16 +102,18 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
     if (!before->gone()) trainer_gone(before, hello.adopt ? "came back" : "died");
     if (hello.adopt && before->pid() == hello.pid) {
       // The same arena must never have two persisters.
-      co_await run_blocking(*blocking_, [before] {
+      const std::function<bool()> drop = [before] {
         before->drop();
         return true;
-      });
+      };
+      co_await run_blocking(*blocking_, drop);
     }
   }
-  auto opened = co_await run_blocking(
-      *blocking_, [hello, config = config_, inherited, pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]))] {
-        return RunSession::open(hello, config, std::move(*pidfd), inherited);
-      });
+  const auto pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]));
+  const std::function<Result<std::shared_ptr<RunSession>>()> open = [this, hello, pidfd, inherited] {
+    return RunSession::open(hello, config_, std::move(*pidfd), inherited);
+  };
+  const auto opened = co_await run_blocking(*blocking_, open);
   if (!opened.ok()) {
     reply(*client, protocol::Failure{opened.status().code(), opened.status().message()});
     co_return;
@@ -119,9 +121,11 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
   client->session = *opened;
   sessions_.push_back(*opened);
   if (hello.adopt) {
-    const Status adopted = co_await run_blocking(
-        *blocking_, [session = *opened, memfd = std::make_shared<base::UniqueFd>(std::move(descriptors[1])), this,
-                     news = news_to(client)] { return session->adopt(std::move(*memfd), *encoders_, news); });
+    const auto memfd = std::make_shared<base::UniqueFd>(std::move(descriptors[1]));
+    const std::function<Status()> adopt = [this, session = *opened, memfd, news = news_to(client)] {
+      return session->adopt(std::move(*memfd), *encoders_, news);
+    };
+    const Status adopted = co_await run_blocking(*blocking_, adopt);
     if (!adopted.ok()) {
       std::erase(sessions_, *opened);
       client->session = nullptr;
@@ -137,12 +141,12 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
 
 DaemonCore::Task DaemonCore::handle_settle(ClientPtr client) {
   const auto session = client->session;
-  const bool settled = co_await poll_until(
-      [this, session] {
-        const auto before = predecessors(*session);
-        return std::all_of(before.begin(), before.end(), [](const auto& one) { return one->drained(); });
-      },
-      base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+  const std::function<bool()> nothing_on_its_way = [this, session] {
+    const auto before = predecessors(*session);
+    return std::all_of(before.begin(), before.end(), [](const auto& one) { return one->drained(); });
+  };
+  const bool settled =
+      co_await poll_until(nothing_on_its_way, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
   if (settled) {
     reply(*client, protocol::Done{});
   } else {
@@ -152,8 +156,9 @@ DaemonCore::Task DaemonCore::handle_settle(ClientPtr client) {
 
 DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
   const auto session = client->session;
-  const bool alone = co_await poll_until([this, session] { return predecessors(*session).empty(); },
-                                         base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+  const std::function<bool()> no_predecessor = [this, session] { return predecessors(*session).empty(); };
+  const bool alone =
+      co_await poll_until(no_predecessor, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
   if (!alone) {
     reply(*client, protocol::Failure{Code::deadline, "the memory of the process before is not free yet"});
     co_return;
@@ -161,9 +166,11 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
   const bool first = session->arena_facts().memfd < 0;
   const std::uint64_t used = used_arena_bytes();
   const std::uint64_t free_bytes = config_.budget_bytes > used ? config_.budget_bytes - used : 0;
-  const auto ready = co_await run_blocking(*blocking_, [session, request, free_bytes, this, news = news_to(client)] {
+  const std::function<Result<protocol::ArenaReady>()> provide = [this, session, request, free_bytes,
+                                                                 news = news_to(client)] {
     return session->provide_arena(request, free_bytes, *encoders_, news);
-  });
+  };
+  const auto ready = co_await run_blocking(*blocking_, provide);
   if (ready.ok()) {
     reply(*client, *ready, first ? session->arena_facts().memfd : -1);
   } else {

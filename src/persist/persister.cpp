@@ -209,7 +209,10 @@ Result<Persister::Outcome> Persister::wait_for_seal(const arena::RecordView& vie
     const std::uint32_t seen = side_.signal();
     if (const auto stop = interrupted(view)) return *stop;
     const auto now = side_.view(view.record);
-    if (now && now->state == arena::RecordState::sealed) return Outcome::published;
+    if (now && now->state == arena::RecordState::sealed) {
+      base::log(base::LogLevel::info, "snapshot.sealed", {{"run", options_.run}, {"step", view.step}});
+      return Outcome::published;
+    }
     side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
   }
 }
