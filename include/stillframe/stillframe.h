@@ -63,7 +63,8 @@ SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out)
 SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 
 /* Waits until every captured snapshot is durable and verified or has failed, then says goodbye to the daemon. SF_DEADLINE
- * when that took too long: what is captured stays with the daemon. The first failure of a snapshot since open is returned. */
+ * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be written, its
+ * failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 

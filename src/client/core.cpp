@@ -143,6 +143,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   if (!handle.ok()) return skipped(std::move(progress), handle.status());
   const std::lock_guard lock(mutex_);
   ++counters_.taken;
+  newest_failure_ = Status();
   outstanding_.push_back({{progress, *handle}, 0});
   for (const protocol::SnapshotNews& news : early_news_) {
     if (news.snapshot_id == handle->snapshot_id) take_news(outstanding_.back(), news);

@@ -88,7 +88,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<protocol::SnapshotNews> early_news_;  // of a snapshot that snapshot() has not entered yet
   std::deque<std::string> warnings_;
   Counters counters_;
-  Status first_failure_;
+  Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;
   arena::Mode mode_ = arena::Mode::none;
   bool closed_ = false;

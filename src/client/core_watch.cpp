@@ -36,6 +36,7 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
     ++counters_.verified;
   } else if (!progress.ended()) {
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
+    if (outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id) newest_failure_ = Status(news.code, news.error);
     count_failure(news.error);
     warn(news.error);
   }
@@ -83,7 +84,9 @@ void Core::catch_up(Outstanding& one, const arena::TrainerSide::Progress& now) {
   if (now.state == arena::RecordState::failed) {
     const std::string error = "snapshot of step " + std::to_string(progress.info().step) + " failed; the daemon's log says why";
     progress.end(SnapshotState::failed, Code::io_error, error);
+    newest_failure_ = Status(Code::io_error, error);
     count_failure(error);
+    warn(error);
     return;
   }
   if (told == SnapshotState::captured) {
@@ -112,7 +115,6 @@ void Core::count_failure(const std::string& error) {
   ++counters_.failed;
   ++counters_.consecutive_failures;
   counters_.last_error = error;
-  if (first_failure_.ok()) first_failure_ = Status(Code::io_error, error);
 }
 
 void Core::warn(std::string text) {
@@ -167,7 +169,7 @@ Status Core::close(const base::Deadline& deadline) {
     if (farewell.code() != Code::unavailable) result = farewell;
   }
   const std::lock_guard lock(mutex_);
-  return result.ok() ? first_failure_ : result;
+  return result.ok() ? newest_failure_ : result;
 }
 
 std::string Core::status_json() const {

@@ -1,8 +1,30 @@
 #include "daemon/run_session.hpp"
 
+#include <atomic>
+
+#include "base/futex.hpp"
 #include "base/log.hpp"
 
 namespace stillframe::daemon {
+
+namespace {
+
+constexpr std::uint64_t kLockPatienceMs = 2000;
+constexpr std::uint64_t kLockPollMs = 20;
+
+// The lock of a process that has just died may be held for a moment more: by the kernel's clean-up, or by a child that it
+// had forked and that has not yet let go.
+Result<std::unique_ptr<env::Lock>> lock_run_patiently(const store::Store& store, const std::string& run) {
+  const auto deadline = base::Deadline::after_ms(kLockPatienceMs);
+  const std::atomic<std::uint32_t> never{0};
+  for (;;) {
+    Result<std::unique_ptr<env::Lock>> lock = store.lock_run(run);
+    if (lock.ok() || lock.status().code() != Code::busy || deadline.expired()) return lock;
+    base::futex_wait(never, 0, deadline.at_most_ms(kLockPollMs));
+  }
+}
+
+}  // namespace
 
 RunSession::RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
                        base::UniqueFd pidfd)
@@ -21,7 +43,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
   }
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
   if (inherited_lock == nullptr) {
-    SF_ASSIGN(std::unique_ptr<env::Lock> lock, store.lock_run(hello.run));
+    SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
     inherited_lock = std::move(lock);
     SF_ASSIGN(const store::RecoveryReport report, store::recover(store, {hello.run}));
     for (const std::string& removed : report.removed) {
@@ -115,18 +137,17 @@ bool RunSession::drained() const {
 void RunSession::drop() noexcept {
   std::unique_ptr<persist::Persister> persister;
   std::unique_ptr<arena::Arena> arena;
-  std::shared_ptr<env::Lock> lock;
   {
     const std::lock_guard guard(mutex_);
     persister = std::move(persister_);
     arena = std::move(arena_);
-    // Last: whoever takes the run after us must not meet a writer. A successor that shares the lock keeps it.
-    lock = std::move(lock_);
   }
   // In this order: the persister's threads read the arena until they are joined.
   persister.reset();
   arena.reset();
-  lock.reset();
+  // Last: until here a successor shares the lock with us, so that the run is never without one.
+  const std::lock_guard guard(mutex_);
+  lock_.reset();
 }
 
 std::shared_ptr<env::Lock> RunSession::lock() const {
