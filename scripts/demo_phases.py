@@ -19,11 +19,13 @@ DAEMON_EVENTS = {
     "commit.begin": "commit",
     "checkpoint.durable": "durable",
     "checkpoint.verified": "verified",
+    "checkpoint.unchecked": "unchecked",
     "checkpoint.failed": "failed",
+    "checkpoint.bad": "failed",
     "snapshot.abandoned": "failed",
     "snapshot.withdrawn": "failed",
 }
-ENDED = {"verified", "failed"}
+ENDED = {"verified", "unchecked", "failed"}
 
 
 class Tail:

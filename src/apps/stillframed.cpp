@@ -23,7 +23,9 @@ int run(int argc, char** argv) {
   const auto options = parse_daemon_options(argc, argv);
   if (!options.ok()) return report("stillframed", options.status());
   if (!options->has_value()) return kExitOk;
-  const daemon::Config& config = (*options)->config;
+  daemon::Config config = (*options)->config;
+  // A detached daemon has no standard error that anybody reads.
+  if ((*options)->detach && config.log_path.empty() && !config.socket.empty()) config.log_path = config.socket + ".log";
   if (!(*options)->detach) {
     StartReport nobody;
     return serve(config, nobody);

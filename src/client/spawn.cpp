@@ -171,8 +171,7 @@ Result<transport::Connection> connect_or_spawn(const SpawnOptions& options, cons
   std::vector<std::string> arguments{find_daemon(options.daemon_path)};
   if (!options.config.empty()) arguments.insert(arguments.end(), {"--config", options.config});
   arguments.insert(arguments.end(), {"--daemon-socket", options.socket, "--daemon-private-store", options.store,
-                                     "--daemon-idle-exit-seconds", std::to_string(kIdleExitSeconds), "--log-path",
-                                     options.socket + ".log", "--detach"});
+                                     "--daemon-idle-exit-seconds", std::to_string(kIdleExitSeconds), "--detach"});
   SF_TRY(run_starter(arguments, deadline));
   return transport::connect(options.socket, deadline);
 }

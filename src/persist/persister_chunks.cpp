@@ -136,15 +136,19 @@ void Persister::on_verdict(const Verdict& verdict) {
     const std::lock_guard lock(mutex_);
     ++counters_.verified;
   } else if (verdict.kind == Verdict::Kind::unchecked) {
-    if (!verdict.error.empty()) {
-      base::log(base::LogLevel::warn, "verify.failed", {{"name", verdict.name}, {"error", verdict.error}});
-    }
+    const bool tried = !verdict.error.empty();
+    base::log(tried ? base::LogLevel::warn : base::LogLevel::info, "checkpoint.unchecked",
+              {{"run", options_.run},
+               {"step", view.step},
+               {"name", verdict.name},
+               {"reason", tried ? verdict.error : std::string("the trainer ended before it passed the fence")}});
   } else {
     const bool torn = verdict.kind == Verdict::Kind::withdrawn;
     news.state = torn ? "withdrawn" : "failed";
     news.code = Code::corrupt;
     news.error = verdict.name + " is marked bad: " + verdict.error;
-    base::log(base::LogLevel::error, "checkpoint.bad", {{"name", verdict.name}, {"error", verdict.error}});
+    base::log(base::LogLevel::error, "checkpoint.bad",
+              {{"run", options_.run}, {"step", view.step}, {"name", verdict.name}, {"error", verdict.error}});
     on_news_(news);
     (void)side_.advance(view, arena::RecordState::durable, arena::RecordState::failed);
     const std::lock_guard lock(mutex_);
