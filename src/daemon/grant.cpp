@@ -16,7 +16,9 @@ Result<ArenaGrant> decide_grant(const ArenaWish& wish, std::uint64_t budget_byte
   const std::uint64_t control = wish.slots != 0 ? 0 : arena::control_bytes(grant.slots);
   const std::uint64_t affordable = free_bytes > control ? (free_bytes - control) / kChunkBytes : 0;
   const std::uint64_t reachable = std::min(grant.slots, wish.committed_slots + affordable);
-  grant.committed_slots = std::max(wish.committed_slots, std::min(reachable, 2 * need));
+  // Whole segments; the last one of an arena is as short as its budget makes it.
+  const std::uint64_t wanted = base::ceil_div(2 * need, kSegmentChunks) * kSegmentChunks;
+  grant.committed_slots = std::max(wish.committed_slots, std::min(reachable, wanted));
   grant.mode = arena::mode_of(grant.committed_slots, image_chunks, descriptor_chunks);
   if (grant.mode == arena::Mode::none) {
     const std::uint64_t ring = 2 * descriptor_chunks + arena::kMinRingChunks;
