@@ -117,6 +117,11 @@ SF_API sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* request, sf
  * once when nothing is pending. */
 SF_API sf_code sf_fence(sf_client* client, uint64_t deadline_ms);
 
+/* The waiting half of sf_fence(), without its word that nothing had moved: a caller that watches its tensors looks at them
+ * after this, and then calls sf_fence() (which returns at once) or sf_ticket_withdraw(). A checkpoint is never called
+ * verified before sf_fence() was passed. */
+SF_API sf_code sf_wait_copied(sf_client* client, uint64_t deadline_ms);
+
 typedef enum {
   SF_STATE_COPYING = 0,
   SF_STATE_CAPTURED = 1,  /* survives a SIGKILL of this process */
@@ -147,6 +152,9 @@ SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
 /* Until the state is at least `wanted` (captured, durable or verified). SF_DEADLINE when not in time; the error's code
  * when the snapshot failed, was abandoned or skipped. */
 SF_API sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms);
+/* Nothing guarded had moved before this snapshot was copied. sf_fence() says so for the newest one; this is for one after
+ * which the loop took the next without an update between. No effect while it is being copied. */
+SF_API sf_code sf_ticket_confirm(sf_ticket* ticket);
 /* The snapshot is torn (a guarded tensor changed without a fence): abandoned when not published, marked bad when it was. */
 SF_API sf_code sf_ticket_withdraw(sf_ticket* ticket, const char* reason);
 SF_API void sf_ticket_destroy(sf_ticket* ticket);

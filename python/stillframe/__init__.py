@@ -11,25 +11,29 @@
 
 from __future__ import annotations
 
-from ._checkpointer import Checkpointer, Retention
-from ._errors import (
-    BusyError,
-    CorruptError,
-    DeadlineError,
-    InternalError,
-    InvalidArgumentError,
-    MismatchError,
-    NoSpaceError,
-    NotFoundError,
-    StillframeError,
-    StorageError,
-    UnavailableError,
-    UnsupportedError,
-)
-from ._reader import Skipped, load
-from ._restore import Restored
-from ._ticket import Ticket, Timings
-from ._types import EnumValue
+import importlib
+from typing import TYPE_CHECKING, Any, List
+
+if TYPE_CHECKING:
+    from ._checkpointer import Checkpointer, Retention
+    from ._errors import (
+        BusyError,
+        CorruptError,
+        DeadlineError,
+        InternalError,
+        InvalidArgumentError,
+        MismatchError,
+        NoSpaceError,
+        NotFoundError,
+        StillframeError,
+        StorageError,
+        UnavailableError,
+        UnsupportedError,
+    )
+    from ._reader import Skipped, load
+    from ._restore import Restored
+    from ._ticket import Ticket, Timings
+    from ._types import EnumValue
 
 __version__ = "0.1.0"
 
@@ -55,3 +59,25 @@ __all__ = [
     "UnsupportedError",
     "load",
 ]
+
+# Looked up when first used: the command line starts without loading torch.
+_MODULES = {
+    "_checkpointer": ("Checkpointer", "Retention"),
+    "_reader": ("Skipped", "load"),
+    "_restore": ("Restored",),
+    "_ticket": ("Ticket", "Timings"),
+    "_types": ("EnumValue",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'stillframe' has no attribute {name!r}")
+    module = next((one for one, names in _MODULES.items() if name in names), "_errors")
+    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted([*globals(), *__all__])

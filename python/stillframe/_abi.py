@@ -106,6 +106,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_plan_describe": [_handle, _out_text],
     "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
     "sf_fence": [_handle, _ms],
+    "sf_wait_copied": [_handle, _ms],
+    "sf_ticket_confirm": [_handle],
     "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
     "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],
     "sf_ticket_withdraw": [_handle, ctypes.c_char_p],

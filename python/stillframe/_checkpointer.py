@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import warnings
 import weakref
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
@@ -70,7 +72,9 @@ class Checkpointer:
                  scratch_bytes: int = 0, rank: int = 0, world_size: int = 1, group: str = "default") -> None:
         self._client: Optional[Client] = None
         self._pid = os.getpid()
-        self._store, self._run, self._rank = os.fspath(store), run, rank
+        # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
+        self._store = os.path.realpath(store) if os.fspath(store) else ""
+        self._run, self._rank = run, rank
         self._lock = threading.RLock()
         self._pending: Optional[Ticket] = None
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
@@ -177,7 +181,7 @@ class Checkpointer:
                 _warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
             self._warn_unread()
             selector = "latest" if step is None else str(int(step))
-            restored = restore_into(f"{self._store}:{self._run}@{selector}", self._rank, self._state)
+            restored = restore_into(f"{self._store}/:{self._run}@{selector}", self._rank, self._state)
         for skipped in restored.skipped if restored is not None else ():
             _warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
@@ -224,11 +228,12 @@ class Checkpointer:
             hook.remove()
         self._hooks = []
         self._pending = None
-        for ticket in list(self._tickets):
-            ticket.finish()
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
+        # Only now: until here the copier may read what the tickets keep alive.
+        for ticket in list(self._tickets):
+            ticket.finish()
         atexit.unregister(self._exit)
 
     def _forget(self) -> None:
@@ -255,12 +260,13 @@ class Checkpointer:
             return
         error: Optional[StillframeError] = None
         try:
+            client.wait_copied()
+            # Another Python thread may have changed a tensor while this one waited; from here on it may.
+            if self._withdraw_if_torn(ticket):
+                return
             client.fence()
         except StillframeError as failure:
             error = failure
-        # Another Python thread may have changed a tensor while the fence waited.
-        if self._withdraw_if_torn(ticket):
-            return
         self._pending = None
         ticket.release()
         if error is not None and not ended:
@@ -269,6 +275,7 @@ class Checkpointer:
     def _replace_pending(self, ticket: Ticket) -> None:
         before = self._pending
         if before is not None and not self._withdraw_if_torn(before):
+            before.confirm()
             before.release()
         self._failing = False
         self._pending = ticket
@@ -316,9 +323,16 @@ class Checkpointer:
 _SETTLE_SECONDS = 120.0
 
 
+_NOT_THE_USERS = tuple(os.path.dirname(module.__file__ or "") + os.sep for module in (_abi, torch))
+
+
 def _warn(text: str) -> None:
-    # The level at which most warnings show the line of the training loop.
-    warnings.warn(text, RuntimeWarning, stacklevel=4)
+    """Warns at the line of the training loop, which may have come here through torch's hooks."""
+    level = 2
+    frame: Optional[FrameType] = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 _StepHook = Callable[[torch.optim.Optimizer, Tuple[Any, ...], Dict[str, Any]], None]

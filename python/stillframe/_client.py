@@ -49,10 +49,13 @@ class Client:
     def settle(self, seconds: float) -> None:
         _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
 
-    def fence(self, seconds: Optional[float] = None) -> None:
-        """None: the client's own deadline."""
-        deadline_ms = 0 if seconds is None else max(1, _abi.milliseconds(seconds))
-        _abi.check(self._library.sf_fence(self._client, deadline_ms))
+    def wait_copied(self) -> None:
+        """Until the pending snapshot has left the tensors; the client's own deadline."""
+        _abi.check(self._library.sf_wait_copied(self._client, 0))
+
+    def fence(self) -> None:
+        """The same, and the word that nothing guarded had moved before."""
+        _abi.check(self._library.sf_fence(self._client, 0))
 
     def snapshot(self, walked: Walk, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
         """The handle of the ticket, and what must stay alive until the copy has ended."""
@@ -98,7 +101,7 @@ class Client:
         try:
             # The copier may still read the old plan; a fence that gives up abandons that snapshot, and its ticket says
             # so.
-            self.fence()
+            self.wait_copied()
         finally:
             self._library.sf_plan_destroy(plan)
 

@@ -182,6 +182,11 @@ class Ticket:
         self._error = error
         return error
 
+    def confirm(self) -> None:
+        """No guarded tensor moved before this snapshot was copied."""
+        if self._handle is not None:
+            _abi.check(_abi.library().sf_ticket_confirm(self._handle))
+
     def release(self) -> None:
         """Lets go of the state's memory. On the Python thread, once the copy has ended."""
         self.alive = None

@@ -111,7 +111,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < end, f"waited {DEADLINE_SECONDS} s in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(0.01)  # tidy: allow-sleep the kernel and other processes announce nothing
 
 
 def checkpoint_steps(store: Path, run: str = "main") -> Set[int]:

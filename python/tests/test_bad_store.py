@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 import warnings
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 import stillframe
-from machine import checkpoint_steps, cli, cli_json, daemon_pid, program, remount, tmpfs
-from training import DEADLINE_SECONDS, Child, Run, save_steps
+from machine import checkpoint_steps, cli, cli_json, daemon_pid, program, remount, tmpfs, wait_until
+from training import DEADLINE_SECONDS, BigRun, Child, Run, save_steps
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -84,6 +85,64 @@ def test_closing_on_a_full_disk_says_that_the_last_snapshot_is_lost(tmp_path: Pa
             ckpt.close()
 
 
+def test_a_ring_on_a_full_disk_says_why_at_the_fence_and_at_close(tmp_path: Path) -> None:
+    """The failure arrives in the middle of the copy: with words, whoever of daemon and copier is first."""
+    run = BigRun(32)
+    with tmpfs(tmp_path / "disk", 16) as disk:
+        ckpt = run.checkpointer(disk / "store", budget_bytes=8 << 20)
+        for step in range(3):
+            with pytest.warns(RuntimeWarning) as caught:
+                ticket = ckpt.snapshot(step, wait=True)
+                run.step()
+                wait_until(lambda: "No space left" in str(ckpt.status()["last_error"]), "the daemon's reason")
+                ckpt.fence()  # warnings are read here
+            assert any("No space left" in str(item.message) for item in caught), [str(item.message) for item in caught]
+            assert ticket.error is not None and not ticket.durable
+        with pytest.raises(stillframe.StillframeError, match="No space left"):
+            ckpt.close()
+        assert checkpoint_steps(disk / "store") == set()
+
+
+def test_a_store_removed_in_mid_run_fails_snapshots_and_not_the_training(tmp_path: Path) -> None:
+    run, store = Run(), tmp_path / "store"
+    ckpt = run.checkpointer(store)
+    run.step()
+    ckpt.snapshot(0).wait_verified(DEADLINE_SECONDS)
+    shutil.rmtree(store)
+    run.step()
+    ticket = ckpt.snapshot(1)
+    with pytest.raises(stillframe.StillframeError, match=f"{store}.*No such file or directory"):
+        ticket.wait_durable(DEADLINE_SECONDS)
+    with pytest.warns(RuntimeWarning, match="No such file"):
+        run.step()
+    with pytest.raises(stillframe.StillframeError, match="No such file"):
+        ckpt.close()
+
+
+def test_a_relative_store_stays_the_same_when_the_training_changes_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_steps(Path("store"), 2)
+    (tmp_path / "elsewhere").mkdir()
+    with Run().checkpointer(Path("store")) as ckpt:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        restored = ckpt.restore()
+        assert restored is not None and restored.step == 1
+        ckpt.snapshot(2)
+    assert checkpoint_steps(tmp_path / "store") == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["a:b", "a@7", "a:b@latest", "with space", "snow \u2603"])
+def test_any_name_of_a_store_is_restored_from(tmp_path: Path, name: str) -> None:
+    save_steps(tmp_path / name, 1)
+    with Run().checkpointer(tmp_path / name) as ckpt:
+        restored = ckpt.restore()
+    assert restored is not None and restored.step == 0
+    assert stillframe.load(f"{tmp_path}/{name}/")["extra"] == {"epoch": 0}
+    assert stillframe.load(f"{tmp_path}/{name}/@0")["extra"] == {"epoch": 0}
+
+
 @pytest.mark.parametrize("text, line, expected", [
     ("[daemon]\n\n[arena]\nbudget_byte = 5\n", 4, "arena.budget_byte: expected a known key"),
     ("[daemon]\nmax_clients = 'many'\n", 2, "daemon.max_clients: expected an integer"),
@@ -99,7 +158,8 @@ def test_a_wrong_configuration_is_refused_by_file_line_and_key(
     begin = time.monotonic()
     with pytest.raises(stillframe.UnavailableError) as caught:
         stillframe.Checkpointer(tmp_path / "store", daemon_config=str(config))
-    assert f"{config}:{line}: " in str(caught.value) and expected in str(caught.value)
+    text = str(caught.value)
+    assert f"{config}:{line}: " in text and expected in text and text == text.strip()
     assert time.monotonic() - begin < 10
 
 

@@ -62,7 +62,6 @@ void print_sessions(const ordered_json& sessions) {
                {"MODE"},
                {"ARENA", Align::right},
                {"IMAGE", Align::right},
-               {"TAKEN", Align::right},
                {"DURABLE", Align::right},
                {"FAILED", Align::right},
                {"LAST DURABLE STEP", Align::right},
@@ -71,8 +70,8 @@ void print_sessions(const ordered_json& sessions) {
   for (const ordered_json& s : sessions) {
     if (!s.is_object()) continue;
     table.add_row({text_of(s, "run"), text_of(s, "store"), text_of(s, "pid"), text_of(s, "alive"), text_of(s, "mode"),
-                   bytes_of(s, "arena_bytes"), bytes_of(s, "image_bytes"), text_of(s, "taken"), text_of(s, "durable"),
-                   text_of(s, "failed"), text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"),
+                   bytes_of(s, "arena_bytes"), bytes_of(s, "image_bytes"), text_of(s, "durable"), text_of(s, "failed"),
+                   text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"),
                    text_of(s, "persisting")});
   }
   std::cout << table.to_text();

@@ -107,7 +107,9 @@ Result<int> verify_address(const VerifyOptions& options) {
   if (chosen.empty()) return Status(Code::not_found, "no checkpoint " + format::to_string(address));
   std::vector<Outcome> outcomes;
   for (const Summary& summary : chosen) {
-    outcomes.push_back(verify_one(store, summary.name));
+    Outcome outcome = verify_one(store, summary.name);
+    if (options.all && outcome.error.code() == Code::not_found) continue;  // retention took it meanwhile
+    outcomes.push_back(std::move(outcome));
     if (!options.json) print_text(outcomes.back());
   }
   const int worst = worst_exit_code(outcomes);

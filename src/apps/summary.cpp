@@ -57,8 +57,9 @@ Result<std::optional<Summary>> summarize(const store::Store& store, const store:
   summary.step = ref.parsed.step;
   summary.utc = ref.parsed.utc;
   const auto reader = store::CheckpointReader::open(store, ref.name);
+  if (!reader.ok() && reader.status().code() == Code::not_found) return std::optional<Summary>();
   const auto marks = store.marks(ref.name);
-  if (!reader.ok() || !marks.ok()) {
+  if (!marks.ok()) {
     SF_ASSIGN(const bool there, store.env().exists(env::join(store.path(), ref.name)));
     if (!there) return std::optional<Summary>();
   }

@@ -49,7 +49,8 @@ Result<std::byte*> map_shared(int fd, std::uint64_t bytes) {
   return static_cast<std::byte*>(base);
 }
 
-Status check_header(const ArenaHeader& header, std::uint64_t file_bytes) {
+// `slots` is the header's slot count, read once: the other side can change the header while we look at it.
+Status check_header(const ArenaHeader& header, std::uint64_t slots, std::uint64_t file_bytes) {
   const auto refuse = [](const std::string& what) {
     return Status(Code::corrupt, "the memory handed over is not an arena of this version: " + what);
   };
@@ -58,8 +59,8 @@ Status check_header(const ArenaHeader& header, std::uint64_t file_bytes) {
     return Status(Code::unsupported, "arena version " + std::to_string(header.version) + ", this build knows version " +
                                          std::to_string(kArenaVersion) + ": trainer and daemon must be of one release");
   }
-  if (header.slot_count == 0 || header.slot_count > kMaxSlots) return refuse("its slot count is out of range");
-  const Offsets offsets = offsets_for(header.slot_count);
+  if (slots == 0 || slots > kMaxSlots) return refuse("its slot count is out of range");
+  const Offsets offsets = offsets_for(slots);
   if (header.slots_offset != offsets.slots || header.map_offset != offsets.map ||
       header.chunks_offset != offsets.chunks || header.total_bytes != offsets.total || offsets.total != file_bytes) {
     return refuse("its offsets do not fit its size");
@@ -123,9 +124,10 @@ Result<Arena> Arena::attach(base::UniqueFd memfd) {
     return Status(Code::corrupt, "the memory handed over is not a sealed arena");
   }
   SF_ASSIGN(std::byte * base, map_shared(memfd.get(), bytes));
-  const std::uint64_t slots = reinterpret_cast<const ArenaHeader*>(base)->slot_count;
+  const std::uint64_t slots =
+      std::atomic_ref(reinterpret_cast<ArenaHeader*>(base)->slot_count).load(std::memory_order_relaxed);
   Arena arena(std::move(memfd), base, bytes, slots);
-  SF_TRY(check_header(arena.header(), bytes));
+  SF_TRY(check_header(arena.header(), slots, bytes));
   return arena;
 }
 

@@ -6,24 +6,42 @@
 #include "base/futex.hpp"
 
 namespace stillframe::arena {
+namespace {
+
+// A trainer that works changes a record's state a few times in its life; one that does so without end is not waited for.
+constexpr int kViewAttempts = 64;
+
+// One read of a field that the trainer may be writing: what was checked is what is used.
+template <typename T>
+T read_once(T& field) noexcept {
+  return std::atomic_ref<T>(field).load(std::memory_order_acquire);
+}
+
+}  // namespace
 
 std::optional<RecordView> DaemonSide::view(std::uint32_t index) const {
   if (index >= kMaxSnapshots) return std::nullopt;
-  const SnapshotRecord& record = arena_->record(index);
-  RecordView view;
-  view.record = index;
-  view.state = record.state.load(std::memory_order_acquire);
-  if (view.state == RecordState::empty || view.state > RecordState::abandoned) return std::nullopt;
-  if (record.checksum != record_checksum(record)) return std::nullopt;
-  view.snapshot_id = record.snapshot_id;
-  view.flags = record.flags.load(std::memory_order_acquire);
-  view.step = record.step;
-  view.image_bytes = record.image_bytes;
-  view.descriptor_bytes = record.descriptor_bytes;
-  view.taken_unix_ns = record.taken_unix_ns;
-  view.sequence = record.sequence.load(std::memory_order_acquire);
-  if (view.image_bytes > kMaxImageBytes || view.descriptor_bytes > kMaxManifestBytes) return std::nullopt;
-  return view;
+  SnapshotRecord& record = arena_->record(index);
+  for (int attempt = 0; attempt < kViewAttempts; ++attempt) {
+    const RecordState state = record.state.load(std::memory_order_acquire);
+    if (state == RecordState::empty || state > RecordState::abandoned) return std::nullopt;
+    SnapshotRecord copy{};
+    copy.snapshot_id = read_once(record.snapshot_id);
+    copy.step = read_once(record.step);
+    copy.image_bytes = read_once(record.image_bytes);
+    copy.descriptor_bytes = read_once(record.descriptor_bytes);
+    copy.taken_unix_ns = read_once(record.taken_unix_ns);
+    const std::uint64_t checksum = read_once(record.checksum);
+    const std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+    const std::uint64_t sequence = record.sequence.load(std::memory_order_acquire);
+    // The record may have been given back and taken for another snapshot between these reads.
+    if (record.state.load(std::memory_order_acquire) != state) continue;
+    if (checksum != record_checksum(copy)) return std::nullopt;
+    if (copy.image_bytes > kMaxImageBytes || copy.descriptor_bytes > kMaxManifestBytes) return std::nullopt;
+    return RecordView{index,           copy.snapshot_id,      state,              flags,   copy.step,
+                      copy.image_bytes, copy.descriptor_bytes, copy.taken_unix_ns, sequence};
+  }
+  return std::nullopt;
 }
 
 std::vector<RecordView> DaemonSide::records() const {
@@ -54,18 +72,24 @@ std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& v
   std::vector<std::byte> bytes(view.descriptor_bytes);
   std::uint64_t found = 0;
   for (std::uint64_t i = 0; i < slots && found < chunks; ++i) {
-    const ChunkSlot& slot = arena_->slot(i);
+    ChunkSlot& slot = arena_->slot(i);
     if (slot.state.load(std::memory_order_acquire) != SlotState::filled || slot.kind != SlotKind::descriptor ||
-        slot.snapshot_id != view.snapshot_id || slot.index >= chunks) {
+        slot.snapshot_id != view.snapshot_id) {
       continue;
     }
-    const std::uint64_t from = slot.index * kChunkBytes;
+    const std::uint64_t index = read_once(slot.index);
+    if (index >= chunks) continue;
+    const std::uint64_t from = index * kChunkBytes;
     const std::uint64_t length = std::min(kChunkBytes, view.descriptor_bytes - from);
     std::memcpy(bytes.data() + from, arena_->chunk(i).data(), length);
     ++found;
   }
   if (found < chunks) return std::nullopt;
   return bytes;
+}
+
+std::uint64_t DaemonSide::generation(std::uint64_t slot) const noexcept {
+  return arena_->slot(slot).generation.load(std::memory_order_acquire);
 }
 
 void DaemonSide::release_chunk(const RecordView& view, std::uint64_t index, std::uint64_t slot) const noexcept {

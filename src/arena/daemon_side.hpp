@@ -39,6 +39,8 @@ class DaemonSide {
 
   // The slot that holds image chunk `index` of the snapshot, once it is filled.
   [[nodiscard]] std::optional<std::uint64_t> filled_slot(const RecordView& view, std::uint64_t index) const noexcept;
+  // How often the slot was leased so far: what was read from it counts only when this has not changed meanwhile.
+  [[nodiscard]] std::uint64_t generation(std::uint64_t slot) const noexcept;
   // The whole descriptor, copied; nullopt while a chunk of it is missing.
   [[nodiscard]] std::optional<std::vector<std::byte>> descriptor(const RecordView& view) const;
   [[nodiscard]] std::span<const std::byte> chunk(std::uint64_t slot) const noexcept { return arena_->chunk(slot); }

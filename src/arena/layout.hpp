@@ -34,6 +34,7 @@ enum class RecordState : std::uint32_t { empty, copying, sealed, durable, verifi
 enum RecordFlag : std::uint32_t {
   kConfirmed = 1,  // trainer: no guarded tensor moved between the snapshot and its fence
   kWithdrawn = 2,  // trainer: torn; never to be published, or to be marked bad
+  kSealed = 8,     // trainer: every slot was filled, nothing is written any more
   kDone = 4,       // daemon: its slots are free and it will not touch the record again
 };
 

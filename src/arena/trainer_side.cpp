@@ -6,6 +6,17 @@
 #include "base/futex.hpp"
 
 namespace stillframe::arena {
+namespace {
+
+// The daemon may look at a record while it changes hands; released, so that whoever sees the value sees that the record
+// was empty before.
+template <typename T>
+void write_shared(T& field, T value) noexcept {
+  std::atomic_ref<T>(field).store(value, std::memory_order_release);
+}
+
+}  // namespace
+
 Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
   std::uint64_t next_id = 1;
   std::optional<std::uint32_t> place;
@@ -19,14 +30,14 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.snapshot_id = next_id;
-  record.step = facts.step;
-  record.image_bytes = facts.image_bytes;
-  record.descriptor_bytes = facts.descriptor_bytes;
-  record.taken_unix_ns = facts.taken_unix_ns;
-  record.checksum = record_checksum(record);
   record.flags.store(0, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
+  write_shared(record.snapshot_id, next_id);
+  write_shared(record.step, facts.step);
+  write_shared(record.image_bytes, facts.image_bytes);
+  write_shared(record.descriptor_bytes, facts.descriptor_bytes);
+  write_shared(record.taken_unix_ns, facts.taken_unix_ns);
+  write_shared(record.checksum, record_checksum(record));
   for (std::uint64_t i = 0; i < arena_->slot_count(); ++i) {
     arena_->map_entry(*place, i).store(0, std::memory_order_relaxed);
   }
@@ -78,6 +89,8 @@ void TrainerSide::mark_filled(const SnapshotHandle& handle, std::uint64_t slot_i
 }
 
 bool TrainerSide::seal(const SnapshotHandle& handle) noexcept {
+  // First: whoever finds the record failed must know whether its trainer still fills slots.
+  arena_->record(handle.record).flags.fetch_or(kSealed, std::memory_order_acq_rel);
   RecordState expected = RecordState::copying;
   const bool sealed = arena_->record(handle.record).state.compare_exchange_strong(expected, RecordState::sealed,
                                                                                   std::memory_order_acq_rel);
@@ -86,7 +99,11 @@ bool TrainerSide::seal(const SnapshotHandle& handle) noexcept {
 }
 
 void TrainerSide::abandon(const SnapshotHandle& handle) noexcept {
-  arena_->record(handle.record).state.store(RecordState::abandoned, std::memory_order_release);
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id) return;
+  for (RecordState from : {RecordState::copying, RecordState::failed}) {
+    if (record.state.compare_exchange_strong(from, RecordState::abandoned, std::memory_order_acq_rel)) break;
+  }
   base::futex_bump(arena_->header().to_daemon);
 }
 
@@ -101,7 +118,8 @@ std::optional<TrainerSide::Progress> TrainerSide::progress(const SnapshotHandle&
   const SnapshotRecord& record = arena_->record(handle.record);
   const RecordState state = record.state.load(std::memory_order_acquire);
   if (state == RecordState::empty || record.snapshot_id != handle.snapshot_id) return std::nullopt;
-  return Progress{state, record.flags.load(std::memory_order_acquire), record.sequence.load(std::memory_order_acquire)};
+  return Progress{state, record.flags.load(std::memory_order_acquire), record.sequence.load(std::memory_order_acquire),
+                  record.taken_unix_ns};
 }
 
 bool TrainerSide::recycle(const SnapshotHandle& handle) noexcept {

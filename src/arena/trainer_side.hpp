@@ -48,6 +48,7 @@ class TrainerSide {
     RecordState state = RecordState::empty;
     std::uint32_t flags = 0;
     std::uint64_t sequence = 0;
+    std::int64_t taken_unix_ns = 0;
   };
   [[nodiscard]] std::optional<Progress> progress(const SnapshotHandle& handle) const noexcept;
   // Gives the record back once the daemon is done with it; true when it was given back.

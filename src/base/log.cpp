@@ -4,6 +4,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 
@@ -42,7 +43,10 @@ LogState& state() {
 }
 
 void append_value(std::string& line, std::string_view value) {
-  if (!value.empty() && value.find_first_of(" \"=\n\t\\") == std::string_view::npos) {
+  const bool plain = std::none_of(value.begin(), value.end(), [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '=' || c == '\\' || c == '\x7f';
+  });
+  if (!value.empty() && plain) {
     line += value;
     return;
   }
@@ -53,7 +57,7 @@ void append_value(std::string& line, std::string_view value) {
       case '\\': line += "\\\\"; break;
       case '\n': line += "\\n"; break;
       case '\t': line += "\\t"; break;
-      default: line += c;
+      default: line += static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? '?' : c;
     }
   }
   line += '"';

@@ -11,6 +11,9 @@ namespace {
 constexpr std::size_t kCopiesUnderWay = 8;
 // A wait for a chunk looks for a cancellation this often.
 constexpr std::uint64_t kCancelCheckMs = 100;
+// The daemon's reason for a failure comes by another way than the state in the arena, and later by a moment.
+constexpr std::uint64_t kWordsLateMs = 1000;
+constexpr std::uint64_t kThreadFreeMs = 1000;
 
 }  // namespace
 
@@ -37,6 +40,10 @@ Copier::~Copier() {
 
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
+  // Sealed, and the thread about to say that it is free: no reason to skip.
+  if (copying_ && !job_->progress->copying()) {
+    changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
+  }
   if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
   const std::uint64_t image_chunks = job.plan->layout.chunk_count();
   const std::uint64_t descriptor_chunks = arena::chunks_of(job.descriptor.size());
@@ -53,8 +60,7 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
   if (!whole_copy_in_call) take_unguarded();
   copying_ = true;
   cancel_reason_.reset();
-  // A loop that takes two snapshots with no update between has passed no fence for the first.
-  if (pending_ != nullptr && !pending_->ended()) trainer_.confirm(pending_handle_);
+  starved_ = false;
   pending_ = job_->progress;
   pending_handle_ = handle_;
   const arena::SnapshotHandle handle = handle_;
@@ -79,6 +85,7 @@ void Copier::take_unguarded() {
 }
 
 Status Copier::fence(const base::Deadline& deadline) {
+  SF_TRY(wait_copied(deadline));
   std::shared_ptr<Progress> progress;
   arena::SnapshotHandle handle;
   {
@@ -86,18 +93,33 @@ Status Copier::fence(const base::Deadline& deadline) {
     progress = std::exchange(pending_, nullptr);
     handle = pending_handle_;
   }
+  if (progress != nullptr && !progress->ended()) trainer_.confirm(handle);
+  return {};
+}
+
+Status Copier::wait_copied(const base::Deadline& deadline) {
+  std::shared_ptr<Progress> progress;
+  {
+    const std::lock_guard lock(mutex_);
+    progress = pending_;
+  }
   if (progress == nullptr) return {};
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
   const bool copied = progress->wait_copied(deadline);
   progress->add_fence_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
-  if (!copied) {
-    cancel("the fence's deadline passed before its tensors were copied", /*only_ring=*/false);
+  if (!copied) cancel("the fence's deadline passed before its tensors were copied", /*only_ring=*/false);
+  // Captured after all, when it was sealed between the end of the wait and the cancellation.
+  if (!copied && (progress->copying() || progress->ended())) {
+    const std::lock_guard lock(mutex_);
+    pending_ = nullptr;
     return {Code::deadline, "snapshot of step " + std::to_string(progress->info().step) +
                                 " was abandoned: its tensors were not copied before the fence's deadline; training goes on, "
                                 "older checkpoints are whole"};
   }
-  if (!progress->ended()) trainer_.confirm(handle);
-  return {};
+  if (!progress->ended()) return {};
+  const std::lock_guard lock(mutex_);
+  pending_ = nullptr;
+  return starved_ ? Status(Code::deadline, progress->info().error + "; training goes on") : Status();
 }
 
 bool Copier::wait_idle(const base::Deadline& deadline) {
@@ -128,6 +150,15 @@ Status Copier::cancelled() {
   return {Code::deadline, *cancel_reason_};
 }
 
+// Under the lock of cancel(): a cancellation comes before the seal and holds, or finds the snapshot captured.
+Status Copier::seal() {
+  const std::lock_guard lock(mutex_);
+  if (cancel_reason_) return {Code::deadline, *cancel_reason_};
+  if (!trainer_.seal(handle_)) return given_up_by_daemon();
+  job_->progress->set_captured();
+  return {};
+}
+
 void Copier::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -150,12 +181,17 @@ void Copier::copy_job() {
     Status last = finish_oldest();
     if (status.ok()) status = std::move(last);
   }
-  if (status.ok()) status = cancelled();
-  if (status.ok() && !trainer_.seal(handle_)) status = given_up_by_daemon();
-  if (status.ok()) {
-    job_->progress->set_captured();
-  } else {
+  if (status.ok()) status = seal();
+  if (!status.ok()) {
+    const auto now = trainer_.progress(handle_);
+    if (now && now->state == arena::RecordState::failed) {
+      (void)job_->progress->wait_copied(base::Deadline::after_ms(kWordsLateMs));
+    }
     trainer_.abandon(handle_);
+    {
+      const std::lock_guard lock(mutex_);
+      starved_ = status.code() == Code::deadline && !cancel_reason_;
+    }
     job_->progress->end(SnapshotState::abandoned, status.code(),
                         "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + status.message() +
                             "; older checkpoints are whole");

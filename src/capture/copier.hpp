@@ -43,7 +43,9 @@ class Copier {
   // still being copied, or earlier ones hold the arena; nothing has changed then.
   [[nodiscard]] Result<arena::SnapshotHandle> submit(Job job, const base::Deadline& deadline);
 
-  // Returns when the pending snapshot has left the live tensors; the snapshot is confirmed. deadline: it was abandoned.
+  // Returns when the pending snapshot has left the live tensors. deadline: it was abandoned.
+  [[nodiscard]] Status wait_copied(const base::Deadline& deadline);
+  // The same, and the snapshot is confirmed: nothing had moved before it was copied.
   [[nodiscard]] Status fence(const base::Deadline& deadline);
   // Until nothing is being copied; false when the deadline passed.
   [[nodiscard]] bool wait_idle(const base::Deadline& deadline);
@@ -69,6 +71,7 @@ class Copier {
   [[nodiscard]] Status finish_oldest();
   [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
   [[nodiscard]] Status cancelled();
+  [[nodiscard]] Status seal();
   [[nodiscard]] static Status given_up_by_daemon();
   void take_unguarded();
 
@@ -84,6 +87,7 @@ class Copier {
   bool stopping_ = false;
   bool copying_ = false;  // a job is with the thread
   std::optional<std::string> cancel_reason_;
+  bool starved_ = false;  // the pending snapshot was given up because no chunk came back in time
   std::optional<Job> job_;  // owned by the thread while copying_
   arena::SnapshotHandle handle_;
   std::shared_ptr<Progress> pending_;  // snapshot whose fence has not been passed

@@ -37,7 +37,9 @@ void Progress::set_captured() {
 
 void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes) {
   const std::lock_guard lock(mutex_);
-  if (info_.state != SnapshotState::captured) return;
+  // The daemon's words may overtake the copier's own, by an instant.
+  if (info_.state != SnapshotState::captured && info_.state != SnapshotState::copying) return;
+  if (info_.state == SnapshotState::copying) info_.captured_seconds = since_call();
   info_.state = SnapshotState::durable;
   info_.sequence = sequence;
   info_.name = std::move(name);

@@ -1,4 +1,6 @@
 // stillframe.h: client, plan, snapshot, fence, ticket.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -31,6 +33,9 @@ struct sf_ticket {
   std::weak_ptr<client::Core> core;
   client::Snapshot snapshot;
   stillframe::TicketInfo info;
+  pid_t pid = ::getpid();  // the client may be gone before the ticket
+
+  [[nodiscard]] bool in_child() const noexcept { return ::getpid() != pid; }
 };
 
 namespace {
@@ -218,9 +223,18 @@ sf_code sf_fence(sf_client* handle, uint64_t deadline_ms) {
   });
 }
 
+sf_code sf_wait_copied(sf_client* handle, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    return handle->core->wait_copied(deadline_ms);
+  });
+}
+
 sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
   return guarded([&]() -> Status {
     if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");
+    if (ticket->in_child()) return forked();
     ticket->info = ticket->snapshot.progress->info();
     const stillframe::TicketInfo& info = ticket->info;
     const uint32_t wanted_bytes = out->struct_bytes;
@@ -235,10 +249,22 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
 sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
     if (ticket == nullptr) return null_argument("ticket");
+    if (ticket->in_child()) return forked();
     if (wanted < SF_STATE_CAPTURED || wanted > SF_STATE_VERIFIED) {
       return {Code::invalid_argument, "one waits for captured, durable or verified"};
     }
     return ticket->snapshot.progress->wait(static_cast<SnapshotState>(wanted), base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+sf_code sf_ticket_confirm(sf_ticket* ticket) {
+  return guarded([&]() -> Status {
+    if (ticket == nullptr) return null_argument("ticket");
+    const auto core = ticket->core.lock();
+    if (core == nullptr) return {Code::unavailable, "the client of this ticket is gone"};
+    if (core->in_child()) return forked();
+    core->confirm(ticket->snapshot);
+    return {};
   });
 }
 

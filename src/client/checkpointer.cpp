@@ -28,6 +28,7 @@ struct Checkpointer::Impl {
   std::vector<capture::EntrySpec> specs;
   std::vector<void*> memory;
   std::shared_ptr<const capture::Plan> plan;
+  std::shared_ptr<Ticket::Impl> newest;  // snapshot taken
 };
 
 namespace {
@@ -130,6 +131,11 @@ Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   request.data.assign(impl_->memory.begin(), impl_->memory.end());
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));
+  if (impl->snapshot.handle.snapshot_id != 0) {
+    // No update came between: what the one before had copied, nothing had changed.
+    if (impl_->newest) impl_->core->confirm(impl_->newest->snapshot);
+    impl_->newest = impl;
+  }
   return Ticket(std::move(impl));
 }
 

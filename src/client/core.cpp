@@ -17,6 +17,12 @@ namespace {
 constexpr std::uint64_t kRoomPollMs = 100;
 // Tree and metrics are not known when a plan is made; this much is assumed for them, with the layout's own size twice over.
 constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
+// A copy that was cancelled stops within some chunks; nothing it reads may be freed before.
+constexpr std::uint64_t kStopCopyMs = 10'000;
+// So many skipped in a row are said once, and again at every tenfold.
+constexpr std::uint64_t kSkipsToSay = 10;
+
+std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<std::uint64_t>(deadline.remaining_ms()); }
 
 }  // namespace
 
@@ -73,14 +79,20 @@ Core::~Core() {
     static_cast<void>(device_.release());
     return;
   }
+  std::unique_ptr<capture::Copier> copier;
+  {
+    const std::lock_guard lock(mutex_);
+    copier = std::move(copier_);
+  }
+  copier.reset();
+  if (link_ && !closed_) link_->leave_unanswered();
   link_.reset();
-  copier_.reset();
 }
 
 bool Core::in_child() const noexcept { return ::getpid() != pid_; }
 
 Status Core::settle(const base::Deadline& deadline) {
-  SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{}, deadline));
+  SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{deadline_ms(deadline)}, deadline));
   return std::holds_alternative<protocol::Done>(reply.message) ? Status() : Status(Code::corrupt, "unexpected answer to settle");
 }
 
@@ -91,7 +103,8 @@ Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture
   if (copier_ && !copier_->wait_idle(deadline)) {
     return Status(Code::deadline, "the snapshot before is still being copied");
   }
-  const protocol::ArenaRequest request{plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes};
+  const protocol::ArenaRequest request{plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes,
+                                       deadline_ms(deadline)};
   SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
   SF_TRY(attach(std::move(reply)));
   const std::lock_guard lock(mutex_);
@@ -144,6 +157,8 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   const std::lock_guard lock(mutex_);
   ++counters_.taken;
   newest_failure_ = Status();
+  counters_.skipped_in_a_row = 0;
+  counters_.skips_to_say = kSkipsToSay;
   outstanding_.push_back({{progress, *handle}, 0});
   for (const protocol::SnapshotNews& news : early_news_) {
     if (news.snapshot_id == handle->snapshot_id) take_news(outstanding_.back(), news);
@@ -157,6 +172,11 @@ Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status
   const std::lock_guard lock(mutex_);
   if (why.code() == Code::busy) {
     ++counters_.skipped;
+    if (++counters_.skipped_in_a_row == counters_.skips_to_say) {
+      counters_.skips_to_say *= 10;
+      warn(std::to_string(counters_.skipped_in_a_row) + " snapshots in a row were skipped, step " + step + " last: " +
+           why.message() + "; the disk or the daemon is behind, and nothing newer than the last durable step is safe");
+    }
     progress->end(SnapshotState::skipped, Code::busy, "snapshot of step " + step + " was skipped: " + why.message());
   } else {
     const std::string error = "snapshot of step " + step + " was not taken: " + why.message();
@@ -166,11 +186,19 @@ Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status
   return {std::move(progress), {}};
 }
 
-Status Core::fence(std::uint64_t deadline_ms) {
-  if (!copier_) return {};
-  const Status passed =
-      copier_->fence(base::Deadline::after_ms(deadline_ms != 0 ? deadline_ms : options_.fence_deadline_ms));
+Status Core::wait_copied(std::uint64_t wait_ms) {
+  return copier_ ? passed(copier_->wait_copied(base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms)))
+                 : Status();
+}
+
+Status Core::fence(std::uint64_t wait_ms) {
+  return copier_ ? passed(copier_->fence(base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms)))
+                 : Status();
+}
+
+Status Core::passed(Status passed) {
   if (!passed.ok()) {
+    (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
     ++counters_.abandoned;
     warn(passed.message());
@@ -178,10 +206,18 @@ Status Core::fence(std::uint64_t deadline_ms) {
   return passed;
 }
 
+void Core::confirm(const Snapshot& snapshot) {
+  if (snapshot.handle.snapshot_id == 0 || snapshot.progress->ended() || snapshot.progress->copying()) return;
+  copier_->confirm(snapshot.handle);
+}
+
 void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
   if (snapshot.handle.snapshot_id == 0) return;
-  if (snapshot.progress->copying()) copier_->cancel(reason, /*only_ring=*/false);
+  const bool copying = snapshot.progress->copying();
+  if (copying) copier_->cancel(reason, /*only_ring=*/false);
   copier_->trainer_side().withdraw(snapshot.handle);
+  // The caller lets go of the tensors next.
+  if (copying) (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
   snapshot.progress->end(SnapshotState::abandoned, Code::corrupt,
                          "snapshot of step " + std::to_string(snapshot.progress->info().step) + " is torn: " + reason);
   const std::lock_guard lock(mutex_);

@@ -42,7 +42,10 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
-  [[nodiscard]] Status fence(std::uint64_t deadline_ms);
+  // As the functions of stillframe.h; 0: the fence's deadline. After an error nothing of the snapshot is read any more.
+  [[nodiscard]] Status wait_copied(std::uint64_t wait_ms);
+  [[nodiscard]] Status fence(std::uint64_t wait_ms);
+  void confirm(const Snapshot& snapshot);
   void withdraw(const Snapshot& snapshot, const std::string& reason);
   [[nodiscard]] Status close(const base::Deadline& deadline);
 
@@ -59,6 +62,8 @@ class Core : public std::enable_shared_from_this<Core> {
   };
   struct Counters {
     std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
+    std::uint64_t skipped_in_a_row = 0;
+    std::uint64_t skips_to_say = 10;
     std::int64_t last_durable_step = 0;
     std::int64_t last_durable_ns = 0;
     std::string last_error;
@@ -66,11 +71,13 @@ class Core : public std::enable_shared_from_this<Core> {
 
   explicit Core(CheckpointerOptions options);
   [[nodiscard]] Status attach(Link::Reply reply);
+  [[nodiscard]] Status passed(Status passed);
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
   void on_lost(const std::string& why);
   void on_tick();
+  [[nodiscard]] static bool is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now);
   void catch_up(Outstanding& one, const arena::TrainerSide::Progress& now);
   void count_failure(const std::string& error);  // with mutex_ held
   void count_durable(std::int64_t step);         // with mutex_ held

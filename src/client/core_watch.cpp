@@ -4,7 +4,7 @@
 
 #include "base/futex.hpp"
 #include "client/core.hpp"
-#include "store/store.hpp"
+#include "format/names.hpp"
 
 namespace stillframe::client {
 namespace {
@@ -34,7 +34,7 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   } else if (news.state == "verified") {
     progress.set_verified();
     ++counters_.verified;
-  } else if (!progress.ended()) {
+  } else if (news.state == "failed" || !progress.ended()) {  // the copier may have seen the failure before its words came
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
     if (outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id) newest_failure_ = Status(news.code, news.error);
     count_failure(news.error);
@@ -52,12 +52,26 @@ void Core::on_lost(const std::string& why) {
        "); training goes on, what was captured stays in this process's memory until a new daemon takes it over");
 }
 
+// The daemon is done with a snapshot that was captured and never became durable.
+bool Core::is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now) {
+  return (now.flags & arena::kDone) != 0 && one.snapshot.progress->info().state == SnapshotState::captured &&
+         (now.state == arena::RecordState::sealed || now.state == arena::RecordState::copying);
+}
+
 void Core::on_tick() {
   const std::lock_guard lock(mutex_);
   if (!copier_) return;
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
     if (!now) return true;
+    if (is_lost(one, *now)) {
+      const std::string error = "snapshot of step " + std::to_string(one.snapshot.progress->info().step) +
+                                " was captured, and the daemon has given it up; its log says why";
+      one.snapshot.progress->end(SnapshotState::failed, Code::io_error, error);
+      newest_failure_ = Status(Code::io_error, error);
+      count_failure(error);
+      warn(error);
+    }
     catch_up(one, *now);
     const SnapshotState told = one.snapshot.progress->info().state;
     const bool waiting_for_words = one.seen_ahead_ns != 0 || told == SnapshotState::copying;
@@ -90,15 +104,8 @@ void Core::catch_up(Outstanding& one, const arena::TrainerSide::Progress& now) {
     return;
   }
   if (told == SnapshotState::captured) {
-    std::string name;
-    if (const auto store = store::Store::open(env::posix_env(), options_.store); store.ok()) {
-      if (const auto listed = store->list(); listed.ok()) {
-        for (const store::CheckpointRef& ref : *listed) {
-          if (ref.parsed.sequence == now.sequence) name = ref.name;
-        }
-      }
-    }
-    progress.set_durable(now.sequence, std::move(name), 0);
+    const format::CheckpointName name{now.sequence, progress.info().step, base::utc_compact(now.taken_unix_ns)};
+    progress.set_durable(now.sequence, format::to_string(name), 0);
     count_durable(progress.info().step);
   }
   if (now.state == arena::RecordState::verified) progress.set_verified();
@@ -147,7 +154,9 @@ Status Core::wait_finished(const base::Deadline& deadline) {
       if (finished) return {};
     }
     if (deadline.expired()) {
-      return {Code::deadline, "not everything captured is durable and verified yet; it stays with the daemon, which goes on"};
+      const char* where = link_->connected() ? "it stays with the daemon, which goes on"
+                                             : "no daemon is there to take it over, and it ends with this process";
+      return {Code::deadline, std::string("not everything captured is durable and verified yet; ") + where};
     }
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kWaitSliceMs));
   }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/futex.hpp"
+
 namespace stillframe::client {
 namespace {
 
@@ -15,7 +17,16 @@ constexpr std::uint64_t kAttemptsBeforeTrouble = 4;
 
 Result<std::unique_ptr<Link>> Link::open(LinkOptions options, LinkEvents events) {
   std::unique_ptr<Link> link(new Link(std::move(options), std::move(events)));
-  SF_TRY(link->connect(-1));
+  // A daemon that is just leaving (idle, or stopping) makes room for the next one within moments.
+  const auto deadline = base::Deadline::after_ms(link->options_.connect_deadline_ms);
+  Status connected = link->connect(-1);
+  const std::atomic<std::uint32_t> never{0};
+  while (connected.code() == Code::unavailable && std::exchange(link->reached_, false) && link->options_.may_spawn &&
+         !deadline.expired()) {
+    base::futex_wait(never, 0, deadline.at_most_ms(kTickMs));
+    connected = link->connect(-1);
+  }
+  SF_TRY(connected);
   SF_ASSIGN(link->thread_, base::Thread::start("sf-monitor", [raw = link.get()] { raw->monitor(); }));
   return link;
 }
@@ -47,6 +58,7 @@ Status Link::connect(int memfd) {
   hello.adopt = memfd >= 0;
   std::vector<int> descriptors{pidfd.get()};
   if (hello.adopt) descriptors.push_back(memfd);
+  reached_ = true;
   SF_TRY(fresh->send(protocol::encode(hello), descriptors, deadline));
   SF_ASSIGN(auto received, fresh->receive(deadline));
   if (!received) return {Code::unavailable, "the daemon closed the connection at once (its log says why)"};
@@ -86,6 +98,14 @@ Result<Link::Reply> Link::ask(const protocol::Message& request, const base::Dead
   reply_.reset();
   if (const auto* failure = std::get_if<protocol::Failure>(&reply.message)) return Status(failure->code, failure->message);
   return reply;
+}
+
+void Link::leave_unanswered() {
+  leaving_ = true;
+  if (const auto current = connection()) {
+    current->send(protocol::encode(protocol::Bye{}), {}, base::Deadline::after_ms(kTickMs))
+        .ignore("a daemon that does not hear it sees the line end");
+  }
 }
 
 Status Link::leave(const base::Deadline& deadline) {

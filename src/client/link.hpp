@@ -50,6 +50,8 @@ class Link {
   };
   // One request at a time; waits for its reply. A Failure comes back as its Status; unavailable when the daemon went away.
   [[nodiscard]] Result<Reply> ask(const protocol::Message& request, const base::Deadline& deadline);
+  // Says goodbye without waiting: the daemon lets go of the arena when it reads it.
+  void leave_unanswered();
   // Says goodbye; from now on the end of the line is expected.
   [[nodiscard]] Status leave(const base::Deadline& deadline);
   [[nodiscard]] bool connected() const noexcept { return connected_; }
@@ -76,6 +78,7 @@ class Link {
   ForkGuard guard_;
   bool asking_ = false;
   std::optional<Reply> reply_;
+  bool reached_ = false;        // a daemon was there, whatever it then said; the thread that connects only
   std::uint64_t attempts_ = 0;  // monitor thread only
   base::Thread thread_;
 };

@@ -30,6 +30,7 @@ namespace {
 constexpr std::uint64_t kIdleExitSeconds = 30;
 constexpr std::uint64_t kLockPollMs = 20;
 constexpr std::size_t kMostErrorBytes = 4096;
+constexpr int kExitBusy = 5;  // of stillframed, as its --help says: another instance holds the socket
 
 void pause_ms(std::uint64_t ms) {
   const std::atomic<std::uint32_t> never{0};
@@ -79,9 +80,11 @@ std::string read_until_end(int fd, const base::Deadline& deadline) {
     if (::poll(&waiting, 1, deadline.remaining_ms()) <= 0) return text;
     const ssize_t got = ::read(fd, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return text;
+    if (got <= 0) break;
     if (text.size() < kMostErrorBytes) text.append(buffer.data(), static_cast<std::size_t>(got));
   }
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
 }
 
 // The starter (--detach) ends with 0 once the daemon it left behind is ready.
@@ -122,6 +125,9 @@ Status run_starter(const std::vector<std::string>& arguments, const base::Deadli
     ::kill(pid, SIGKILL);
     ::waitpid(pid, &wait_status, 0);
     return {Code::unavailable, arguments[0] + " was not ready in time"};
+  }
+  if (reaped > 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == kExitBusy) {
+    return {Code::busy, arguments[0] + " did not start: " + words};
   }
   if (reaped < 0 || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
     return {Code::unavailable, arguments[0] + " did not start: " + (words.empty() ? std::string("no message") : words)};
@@ -172,8 +178,14 @@ Result<transport::Connection> connect_or_spawn(const SpawnOptions& options, cons
   if (!options.config.empty()) arguments.insert(arguments.end(), {"--config", options.config});
   arguments.insert(arguments.end(), {"--daemon-socket", options.socket, "--daemon-private-store", options.store,
                                      "--daemon-idle-exit-seconds", std::to_string(kIdleExitSeconds), "--detach"});
-  SF_TRY(run_starter(arguments, deadline));
-  return transport::connect(options.socket, deadline);
+  for (;;) {
+    const Status started = run_starter(arguments, deadline);
+    if (started.ok()) return transport::connect(options.socket, deadline);
+    // One that is leaving has closed its socket already and still finishes what was captured.
+    if (started.code() != Code::busy || deadline.expired()) return started;
+    pause_ms(kLockPollMs);
+    if (Result<transport::Connection> other = transport::connect(options.socket, deadline); other.ok()) return other;
+  }
 }
 
 }  // namespace stillframe::client

@@ -19,6 +19,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::uint64_t kPollMs = 20;
+constexpr std::uint64_t kAcceptPauseMs = 200;
 
 // Readiness of a descriptor that somebody else owns: Asio waits on a duplicate.
 class Readiness {
@@ -30,6 +31,10 @@ class Readiness {
                                     asio::redirect_error(asio::use_awaitable, error));
     co_return !error;
   }
+  void cancel() {
+    boost::system::error_code error;
+    descriptor_.cancel(error);
+  }
 
  private:
   asio::posix::stream_descriptor descriptor_;
@@ -40,10 +45,11 @@ class Readiness {
 DaemonCore::DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
                        std::unique_ptr<base::WorkerPool> blocking)
     : config_(config),
+      encoders_(std::move(encoders)),
+      blocking_(std::move(blocking)),
       signals_(io_, SIGTERM, SIGINT),
       listener_(std::move(listener)),
-      encoders_(std::move(encoders)),
-      blocking_(std::move(blocking)) {}
+      accept_again_(io_) {}
 
 Status DaemonCore::run(const std::function<void()>& ready) {
   started_ns_ = last_used_ns_ = base::system_clock().monotonic_ns();
@@ -54,17 +60,26 @@ Status DaemonCore::run(const std::function<void()>& ready) {
             {{"pid", ::getpid()}, {"socket", config_.socket}, {"version", STILLFRAME_VERSION}});
   ready();
   io_.run();
+  blocking_->stop();
   for (const auto& session : sessions_) session->drop();
   base::log(base::LogLevel::info, "daemon.stopped", {{"pid", ::getpid()}});
   return {};
 }
 
 DaemonCore::Task DaemonCore::accept_loop() {
-  Readiness readiness(io_, listener_.native_handle());
+  Readiness readiness(io_, listener_->native_handle());
   while (co_await readiness.wait()) {
     if (stopping_) co_return;
-    Result<transport::Connection> accepted = listener_.try_accept();
-    if (!accepted.ok()) continue;
+    Result<transport::Connection> accepted = listener_->try_accept();
+    if (!accepted.ok()) {
+      // Out of descriptors, say: the caller still waits, and asking again at once would only burn a core.
+      if (accepted.status().code() != Code::deadline) {
+        base::log(base::LogLevel::warn, "client.not_accepted", {{"error", accepted.status().message()}});
+        accept_again_.expires_after(std::chrono::milliseconds(kAcceptPauseMs));
+        co_await accept_again_.async_wait(asio::use_awaitable);
+      }
+      continue;
+    }
     const auto peer = accepted->peer();
     if (!peer.ok() || (peer->uid != ::getuid() && peer->uid != 0)) {
       base::log(base::LogLevel::warn, "client.refused", {{"reason", "another user"}});
@@ -86,11 +101,21 @@ DaemonCore::Task DaemonCore::accept_loop() {
 DaemonCore::Task DaemonCore::serve(ClientPtr client) {
   co_await serve_messages(client);
   last_used_ns_ = base::system_clock().monotonic_ns();
-  // The end of the stream without a goodbye: the trainer let go of its arena. Its death is watched apart from this, since a
-  // forked child may hold the socket open.
-  if (client->session && !client->said_bye && !client->session->gone()) {
-    trainer_gone(client->session, "left without a goodbye");
+  const auto& session = client->session;
+  if (session == nullptr || client->said_bye || session->gone()) co_return;
+  if (transport::process_ended(session->pidfd())) {
+    trainer_gone(session, "died");
+  } else {
+    line_broken(session);
   }
+}
+
+// The end of the stream is no death: a living trainer goes on copying and comes back with its arena. Until then what is
+// sealed is persisted, what is being copied is left alone, and the run stays locked.
+void DaemonCore::line_broken(const std::shared_ptr<RunSession>& session) {
+  base::log(base::LogLevel::warn, "trainer.line_broken", {{"run", session->run()}, {"pid", session->pid()}});
+  session->finish();
+  session->set_away();
 }
 
 DaemonCore::Task DaemonCore::serve_messages(ClientPtr client) {
@@ -125,7 +150,7 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
   } else if (client->session == nullptr) {
     reply(*client, protocol::Failure{Code::invalid_argument, "the first message of a trainer is 'hello'"});
   } else if (std::holds_alternative<protocol::Settle>(*decoded)) {
-    co_await handle_settle(client);
+    co_await handle_settle(client, std::get<protocol::Settle>(*decoded));
   } else if (auto* request = std::get_if<protocol::ArenaRequest>(&*decoded)) {
     co_await handle_arena(client, *request);
   } else if (std::holds_alternative<protocol::Bye>(*decoded)) {
@@ -147,7 +172,9 @@ asio::awaitable<bool> DaemonCore::poll_until(const std::function<bool()>& done, 
 
 DaemonCore::Task DaemonCore::watch_trainer(std::shared_ptr<RunSession> session) {
   Readiness readiness(io_, session->pidfd());
+  stop_watching_[session.get()] = [&readiness] { readiness.cancel(); };
   (void)co_await readiness.wait();
+  stop_watching_.erase(session.get());
   if (!session->gone()) trainer_gone(session, "died");
 }
 
@@ -159,9 +186,13 @@ void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const 
 
 // Waits for what is captured, then lets go of arena and lock. `farewell` is answered when that is done.
 DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientPtr farewell) {
-  const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
   const std::function<bool()> is_drained = [session] { return session->drained(); };
-  const bool drained = co_await poll_until(is_drained, deadline);
+  bool drained = false;
+  std::uint64_t progress = 0;
+  do {  // a slow store is waited for as long as it moves
+    progress = session->progress();
+    drained = co_await poll_until(is_drained, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+  } while (!drained && session->progress() != progress);
   if (!drained) base::log(base::LogLevel::error, "trainer.not_drained", {{"run", session->run()}, {"pid", session->pid()}});
   const std::function<bool()> drop = [session] {
     session->drop();
@@ -169,6 +200,8 @@ DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientP
   };
   co_await run_blocking(*blocking_, drop);
   std::erase(sessions_, session);
+  // A trainer that has closed may live on for weeks; its session and its pidfd must not.
+  if (const auto watch = stop_watching_.find(session.get()); watch != stop_watching_.end()) watch->second();
   last_used_ns_ = base::system_clock().monotonic_ns();
   base::log(base::LogLevel::info, "trainer.retired", {{"run", session->run()}, {"pid", session->pid()}});
   if (farewell) reply(*farewell, protocol::Done{});
@@ -185,6 +218,7 @@ DaemonCore::Task DaemonCore::stop_on_signal() {
 // Finishes what is captured; a snapshot still being copied is left in its arena, which the trainer hands to the next daemon.
 DaemonCore::Task DaemonCore::stop() {
   if (std::exchange(stopping_, true)) co_return;
+  listener_.reset();  // who comes now starts the next daemon
   for (const auto& session : sessions_) session->finish();
   const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
   const std::function<bool()> all_drained = [this] {

@@ -7,8 +7,12 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thread.hpp"
@@ -38,7 +42,8 @@ class DaemonCore {
   Task serve_messages(ClientPtr client);
   Task handle(ClientPtr client, transport::Message message);
   Task handle_hello(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors);
-  Task handle_settle(ClientPtr client);
+  Task greet(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors);
+  Task handle_settle(ClientPtr client, protocol::Settle settle);
   Task handle_arena(ClientPtr client, protocol::ArenaRequest request);
   Task handle_bye(ClientPtr client);
   Task watch_trainer(std::shared_ptr<RunSession> session);
@@ -57,17 +62,23 @@ class DaemonCore {
   [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);
   void reply(const Client& client, const protocol::Message& message, int descriptor = -1) const;
   void trainer_gone(const std::shared_ptr<RunSession>& session, const char* how);
+  void line_broken(const std::shared_ptr<RunSession>& session);
 
   const Config config_;
-  boost::asio::io_context io_{1};
-  boost::asio::signal_set signals_;
-  transport::Listener listener_;
+  // Before the loop: what its coroutines hold at the end may still use them.
   std::unique_ptr<base::WorkerPool> encoders_;
   std::unique_ptr<base::WorkerPool> blocking_;
+  boost::asio::io_context io_{1};
+  boost::asio::signal_set signals_;
+  std::optional<transport::Listener> listener_;  // gone once the daemon stops
+  boost::asio::steady_timer accept_again_;
   std::vector<std::shared_ptr<RunSession>> sessions_;  // living and draining
   std::vector<std::weak_ptr<Client>> clients_;
+  std::map<const RunSession*, std::function<void()>> stop_watching_;  // ends watch_trainer() of that session
   std::int64_t started_ns_ = 0;
   std::int64_t last_used_ns_ = 0;
+  std::set<std::pair<std::string, std::string>> greeting_;  // (store, run) of a hello that is being answered
+  bool granting_ = false;  // an arena is being given memory: the budget is counted by one at a time
   bool stopping_ = false;
 };
 

@@ -17,6 +17,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::uint64_t kReplyDeadlineMs = 1000;
+constexpr std::uint64_t kTurnDeadlineMs = 15'000;
+constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 
 protocol::SnapshotNews to_message(const persist::News& news) {
   return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes, news.code, news.error};
@@ -53,7 +55,10 @@ void DaemonCore::reply(const Client& client, const protocol::Message& message, i
   const std::span<const int> descriptors(&descriptor, descriptor >= 0 ? 1 : 0);
   const Status sent =
       client.connection.send(protocol::encode(message), descriptors, base::Deadline::after_ms(kReplyDeadlineMs));
-  if (!sent.ok()) base::log(base::LogLevel::debug, "client.unreachable", {{"error", sent.message()}});
+  if (sent.ok()) return;
+  base::log(base::LogLevel::debug, "client.unreachable", {{"error", sent.message()}});
+  // Who asks and never reads would hold up the loop once more with each question.
+  client.connection.shutdown();
 }
 
 Status DaemonCore::admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const {
@@ -66,8 +71,8 @@ Status DaemonCore::admit(const protocol::Hello& hello, const std::vector<base::U
                                         hello.store};
   }
   for (const auto& session : sessions_of(hello.store, hello.run)) {
-    const bool own_arena_back = hello.adopt && session->pid() == hello.pid;
-    if (!session->gone() && !transport::process_ended(session->pidfd()) && !own_arena_back) {
+    const bool own = session->pid() == hello.pid && (hello.adopt || session->away());
+    if (!session->gone() && !transport::process_ended(session->pidfd()) && !own) {
       return {Code::busy, "run '" + hello.run + "' of " + hello.store + " is being written by process " +
                               std::to_string(session->pid()) + "; stop it, or give this one another name with run="};
     }
@@ -92,21 +97,48 @@ std::vector<std::shared_ptr<RunSession>> DaemonCore::predecessors(const RunSessi
 
 DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hello,
                                           std::vector<base::UniqueFd> descriptors) {
-  if (Status admitted = admit(hello, descriptors); !admitted.ok()) {
+  // One at a time for a run: each looks for predecessors, waits, and then becomes one.
+  const std::pair<std::string, std::string> key(hello.store, hello.run);
+  const std::function<bool()> my_turn = [this, key] { return !greeting_.contains(key); };
+  if (!co_await poll_until(my_turn, base::Deadline::after_ms(kTurnDeadlineMs))) {
+    reply(*client, protocol::Failure{Code::busy, "another process is being given run '" + hello.run + "' right now"});
+    co_return;
+  }
+  greeting_.insert(key);
+  co_await greet(client, std::move(hello), std::move(descriptors));
+  greeting_.erase(key);
+}
+
+DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors) {
+  Status admitted = admit(hello, descriptors);
+  if (admitted.code() == Code::busy) {
+    // It may be this very process, whose goodbye is still on its way on another line.
+    const std::function<bool()> admissible = [this, &hello, &descriptors] { return admit(hello, descriptors).ok(); };
+    const bool own = std::ranges::any_of(sessions_of(hello.store, hello.run),
+                                         [&](const auto& one) { return one->pid() == hello.pid; });
+    if (own && co_await poll_until(admissible, base::Deadline::after_ms(kGoodbyeDeadlineMs))) admitted = Status();
+  }
+  if (!admitted.ok()) {
     reply(*client, protocol::Failure{admitted.code(), admitted.message()});
     co_return;
   }
   std::shared_ptr<env::Lock> inherited;
   for (const auto& before : sessions_of(hello.store, hello.run)) {
-    inherited = before->lock();
-    if (!before->gone()) trainer_gone(before, hello.adopt ? "came back" : "died");
-    if (hello.adopt && before->pid() == hello.pid) {
-      // The same arena must never have two persisters.
+    if (auto lock = before->lock()) inherited = std::move(lock);
+    if (before->pid() != hello.pid) {
+      if (!before->gone()) trainer_gone(before, "died");
+    } else if (!hello.adopt) {
+      if (!before->gone()) trainer_gone(before, "began anew");
+    } else {
+      // The same arena must never have two persisters. What is being copied goes on, and is the new one's to follow.
+      before->finish();
       const std::function<bool()> drop = [before] {
         before->drop();
         return true;
       };
       co_await run_blocking(*blocking_, drop);
+      std::erase(sessions_, before);
+      if (const auto watch = stop_watching_.find(before.get()); watch != stop_watching_.end()) watch->second();
     }
   }
   const auto pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]));
@@ -139,14 +171,14 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
   reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid()});
 }
 
-DaemonCore::Task DaemonCore::handle_settle(ClientPtr client) {
+DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle settle) {
   const auto session = client->session;
   const std::function<bool()> nothing_on_its_way = [this, session] {
     const auto before = predecessors(*session);
     return std::all_of(before.begin(), before.end(), [](const auto& one) { return one->drained(); });
   };
   const bool settled =
-      co_await poll_until(nothing_on_its_way, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+      co_await poll_until(nothing_on_its_way, base::Deadline::after_ms(settle.deadline_ms));
   if (settled) {
     reply(*client, protocol::Done{});
   } else {
@@ -156,9 +188,11 @@ DaemonCore::Task DaemonCore::handle_settle(ClientPtr client) {
 
 DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
   const auto session = client->session;
-  const std::function<bool()> no_predecessor = [this, session] { return predecessors(*session).empty(); };
+  const std::function<bool()> no_predecessor = [this, session] {
+    return predecessors(*session).empty() && !granting_;
+  };
   const bool alone =
-      co_await poll_until(no_predecessor, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
+      co_await poll_until(no_predecessor, base::Deadline::after_ms(request.deadline_ms));
   if (!alone) {
     reply(*client, protocol::Failure{Code::deadline, "the memory of the process before is not free yet"});
     co_return;
@@ -170,7 +204,9 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
                                                                  news = news_to(client)] {
     return session->provide_arena(request, free_bytes, *encoders_, news);
   };
+  granting_ = true;
   const auto ready = co_await run_blocking(*blocking_, provide);
+  granting_ = false;
   if (ready.ok()) {
     reply(*client, *ready, first ? session->arena_facts().memfd : -1);
   } else {

@@ -98,6 +98,7 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
              {"committed_bytes", arena_->committed_bytes()},
              {"budget_bytes", budget}});
   const std::lock_guard lock(mutex_);
+  persister_->set_next_need(arena::chunks_of(request.image_bytes) + arena::chunks_of(request.descriptor_bytes));
   mode_ = grant.mode;
   image_bytes_ = request.image_bytes;
   return protocol::ArenaReady{arena_->slot_count(), arena_->committed_slots(), budget};
@@ -135,6 +136,7 @@ bool RunSession::drained() const {
 }
 
 void RunSession::drop() noexcept {
+  const std::lock_guard one_at_a_time(drop_mutex_);
   std::unique_ptr<persist::Persister> persister;
   std::unique_ptr<arena::Arena> arena;
   {

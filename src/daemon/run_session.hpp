@@ -39,6 +39,11 @@ class RunSession {
   void trainer_gone() noexcept;
   // The daemon stops: what is sealed goes on, what is being copied is left for the next daemon.
   void finish() noexcept;
+  // The line to a living trainer broke; it may come back with its arena.
+  void set_away() noexcept { away_ = true; }
+  [[nodiscard]] bool away() const noexcept { return away_; }
+  // Grows while something is written.
+  [[nodiscard]] std::uint64_t progress() const { return counters().chunks_written; }
   // Nothing captured is on its way any more.
   [[nodiscard]] bool drained() const;
   // Stops persisting, lets go of the arena's memory and then of the run's lock.
@@ -72,6 +77,8 @@ class RunSession {
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;
   std::atomic<bool> gone_{false};
+  std::atomic<bool> away_{false};
+  std::mutex drop_mutex_;     // a second drop() returns only when the first has ended
   mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to
   arena::Mode mode_ = arena::Mode::none;
   std::uint64_t image_bytes_ = 0;

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
   SF_ASSIGN(persister->verifier_,
             Verifier::start(persister->side_, persister->store_, persister->options_.run, persister->options_.retention,
                             [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
-  persister->adopt_finished();
+  SF_TRY(persister->adopt_finished());
   SF_ASSIGN(persister->thread_, base::Thread::start("sf-persist", [raw = persister.get()] { raw->run(); }));
   return persister;
 }
@@ -47,6 +47,11 @@ Persister::~Persister() {
 void Persister::trainer_died() noexcept {
   trainer_dead_ = true;
   verifier_->trainer_died();
+  side_.wake_self();
+}
+
+void Persister::set_next_need(std::uint64_t chunks) noexcept {
+  next_need_ = chunks;
   side_.wake_self();
 }
 
@@ -73,26 +78,38 @@ PersistCounters Persister::counters() const {
 }
 
 // A daemon before us may have died between publishing and saying so: the sequence in the record tells.
-void Persister::adopt_finished() {
-  const auto listed = store_.list();
-  for (arena::RecordView view : side_.records()) {
-    if ((view.flags & arena::kDone) != 0 || view.sequence == 0 || !listed.ok()) continue;
-    const auto found = std::find_if(listed->begin(), listed->end(), [&](const store::CheckpointRef& ref) {
+Status Persister::adopt_finished() {
+  const std::vector<arena::RecordView> records = side_.records();
+  if (records.empty()) return {};
+  // Without the list a published snapshot would be published a second time.
+  SF_ASSIGN(const std::vector<store::CheckpointRef> listed, store_.list());
+  // The name may be there and its durability not yet: the daemon before us may have died between rename and sync.
+  SF_TRY(store_.env().sync_dir(store_.path()));
+  for (arena::RecordView view : records) {
+    if ((view.flags & arena::kDone) != 0) continue;
+    if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
+      side_.release_all(view);
+      side_.done(view);
+    }
+    if (view.state == arena::RecordState::failed || view.sequence == 0) continue;
+    const auto found = std::find_if(listed.begin(), listed.end(), [&](const store::CheckpointRef& ref) {
       return ref.parsed.sequence == view.sequence;
     });
-    if (found == listed->end()) continue;
-    if (view.state == arena::RecordState::sealed &&
+    const bool published = found != listed.end();
+    if (published && view.state == arena::RecordState::sealed &&
         side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable)) {
       view.state = arena::RecordState::durable;
     }
-    if (view.state == arena::RecordState::durable) {
+    if (published && view.state == arena::RecordState::durable) {
       on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, ""});
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       verifier_->add(view, found->name);
-    } else if (view.state == arena::RecordState::verified) {
+    } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
+      // Verified, or removed meanwhile: only its slots are still to be given back.
       add_finished(view, /*slots_released=*/false, /*checked=*/true);
     }
   }
+  return {};
 }
 
 void Persister::run() {
@@ -104,6 +121,7 @@ void Persister::run() {
 
 bool Persister::step() {
   release_where_due();
+  const bool trainer_dead = trainer_dead_;  // before the records: what was sealed until then is seen as sealed
   for (const arena::RecordView& view : side_.records()) {
     if ((view.flags & arena::kDone) != 0) continue;
     if (view.state == arena::RecordState::abandoned) {
@@ -112,7 +130,7 @@ bool Persister::step() {
     }
     if (view.state == arena::RecordState::sealed) return take(view);
     if (view.state == arena::RecordState::copying) {
-      if (trainer_dead_) {
+      if (trainer_dead) {
         give_up(view);
         return true;
       }
@@ -129,10 +147,11 @@ bool Persister::take(const arena::RecordView& view) {
   }
   store::Published published;
   Result<Outcome> outcome = Outcome::left;
+  const bool ring = is_ring(view);  // once: an arena that grows in between has still lost the early chunks
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
     outcome = persist_once(view, published);
     // A full disk stays full, and in ring mode the early chunks are gone: only then is another attempt of no use.
-    const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !is_ring(view) && !stopping_;
+    const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !ring && !stopping_;
     if (!worth_it) break;
     base::log(base::LogLevel::warn, "persist.again",
               {{"run", options_.run}, {"step", view.step}, {"attempt", attempt}, {"error", outcome.status().message()}});
@@ -200,6 +219,7 @@ Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::Recor
       outcome = *stop;
       return std::vector<std::byte>();
     }
+    if (is_sealed(view) && !side_.descriptor(view)) return lost_before_seal("its descriptor");
     side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
   }
 }
@@ -208,8 +228,7 @@ Result<Persister::Outcome> Persister::wait_for_seal(const arena::RecordView& vie
   for (;;) {
     const std::uint32_t seen = side_.signal();
     if (const auto stop = interrupted(view)) return *stop;
-    const auto now = side_.view(view.record);
-    if (now && now->state == arena::RecordState::sealed) {
+    if (is_sealed(view)) {
       base::log(base::LogLevel::info, "snapshot.sealed", {{"run", options_.run}, {"step", view.step}});
       return Outcome::published;
     }
@@ -219,14 +238,29 @@ Result<Persister::Outcome> Persister::wait_for_seal(const arena::RecordView& vie
 
 // What ends the work on a snapshot before its commit; nullopt to go on.
 std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView& view) const {
+  const bool trainer_dead = trainer_dead_;  // before the record: a seal that came first counts
   const auto now = side_.view(view.record);
   if (!now || now->snapshot_id != view.snapshot_id) return Outcome::given_up;
-  if (now->state == arena::RecordState::abandoned || (now->flags & arena::kWithdrawn) != 0) return Outcome::given_up;
+  if (now->state == arena::RecordState::abandoned) return Outcome::given_up;
   if (now->state == arena::RecordState::copying) {
-    if (trainer_dead_) return Outcome::given_up;
+    if (trainer_dead) return Outcome::given_up;
     if (finishing_) return Outcome::left;
+  } else if ((now->flags & arena::kWithdrawn) != 0) {
+    // Only now: a snapshot withdrawn while it is copied keeps its slots until the trainer has stopped writing into them.
+    return Outcome::given_up;
   }
   return stopping_ ? std::optional(Outcome::left) : std::nullopt;
+}
+
+bool Persister::is_sealed(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  return now && now->state == arena::RecordState::sealed;
+}
+
+// The trainer fills everything before it seals: what is missing after that will never come.
+Status Persister::lost_before_seal(const std::string& what) {
+  return {Code::corrupt, what + " is no longer in the memory of the sealed snapshot: a ring gives chunks back while it is "
+                                "written, and the daemon that had written them has died"};
 }
 
 bool Persister::is_ring(const arena::RecordView& view) const noexcept {

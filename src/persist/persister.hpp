@@ -49,6 +49,7 @@ struct PersistCounters {
   std::uint64_t verified = 0;
   std::uint64_t failed = 0;
   std::uint64_t consecutive_failures = 0;
+  std::uint64_t chunks_written = 0;
   std::int64_t last_durable_step = 0;
   std::int64_t last_durable_monotonic_ns = 0;  // 0: none yet
   std::string last_error;
@@ -68,7 +69,9 @@ class Persister {
 
   // The trainer is dead: what is not sealed will never be, and what is not confirmed never will be either.
   void trainer_died() noexcept;
-  // The daemon is about to stop: what is sealed is still finished, what is being copied is left as it is for the next daemon.
+  // The next images and their descriptors may take so many chunks: a finished image is kept only beside room for them.
+  void set_next_need(std::uint64_t chunks) noexcept;
+  // The daemon is about to stop, or the trainer may come back with its arena: what is sealed is still finished, what is being copied is left as it is for the next daemon.
   void finish() noexcept;
   // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
   [[nodiscard]] bool drained() const;
@@ -85,7 +88,7 @@ class Persister {
 
   Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
             std::function<void(const News&)> on_news);
-  void adopt_finished();
+  [[nodiscard]] Status adopt_finished();
   void run();
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
@@ -95,6 +98,8 @@ class Persister {
                                              const format::ImageLayout& layout);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
+  [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   void publish_done(const arena::RecordView& view, const store::Published& published);
   void give_up(const arena::RecordView& view);
@@ -103,6 +108,7 @@ class Persister {
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
   void release_where_due();
   void collect_finished();  // with mutex_ held
+  void count_chunk();
   void set_phase(const char* phase, const arena::RecordView& view);
 
   const arena::Arena* arena_;
@@ -115,6 +121,7 @@ class Persister {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finishing_{false};
   std::atomic<bool> trainer_dead_{false};
+  std::atomic<std::uint64_t> next_need_{0};
   mutable std::mutex mutex_;
   PersistCounters counters_;
   bool busy_ = false;  // a sealed snapshot is in the thread's hands

@@ -1,5 +1,6 @@
 // The persister's inner loop, and what happens after it: chunks out of the arena, slots and records back to the trainer.
 #include <algorithm>
+#include <deque>
 
 #include "base/log.hpp"
 #include "persist/encode_pipeline.hpp"
@@ -10,10 +11,11 @@ namespace {
 
 constexpr std::uint64_t kIdleWaitMs = 1000;
 
-// Ring mode: chunks that are written but not yet synced, with their slots.
-struct Unsynced {
+// A chunk on its way from its slot to the file, and in a ring until it is synced there.
+struct OnItsWay {
   std::uint64_t index = 0;
   std::uint64_t slot = 0;
+  std::uint64_t generation = 0;
 };
 
 }  // namespace
@@ -24,11 +26,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
   const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
   EncodePipeline pipeline(*encoders_, options_.codec, 2 * encoders_->threads() + 1);
-  std::vector<Unsynced> under_way;
-  std::vector<Unsynced> unsynced;
+  std::deque<OnItsWay> under_way;
+  std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
     SF_TRY(writer.sync_data());
-    for (const Unsynced& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
+    for (const OnItsWay& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
     unsynced.clear();
     side_.wake_trainer();
     return {};
@@ -42,18 +44,26 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
     if (const auto stop = interrupted(view)) return *stop;
     const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
     if (slot) {
+      under_way.push_back({next, *slot, side_.generation(*slot)});
       pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next));
-      under_way.push_back({next++, *slot});
+      ++next;
     } else if (!pipeline.empty()) {
       SF_ASSIGN(const EncodedChunk chunk, pipeline.take());
+      const OnItsWay from = under_way.front();
+      under_way.pop_front();
+      if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
+        return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");
+      }
       SF_TRY(writer.append(chunk.record, chunk.stored));
-      side_.set_hash(under_way.front().slot, chunk.record.raw_hash);
-      if (ring) unsynced.push_back(under_way.front());
-      under_way.erase(under_way.begin());
+      side_.set_hash(from.slot, chunk.record.raw_hash);
+      if (ring) unsynced.push_back(from);
       ++written;
+      count_chunk();
       if (unsynced.size() >= sync_every) SF_TRY(give_back());
     } else if (!unsynced.empty()) {
       SF_TRY(give_back());  // nothing to do but make room
+    } else if (is_sealed(view) && !side_.filled_slot(view, next)) {
+      return lost_before_seal("chunk " + std::to_string(next));
     } else {
       side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
     }
@@ -92,7 +102,9 @@ void Persister::publish_done(const arena::RecordView& view, const store::Publish
 // Abandoned by the trainer, cut off by its death, or withdrawn as torn before it was published.
 void Persister::give_up(const arena::RecordView& view) {
   const auto now = side_.view(view.record);
-  const bool withdrawn = now && now->state == arena::RecordState::sealed;
+  const bool sealed = now && now->state == arena::RecordState::sealed;
+  const bool withdrawn = sealed && (now->flags & arena::kWithdrawn) != 0;
+  if (sealed && !withdrawn) return;  // sealed since it was looked at: captured, and taken next
   if (withdrawn && !side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
   base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
             {{"run", options_.run}, {"step", view.step}});
@@ -115,11 +127,10 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
   }
   base::log(base::LogLevel::error, "checkpoint.failed", {{"run", options_.run}, {"step", view.step}, {"error", error}});
   on_news_({view.snapshot_id, view.step, "failed", 0, "", 0, 0, status.code(), error});
-  // Still being copied: the trainer goes on filling until it reads the state, and seals nothing then.
-  if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) {
-    (void)side_.advance(view, arena::RecordState::copying, arena::RecordState::failed);
-    return;
-  }
+  // Still being copied: the trainer goes on filling until it reads the state, and abandons the snapshot then. In this order:
+  // a seal between the two finds the second.
+  if (side_.advance(view, arena::RecordState::copying, arena::RecordState::failed)) return;
+  if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
   side_.release_all(view);
   side_.done(view);
 }
@@ -158,7 +169,10 @@ void Persister::on_verdict(const Verdict& verdict) {
   }
   const std::lock_guard lock(mutex_);
   for (Finished& one : finished_) {
-    if (one.view.snapshot_id == view.snapshot_id) one.checked = true;
+    if (one.view.snapshot_id != view.snapshot_id) continue;
+    one.checked = true;
+    // A whole sealed image is kept for the sake of a good one; whoever waits for the end of this one waits no longer.
+    if (verdict.kind != Verdict::Kind::verified && !std::exchange(one.slots_released, true)) side_.release_all(one.view);
   }
   collect_finished();
 }
@@ -175,8 +189,9 @@ void Persister::release_where_due() {
   const std::lock_guard lock(mutex_);
   for (Finished& one : finished_) {
     if (one.slots_released) continue;
-    const bool twofold = arena::mode_of(arena_->committed_slots(), one.view.image_chunks(), one.view.descriptor_chunks()) ==
-                         arena::Mode::twofold;
+    // Beside it there must be room for the next one, which may be larger than itself (optimizer state that came to be).
+    const std::uint64_t own_need = one.view.image_chunks() + one.view.descriptor_chunks();
+    const bool twofold = arena_->committed_slots() >= own_need + std::max(own_need, next_need_.load());
     const bool newer_sealed = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
       return other.snapshot_id > one.view.snapshot_id &&
              (other.state == arena::RecordState::sealed || other.state == arena::RecordState::durable ||
@@ -195,6 +210,11 @@ void Persister::collect_finished() {
     side_.done(one.view);
     return true;
   });
+}
+
+void Persister::count_chunk() {
+  const std::lock_guard lock(mutex_);
+  ++counters_.chunks_written;
 }
 
 void Persister::set_phase(const char* phase, const arena::RecordView& view) {

@@ -86,7 +86,7 @@ bool Verifier::step() {
     for (auto it = items_.begin(); it != items_.end(); ++it) {
       const auto now = side_.view(it->view.record);
       flags = now ? now->flags : 0;
-      if (flags == 0 && !trainer_dead_) continue;
+      if ((flags & (arena::kConfirmed | arena::kWithdrawn)) == 0 && !trainer_dead_) continue;
       item = std::move(*it);
       items_.erase(it);
       busy_ = true;
@@ -100,6 +100,8 @@ bool Verifier::step() {
   } else if ((flags & arena::kConfirmed) != 0) {
     verdict = check(*item);
   }
+  // Cut off by the end of this daemon: the next one finds the record as it is and checks anew.
+  if (stopping_ && verdict.kind == Verdict::Kind::unchecked) return false;
   on_verdict_(verdict);
   if (verdict.kind == Verdict::Kind::verified) apply_retention();
   const std::lock_guard lock(mutex_);

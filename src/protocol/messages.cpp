@@ -14,9 +14,9 @@ template <typename V> void fields(V& v, Hello& m) {
   v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
   v("keep_last", m.keep_last), v("pid", m.pid), v("adopt", m.adopt);
 }
-template <typename V> void fields(V&, Settle&) {}
+template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
-  v("image_bytes", m.image_bytes), v("descriptor_bytes", m.descriptor_bytes);
+  v("image_bytes", m.image_bytes), v("descriptor_bytes", m.descriptor_bytes), v("deadline_ms", m.deadline_ms);
 }
 template <typename V> void fields(V&, Bye&) {}
 template <typename V> void fields(V&, StatusRequest&) {}
@@ -174,6 +174,8 @@ std::string encode(const Message& message) {
 
 Result<Message> decode(std::string_view text) {
   if (too_deep(text)) return Status(Code::corrupt, "message is nested too deeply");
+  // The parser takes a zero byte for the end of the text, whatever follows it.
+  if (text.find('\0') != std::string_view::npos) return Status(Code::corrupt, "message holds a zero byte");
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return Status(Code::corrupt, "message is not a JSON object");
   const auto type = json.find("type");

@@ -30,11 +30,14 @@ struct Hello {
   bool adopt = false;
 };
 // Wait until nothing captured by a dead predecessor of the run is on its way. Answered by Done or Failure.
-struct Settle {};
+struct Settle {
+  std::uint64_t deadline_ms = 0;  // of the asker: after it the answer is a Failure
+};
 // Room for images of this size; answered by ArenaReady, the first time with the memfd. Waits for a predecessor's memory.
 struct ArenaRequest {
   std::uint64_t image_bytes = 0;
   std::uint64_t descriptor_bytes = 0;
+  std::uint64_t deadline_ms = 0;
 };
 // The trainer leaves and takes its memory along. Answered by Done.
 struct Bye {};

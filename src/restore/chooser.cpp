@@ -1,9 +1,16 @@
 #include "restore/chooser.hpp"
 
+#include <atomic>
+
+#include "base/futex.hpp"
 #include "store/checkpoint_files.hpp"
 
 namespace stillframe::restore {
 namespace {
+
+// Retention holds a checkpoint's lock for some milliseconds before its name is gone.
+constexpr std::uint64_t kRemovalPatienceMs = 1000;
+constexpr std::uint64_t kRemovalPollMs = 20;
 
 constexpr std::string_view kDefaultRun = "main";
 
@@ -31,12 +38,28 @@ Result<Chooser> Chooser::open(env::Env& env, const format::Address& address) {
   format::Address wanted = address;
   if (wanted.run.empty()) wanted.run = kDefaultRun;
   Chooser chooser(std::move(store), std::move(wanted));
-  SF_ASSIGN(auto listed, chooser.store_.list());
-  for (auto& ref : listed) {
-    if (!address.step || ref.parsed.step == *address.step) chooser.candidates_.push_back(std::move(ref));
+  const auto patience = base::Deadline::after_ms(kRemovalPatienceMs);
+  const std::atomic<std::uint32_t> never{0};
+  for (;;) {
+    SF_TRY(chooser.list());
+    const Status chosen = chooser.advance();
+    // What went away between listing and opening made room for a newer one, which the next listing shows.
+    if (!chooser.vanished_ || patience.expired()) return chosen.ok() ? Result<Chooser>(std::move(chooser)) : chosen;
+    base::futex_wait(never, 0, patience.at_most_ms(kRemovalPollMs));
   }
-  SF_TRY(chooser.advance());
-  return chooser;
+}
+
+Status Chooser::list() {
+  SF_ASSIGN(auto listed, store_.list());
+  candidates_.clear();
+  for (auto& ref : listed) {
+    if (!address_.step || ref.parsed.step == *address_.step) candidates_.push_back(std::move(ref));
+  }
+  position_ = 0;
+  current_.reset();
+  skipped_.clear();
+  vanished_ = false;
+  return Status();
 }
 
 Status Chooser::next(std::string reason) {
@@ -54,6 +77,7 @@ Status Chooser::advance() {
     const auto skip = [&](std::string reason) { skipped_.push_back({ref.name, ref.parsed.step, std::move(reason)}); };
     auto opened = store::open_manifest(store_, ref.name, store::ReadFrom::cache);
     if (!opened.ok()) {  // it may be of another run, but nobody can tell: said rather than hidden
+      vanished_ = vanished_ || opened.status().code() == Code::not_found;
       skip(opened.status().message());
       continue;
     }

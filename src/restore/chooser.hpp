@@ -20,7 +20,8 @@ struct Skipped {
 // skipped with the mark's text as the reason.
 class Chooser {
  public:
-  // not_found when the store or run has no candidate at all; corrupt, listing what was skipped, when none opens.
+  // not_found when the store or run has no candidate at all; corrupt, listing what was skipped, when none opens. A
+  // checkpoint that retention removes at this moment is waited for, up to a second, and what came after it is taken.
   [[nodiscard]] static Result<Chooser> open(env::Env& env, const format::Address& address);
 
   [[nodiscard]] const store::CheckpointReader& current() const noexcept { return *current_; }
@@ -30,6 +31,7 @@ class Chooser {
 
  private:
   Chooser(store::Store store, format::Address address) : store_(std::move(store)), address_(std::move(address)) {}
+  [[nodiscard]] Status list();
   [[nodiscard]] Status advance();
 
   store::Store store_;
@@ -38,6 +40,7 @@ class Chooser {
   std::size_t position_ = 0;
   std::unique_ptr<store::CheckpointReader> current_;
   std::vector<Skipped> skipped_;
+  bool vanished_ = false;  // a listed checkpoint was gone, or being removed, when it was to be opened
 };
 
 }  // namespace stillframe::restore

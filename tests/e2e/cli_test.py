@@ -3,6 +3,8 @@
 STILLFRAME_BIN_DIR names the build directory, or a directory with the programs: stillframe, stillframed, make_store.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -124,6 +126,22 @@ def test_ls_counts_within_a_run_when_one_is_named(store):
 def test_ls_of_an_empty_store_is_not_an_error(tmp_path):
     assert stillframe_json("ls", tmp_path)["checkpoints"] == []
     assert "no checkpoints" in stillframe("ls", tmp_path).stdout
+
+
+@contextlib.contextmanager
+def being_removed(checkpoint):
+    """The moment of retention between its lock and its rename."""
+    with open(checkpoint / "manifest.json") as manifest:
+        fcntl.flock(manifest, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_checkpoint_that_retention_is_removing_is_not_taken_for_a_damaged_one(store):
+    path, names = store
+    with being_removed(path / names[0]):
+        assert [c["name"] for c in stillframe_json("ls", path)["checkpoints"]] == names[:0:-1]
+        document = stillframe_json("verify", path, "--all")
+    assert document["ok"] is True and [c["name"] for c in document["checkpoints"]] == names[:0:-1]
 
 
 # --- show -------------------------------------------------------------------------------------------------------------

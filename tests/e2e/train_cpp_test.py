@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -72,3 +75,56 @@ def test_a_run_that_is_complete_resumes_at_its_end(tmp_path: Path) -> None:
     first = finish(tmp_path / "store")
     again = finish(tmp_path / "store")
     assert again == {"resumed": str(STEPS - 1), "final": first["final"]}
+
+
+def newest_durable_step(store: Path) -> int:
+    """As anybody can see it from outside; -1 when there is none."""
+    if not store.is_dir():
+        return -1
+    listed = subprocess.run(
+        [str(built("stillframe")), "ls", str(store), "--json"], capture_output=True, text=True, timeout=30, check=True
+    )
+    checkpoints = json.loads(listed.stdout)["checkpoints"]
+    assert all(one["problem"] is None for one in checkpoints), checkpoints
+    return int(checkpoints[0]["step"]) if checkpoints else -1
+
+
+def run_until(store: Path, seconds: float, steps: int) -> int:
+    """Runs the example and kills it after `seconds`, counted from its first step; the step it resumed, -1 for none."""
+    process = subprocess.Popen(
+        [str(built("train")), str(store), str(steps), "3"], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        resumed = process.stdout.readline().split()
+        assert resumed and resumed[0] == "resumed", resumed
+        select.select([process.stdout], [], [], DEADLINE_SECONDS)
+        # The blow falls at a time, not at an event: that is what this test is for.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL, "the example ended before it was killed"
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    return -1 if resumed[1] == "none" else int(resumed[1])
+
+
+def test_ten_random_kills_lose_nothing_durable_and_end_equal(tmp_path: Path) -> None:
+    steps, store, chance = 400, tmp_path / "killed", random.Random(20261122)
+    durable, resumes = -1, []
+    for _ in range(10):
+        resumed = run_until(store, chance.uniform(0.0, 0.12), steps)
+        assert resumed >= durable, f"resumed step {resumed}, but step {durable} was durable"
+        durable = newest_durable_step(store)
+        assert durable >= resumed
+        resumes.append(resumed)
+    assert resumes == sorted(resumes) and resumes[-1] > resumes[0]
+
+    end = subprocess.run([str(built("train")), str(store), str(steps), "3"], env=environment(), capture_output=True,
+                         text=True, timeout=DEADLINE_SECONDS, check=True)  # fmt: skip
+    whole = subprocess.run([str(built("train")), str(tmp_path / "whole"), str(steps), "50"], env=environment(),
+                           capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True)  # fmt: skip
+    first = int(end.stdout.split()[1])
+    assert first >= durable and end.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    assert not [path.name for path in store.iterdir() if path.name.endswith((".partial", ".removing"))]

@@ -24,7 +24,8 @@ using arena::RecordState;
 
 // Float tensors that fill `chunks` chunks, the last one not quite.
 inline format::ImageLayout layout_of_chunks(std::uint64_t chunks) {
-  return format::lay_out({{"weight", DType::f32, {chunks * kChunkBytes / 4 - 1000}}, {"bias", DType::f32, {500}}}).value();
+  return format::lay_out({{"weight", DType::f32, {chunks * kChunkBytes / 4 - 1000}}, {"bias", DType::f32, {500}}})
+      .value();
 }
 
 struct Shot {

@@ -1,0 +1,71 @@
+// This program's main: the tests, or one of the processes that they start.
+#include <sys/syscall.h>
+
+#include <iostream>
+#include <span>
+
+#include "e2e/rig.hpp"
+
+namespace stillframe::test {
+namespace {
+
+int be_daemon(std::span<char*> settings) {
+  daemon::Config config;
+  config.log_level = base::LogLevel::off;
+  for (const std::string setting : settings) {
+    const std::size_t at = setting.find('=');
+    const Status set = daemon::set_config_key(config, setting.substr(0, at), setting.substr(at + 1));
+    if (!set.ok()) {
+      std::cerr << set.message() << std::endl;
+      return 2;
+    }
+  }
+  const Status status = daemon::run(config, [] { std::cout << "ready" << std::endl; });
+  if (!status.ok()) std::cerr << status.message() << std::endl;
+  return status.ok() ? 0 : 1;
+}
+
+// "plain": captures and waits to be killed. "fork": leaves a child behind first, as a DataLoader does. "clone":
+// likewise, and the child keeps every descriptor, since no fork handler runs in it.
+int be_trainer(const std::string& socket, const std::string& store, const std::string& how, std::int64_t step) {
+  CheckpointerOptions options;
+  options.store = store;
+  options.socket = socket;
+  State state;
+  state.set(step);
+  auto made = Checkpointer::open(options);
+  Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
+  if (status.ok()) {
+    const auto ticket = made->snapshot(step, /*wait=*/true);
+    status = ticket.ok() ? ticket->wait_captured(kPatienceMs) : ticket.status();
+  }
+  if (!status.ok()) {
+    std::cerr << status.message() << std::endl;
+    return 1;
+  }
+  pid_t child = -1;
+  if (how == "fork") child = ::fork();
+  if (how == "clone") child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (child == 0) {
+    ::alarm(120);  // whatever becomes of the test
+    for (;;) ::pause();
+  }
+  if (child > 0) std::cout << "captured\n" << child << std::endl;
+  if (child < 0) std::cout << "captured" << std::endl;
+  ::alarm(120);
+  for (;;) ::pause();
+}
+
+}  // namespace
+}  // namespace stillframe::test
+
+int main(int argc, char** argv) {
+  const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  const std::string role = argc > 1 ? arguments[1] : "";
+  if (role == "--role-daemon") return stillframe::test::be_daemon(arguments.subspan(2));
+  if (role == "--role-trainer") {
+    return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
+  }
+  testing::InitGoogleMock(&argc, argv);
+  return RUN_ALL_TESTS();
+}

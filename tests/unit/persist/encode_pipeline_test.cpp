@@ -1,0 +1,139 @@
+#include "persist/encode_pipeline.hpp"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "support/store_fixture.hpp"
+#include "support/wait_until.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using codec::CodecId;
+using persist::EncodePipeline;
+
+class Pipeline : public testing::Test {
+ protected:
+  // Chunk `index` of its own content, all of 32-bit elements.
+  std::vector<std::byte> chunk(std::size_t index) const {
+    std::vector<std::byte> bytes(kChunkBytes);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>((i / 4 * 7 + index) % 251);
+    return bytes;
+  }
+  static std::vector<ElementRun> words(std::size_t bytes) { return {{static_cast<std::uint32_t>(bytes), 4}}; }
+
+  std::unique_ptr<base::WorkerPool> pool_ = base::WorkerPool::start("test-encode", 3, 8).value();
+};
+
+TEST_F(Pipeline, ChunksComeOutInTheOrderInWhichTheyWentIn) {
+  std::vector<std::vector<std::byte>> chunks;
+  for (std::size_t i = 0; i < 24; ++i) chunks.push_back(chunk(i));
+  // Every third one is tiny, so that later chunks are ready before earlier ones.
+  for (std::size_t i = 2; i < chunks.size(); i += 3) chunks[i].resize(64);
+  EncodePipeline pipeline(*pool_, CodecId::planes_lz4, 5);
+  std::size_t submitted = 0;
+  for (std::size_t taken = 0; taken < chunks.size(); ++taken) {
+    for (; submitted < chunks.size() && !pipeline.full(); ++submitted) {
+      pipeline.submit(chunks[submitted], words(chunks[submitted].size()));
+    }
+    const auto encoded = pipeline.take();
+    SF_ASSERT_OK(encoded);
+    EXPECT_EQ(encoded->record.raw_hash, base::xxh128(chunks[taken])) << "chunk " << taken;
+    EXPECT_EQ(encoded->record.raw_bytes, chunks[taken].size());
+    std::vector<std::byte> decoded(chunks[taken].size());
+    ASSERT_TRUE(codec::decode(encoded->record.codec, encoded->stored, decoded).ok());
+    EXPECT_EQ(decoded, chunks[taken]);
+    EXPECT_EQ(encoded->record.stored_crc32c, base::crc32c(encoded->stored));
+  }
+  EXPECT_TRUE(pipeline.empty());
+}
+
+TEST_F(Pipeline, TakesNoMoreThanItsDepth) {
+  const auto bytes = chunk(1);
+  EncodePipeline pipeline(*pool_, CodecId::raw, 2);
+  pipeline.submit(bytes, words(bytes.size()));
+  EXPECT_FALSE(pipeline.full());
+  pipeline.submit(bytes, words(bytes.size()));
+  EXPECT_TRUE(pipeline.full());
+  SF_ASSERT_OK(pipeline.take());
+  EXPECT_FALSE(pipeline.full());
+}
+
+TEST_F(Pipeline, RunsThatDoNotFitTheChunkAreAnErrorOfThatChunkAlone) {
+  const auto bytes = chunk(1);
+  EncodePipeline pipeline(*pool_, CodecId::planes_lz4, 2);
+  pipeline.submit(bytes, words(bytes.size() + 4));
+  pipeline.submit(bytes, words(bytes.size()));
+  EXPECT_FALSE(pipeline.take().ok());
+  const auto second = pipeline.take();
+  SF_ASSERT_OK(second);
+  EXPECT_EQ(second->record.raw_hash, base::xxh128(bytes));
+}
+
+#if defined(__SANITIZE_THREAD__)
+#define SF_WRITES_ON_PURPOSE_INTO_MEMORY_BEING_READ 1
+#endif
+
+#ifndef SF_WRITES_ON_PURPOSE_INTO_MEMORY_BEING_READ
+TEST_F(Pipeline, MemoryThatChangesWhileItIsWrittenIsNeverPassedOffAsWhatWasHashed) {
+  auto bytes = chunk(1);
+  std::atomic<bool> stop{false};
+  std::atomic<bool> writing{false};
+  auto* const word = reinterpret_cast<std::atomic<std::uint32_t>*>(bytes.data() + bytes.size() / 2);
+  auto writer = base::Thread::start("test-writer", [&stop, &writing, word] {
+    while (!stop) {
+      word->fetch_add(0x01010101, std::memory_order_relaxed);
+      writing = true;
+    }
+  });
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(wait_until([&] { return writing.load(); }));
+  EncodePipeline pipeline(*pool_, CodecId::planes_lz4, 1);
+  int refused = 0;
+  const base::Deadline patience = base::Deadline::after_ms(kPatienceMs);
+  while (refused == 0 && !patience.expired()) {
+    pipeline.submit(bytes, words(bytes.size()));
+    const auto encoded = pipeline.take();
+    if (!encoded.ok()) {
+      EXPECT_EQ(encoded.status().code(), Code::corrupt);
+      EXPECT_NE(encoded.status().message().find("changed while it was written"), std::string::npos);
+      ++refused;
+      continue;
+    }
+    std::vector<std::byte> decoded(bytes.size());
+    ASSERT_TRUE(codec::decode(encoded->record.codec, encoded->stored, decoded).ok());
+    EXPECT_EQ(base::xxh128(decoded), encoded->record.raw_hash);
+  }
+  stop = true;
+  writer->join();
+  EXPECT_GT(refused, 0);
+}
+#endif
+
+TEST_F(Pipeline, DestructionWaitsForWhatIsUnderWay) {
+  const auto one_thread = base::WorkerPool::start("test-slow", 1, 8).value();
+  std::promise<void> go;
+  auto bytes = std::make_unique<std::vector<std::byte>>(chunk(1));
+  std::atomic<bool> gone{false};
+  base::Thread destroyer;
+  {
+    auto pipeline = std::make_shared<EncodePipeline>(*one_thread, CodecId::planes_lz4, 4);
+    one_thread->submit([wait = go.get_future().share()] { wait.wait(); });
+    for (int i = 0; i < 4; ++i) pipeline->submit(*bytes, words(bytes->size()));
+    auto started = base::Thread::start("test-destroy", [&gone, held = std::move(pipeline)]() mutable {
+      held.reset();
+      gone = true;
+    });
+    ASSERT_TRUE(started.ok());
+    destroyer = std::move(started).value();
+  }
+  EXPECT_FALSE(gone) << "the pipeline went while its chunks could still be read";
+  go.set_value();
+  destroyer.join();
+  EXPECT_TRUE(gone);
+  bytes.reset();  // nothing reads it any more; the address sanitizer would tell
+}
+
+}  // namespace
+}  // namespace stillframe::test
