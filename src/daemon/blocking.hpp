@@ -30,8 +30,12 @@ boost::asio::awaitable<R> run_blocking(base::WorkerPool& pool, const std::functi
   const boost::asio::any_io_executor executor = co_await boost::asio::this_coro::executor;
   const auto state = std::make_shared<State>(executor);
   pool.submit([executor, state, work] {
-    state->answer.emplace(work());
-    boost::asio::post(executor, [state] { state->answered.cancel(); });
+    // Handed over on the loop: the coroutine looks at the answer only there.
+    const auto answer = std::make_shared<R>(work());
+    boost::asio::post(executor, [state, answer] {
+      state->answer.emplace(std::move(*answer));
+      state->answered.cancel();
+    });
   });
   boost::system::error_code cancelled;
   while (!state->answer) {
