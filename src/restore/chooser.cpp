@@ -77,10 +77,7 @@ Status Chooser::advance() {
     const auto skip = [&](std::string reason) { skipped_.push_back({ref.name, ref.parsed.step, std::move(reason)}); };
     auto opened = store::open_manifest(store_, ref.name, store::ReadFrom::cache);
     if (!opened.ok()) {  // it may be of another run, but nobody can tell: said rather than hidden
-      if (opened.status().code() == Code::not_found) {  // half-deleted it still stands there; removed it does not
-        const auto there = store_.env().exists(env::join(store_.path(), ref.name));
-        vanished_ = vanished_ || (there.ok() && !*there);
-      }
+      vanished_ = vanished_ || opened.status().code() == Code::not_found;
       skip(opened.status().message());
       continue;
     }
