@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 from demo_compare import count_tensors, differences, load_final_state, loss_differences, loss_values  # noqa: E402
 from demo_kill import Killer  # noqa: E402
-from demo_phases import PhaseTracker  # noqa: E402
+from demo_phases import PhaseTracker, parse_log_line  # noqa: E402
 from demo_processes import DemoError, Trainer, stop_daemon  # noqa: E402
 from demo_report import snapshot_table  # noqa: E402
 from train_gpt import build_model  # noqa: E402
@@ -130,6 +130,17 @@ def train_and_kill(args: argparse.Namespace, budget: Optional[int], ring: bool) 
     return tracker
 
 
+def print_arena(state: int) -> None:
+    """How the snapshots lived in memory, as the daemon granted it."""
+    lines = (FILES / "daemon.log").read_text().splitlines()
+    grants = [found.fields for found in map(parse_log_line, lines) if found and found.name == "arena.ready"]
+    if grants:
+        last = grants[-1]
+        granted, image = int(last["committed_bytes"]), int(last["image_bytes"])
+        print(f"\narena: {last['mode']}, {granted / 1e6:.1f} MB for images of {image / 1e6:.1f} MB "
+              f"({granted / state:.2f} of the state; limit {int(last['budget_bytes']) / 1e6:.1f} MB)")
+
+
 def print_figures(tracker: PhaseTracker) -> None:
     print("\nper snapshot (times from the call; host block is call and fence):")
     print(snapshot_table(tracker.figures))
@@ -173,9 +184,11 @@ def main() -> int:
     tracker = train_and_kill(args, budget, ring=budget is not None and budget < state)
     print(f"\n$ stillframe ls {STORE}", flush=True)
     subprocess.run(["stillframe", "ls", str(STORE)], check=True, timeout=60)
+    print_arena(state)
     print_figures(tracker)
     sys.stdout.flush()
-    block_time = [sys.executable, "-B", "scripts/demo_block_time.py", str(FILES / "block-time")]
+    print("\nhost block time against torch.save + fsync of the same state, interleaved:", flush=True)
+    block_time = [sys.executable, "-B", "bench/block_time.py", "--rounds", "6", "--dir", str(FILES)]
     subprocess.run(block_time, check=True, timeout=180)
     train_uninterrupted(args)
     same = compare()

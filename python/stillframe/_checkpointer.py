@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 import warnings
 import weakref
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class Checkpointer:
         """
         if type(step) is not int or not -(2**63) <= step < 2**63:
             raise TypeError(f"snapshot: step must be an integer of 64 bits, not {step!r}")
+        begun = time.perf_counter()
         metrics_text = metrics_json(metrics)
         if self._foreign():
             return Ticket(step, None, error=UnavailableError("a forked child does not take snapshots"),
@@ -134,6 +136,7 @@ class Checkpointer:
             else:
                 self._replace_pending(ticket)
             self._warn_unread()
+            ticket.call_seconds = time.perf_counter() - begun
             return ticket
 
     def fence(self) -> None:
@@ -253,6 +256,7 @@ class Checkpointer:
         ticket, client = self._pending, self._client
         if ticket is None or client is None:
             return
+        begun = time.perf_counter()
         if self._withdraw_if_torn(ticket):
             return
         ended = ticket.error is not None
@@ -269,6 +273,7 @@ class Checkpointer:
             error = failure
         self._pending = None
         ticket.release()
+        ticket.fence_seconds = time.perf_counter() - begun
         if error is not None and not ended:
             self._failed(ticket, error)
 

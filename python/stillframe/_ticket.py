@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
 from . import _abi
@@ -52,6 +52,8 @@ class Ticket:
         self._seen = _Seen(_abi.COPYING if handle is not None else state)
         self._error = error
         self._settle: Callable[[], None] = _nothing
+        self.call_seconds = 0.0  # measured by the checkpointer, around everything it does
+        self.fence_seconds = 0.0
         self.record = record
         self.alive = alive
 
@@ -112,7 +114,10 @@ class Ticket:
 
     @property
     def timings(self) -> Timings:
-        return self._refresh().timings
+        """Of the call and the fence: the whole host time of the training thread, Python's part included."""
+        timings = self._refresh().timings
+        return replace(timings, call_seconds=max(self.call_seconds, timings.call_seconds),
+                       fence_seconds=max(self.fence_seconds, timings.fence_seconds))
 
     # ---- waiting
 
