@@ -159,7 +159,9 @@ def train(args: argparse.Namespace) -> None:
                 value = loss.item()
                 log_loss({"step": step, "loss": value})
                 if ckpt and (step + 1) % args.snapshot_every == 0:
-                    watch(ckpt.snapshot(step, metrics={"loss": value}, extra={"cursor": cursor.get_state()}))
+                    last = step + 1 == args.steps  # never skipped, however far the disk is behind
+                    extra = {"cursor": cursor.get_state()}
+                    watch(ckpt.snapshot(step, metrics={"loss": value}, extra=extra, wait=last))
     if args.final_state:
         save_final_state(args.final_state, model, optimizer, scheduler, cursor)
     print(f"finished {args.steps} steps", flush=True)
