@@ -1,6 +1,6 @@
 """The command line `stillframe`, driven as a user or a script drives it, over stores that make_store writes.
 
-STILLFRAME_BIN_DIR names the build directory, or a directory with the programs: stillframe, stillframed, make_store.
+STILLFRAME_BUILD_DIR names the build directory, or a directory with the programs: stillframe, stillframed, make_store.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ COMMANDS = ["ls", "show", "verify", "restore", "status"]
 
 
 def program(name):
-    root = os.environ.get("STILLFRAME_BIN_DIR")
+    root = os.environ.get("STILLFRAME_BUILD_DIR")
     if not root:
-        pytest.skip("STILLFRAME_BIN_DIR is not set")
+        pytest.fail("STILLFRAME_BUILD_DIR is not set: it names the build directory (scripts/test sets it)")
     for folder in ("", "src/apps", "tests"):
         candidate = pathlib.Path(root) / folder / name
         if candidate.is_file():
             return str(candidate)
-    pytest.fail(f"{name} is not in STILLFRAME_BIN_DIR")
+    pytest.fail(f"{name} is not in STILLFRAME_BUILD_DIR")
 
 
 def run(name, *args, code=0):
