@@ -72,10 +72,12 @@ struct RecoveryReport {
   // Orphans: partial directories of dead writers, half-removed checkpoints, half-written marks ("<name>/bad.tmp").
   std::vector<std::string> removed;
   std::vector<std::string> left_alone;  // partial directories whose run is locked by a living writer other than us
+  std::vector<std::string> failed;      // "<name>: why" of what could not be looked at or removed; the next start tries
   std::uint64_t bytes_freed = 0;        // of what was removed; a file that has another name is not freed
 };
 // Removes what is unpublished and not owned by a living writer. `own_runs`: runs whose lock the caller holds and for
-// which it writes nothing now. Idempotent; a crash inside changes nothing that counts.
+// which it writes nothing now. Idempotent; a crash inside changes nothing that counts. An error only when the store
+// cannot be listed: what cannot be removed is reported and stands in nobody's way.
 [[nodiscard]] Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs);
 
 }  // namespace stillframe::store
