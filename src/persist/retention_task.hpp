@@ -10,8 +10,8 @@
 
 namespace stillframe::persist {
 
-// What retention must know of the published checkpoints of one run, with the metrics that `policy` names. A checkpoint whose
-// manifest cannot be read belongs to no run: it is in no list and is never removed.
+// What retention must know of the published checkpoints of one run, with the metrics that `policy` names. A checkpoint
+// whose manifest cannot be read belongs to no run: it is in no list and is never removed.
 [[nodiscard]] Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run,
                                                          const retention::Policy& policy);
 
@@ -31,9 +31,9 @@ struct Removal {
 [[nodiscard]] Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run,
                                                  const retention::Policy& policy, std::int64_t now_unix_seconds);
 
-// Before a checkpoint of at most `needed_bytes` is written: ok when it fits the policy's limits, if need be after removing
-// what the policy allows to go. no_space, with every figure, when it does not; then nothing beyond the rules was removed, but for
-// checkpoints whose removal a reader held up.
+// Before a checkpoint of at most `needed_bytes` is written: ok when it fits the policy's limits, if need be after
+// removing what the policy allows to go. no_space, with every figure, when it does not; then nothing beyond the rules
+// was removed, but for checkpoints whose removal a reader held up.
 [[nodiscard]] Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,
                                  std::uint64_t needed_bytes, std::int64_t now_unix_seconds);
 

@@ -44,11 +44,10 @@ struct Plan {
   std::uint64_t missing_bytes = 0;  // over the limits, and not to be had by any removal that is allowed
 };
 
-// Never removed, whatever the limits say: what is pinned; the newest; the newest min_verified verified ones; the best of
-// keep_best; anything while no newer checkpoint is verified. Bad ones fill no place.
-// A limit removes further, oldest first, only when that reaches it; else nothing beyond the rules goes, and
-// missing_bytes says by how much it was missed. Without `space` no limit is looked at.
-// A policy that check() refuses removes nothing.
+// Never removed, whatever the limits say: what is pinned; the newest; the newest min_verified verified ones; the best
+// of keep_best; anything while no newer checkpoint is verified. Bad ones fill no place. A limit removes further, oldest
+// first, only when that reaches it; else nothing beyond the rules goes, and missing_bytes says by how much it was
+// missed. Without `space` no limit is looked at. A policy that check() refuses removes nothing.
 [[nodiscard]] Plan plan(const Policy& policy, std::vector<Fact> facts, std::int64_t now_unix_seconds,
                         const std::optional<Space>& space);
 

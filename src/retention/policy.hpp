@@ -1,4 +1,5 @@
-// The policy of a run: its words, their types and ranges, and its text forms. Pure. docs/retention.md is the page for people.
+// The policy of a run: its words, their types and ranges, and its text forms. Pure. docs/retention.md is the page for
+// people.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +28,15 @@ enum class WordType : std::uint8_t {
 struct Word {
   std::string_view name;  // "keep_last": the TOML key, the Python argument, and, with dashes, the flag
   WordType type = WordType::count;
-  std::string_view unit;     // "checkpoints", "steps", "seconds", "bytes"
-  std::string_view help;     // one line
-  std::string expected;      // "an integer from 1 to 1000000": for errors
+  std::string_view unit;  // "checkpoints", "steps", "seconds", "bytes"
+  std::string_view help;  // one line
+  std::string expected;   // "an integer from 1 to 1000000": for errors
 };
 // Every word, in the order of the reference configuration. Lives for the process.
 [[nodiscard]] std::span<const Word> words();
 
-// Sets one word from its text; an empty text empties a list. invalid_argument "<word>: expected …, found …" for an unknown
-// word or an ill value, and then nothing is changed.
+// Sets one word from its text; an empty text empties a list. invalid_argument "<word>: expected …, found …" for an
+// unknown word or an ill value, and then nothing is changed.
 [[nodiscard]] Status set_word(Policy& policy, std::string_view word, std::string_view text);
 
 // One JSON object with every word, in the order of words(); lists are arrays, a best rule is
