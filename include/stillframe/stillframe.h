@@ -77,7 +77,10 @@ SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
 
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
-enum { SF_ENTRY_GUARDED = 1u }; /* mutated only behind a fence: copied by the copier after the call has returned */
+enum {
+  SF_ENTRY_GUARDED = 1u,  /* mutated only behind a fence: copied by the copier after the call has returned */
+  SF_ENTRY_TRAINABLE = 2u /* training changes it from step to step: alarms say when it does not */
+};
 
 typedef struct {
   const char* name;      /* unique in the plan */

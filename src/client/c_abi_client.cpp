@@ -59,6 +59,7 @@ stillframe::Result<capture::EntrySpec> to_spec(const sf_entry& entry) {
   spec.entry.dtype = *dtype;
   spec.entry.shape.assign(entry.shape, entry.shape + entry.dims);
   spec.guarded = (entry.flags & SF_ENTRY_GUARDED) != 0;
+  spec.trainable = (entry.flags & SF_ENTRY_TRAINABLE) != 0;
   return spec;
 }
 
