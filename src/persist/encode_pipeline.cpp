@@ -17,7 +17,7 @@ EncodePipeline::~EncodePipeline() {
   });
 }
 
-void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs) {
+void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, ChunkWatcher watch) {
   std::unique_ptr<Task> task;
   if (idle_.empty()) {
     task = std::make_unique<Task>();
@@ -27,6 +27,7 @@ void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementR
   }
   task->raw = raw;
   task->runs = std::move(runs);
+  task->watch = std::move(watch);
   task->finished = false;
   Task* const one = task.get();
   under_way_.push_back(std::move(task));
@@ -46,6 +47,7 @@ Status EncodePipeline::encode(Task& task) const {
   task.record.raw_bytes = static_cast<std::uint32_t>(task.raw.size());
   task.record.raw_hash = base::xxh128(task.raw);
   task.record.raw_crc32 = base::crc32(task.raw);
+  if (task.watch) task.watch(task.raw, task.record.raw_hash);
   SF_ASSIGN(const codec::Encoded encoded, codec::encode(codec_, task.raw, task.runs, task.stored));
   task.record.codec = static_cast<std::uint8_t>(encoded.codec);
   task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
