@@ -149,6 +149,9 @@ typedef struct {
   double captured_seconds;/* from the call; 0 until then; likewise the next two */
   double durable_seconds;
   double verified_seconds;
+  int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
+  const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
+                             durable. Lives until the next sf_ticket_get on this ticket */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);

@@ -101,7 +101,7 @@ Status Persister::adopt_finished() {
       view.state = arena::RecordState::durable;
     }
     if (published && view.state == arena::RecordState::durable) {
-      on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, ""});
+      on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, "", {}});
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
@@ -145,11 +145,11 @@ bool Persister::take(const arena::RecordView& view) {
     const std::lock_guard lock(mutex_);
     busy_ = true;
   }
-  store::Published published;
+  Written written;
   Result<Outcome> outcome = Outcome::left;
   const bool ring = is_ring(view);  // once: an arena that grows in between has still lost the early chunks
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    outcome = persist_once(view, published);
+    outcome = persist_once(view, written);
     // A full disk stays full, and in ring mode the early chunks are gone: only then is another attempt of no use.
     const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !ring && !stopping_;
     if (!worth_it) break;
@@ -159,7 +159,7 @@ bool Persister::take(const arena::RecordView& view) {
   if (!outcome.ok()) {
     fail(view, outcome.status());
   } else if (*outcome == Outcome::published) {
-    publish_done(view, published);
+    publish_done(view, std::move(written));
   } else if (*outcome == Outcome::given_up) {
     give_up(view);
   }
@@ -169,7 +169,7 @@ bool Persister::take(const arena::RecordView& view) {
   return !outcome.ok() || *outcome != Outcome::left;
 }
 
-Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, store::Published& published) {
+Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, Written& written) {
   set_phase("copying", view);
   Outcome outcome = Outcome::published;
   SF_ASSIGN(const std::vector<std::byte> bytes, wait_for_descriptor(view, outcome));
@@ -183,7 +183,8 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(writer->begin_rank(options_.rank, view.image_bytes));
-  SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout));
+  Inspector inspector(descriptor.layout, descriptor.facts);
+  SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
   }
@@ -193,6 +194,15 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(writer->end_rank(std::move(descriptor.layout), std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
+  written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
+                                                 format::metric_number(descriptor.metrics_json, "loss"));
+  SF_ASSIGN(written.published, writer->commit(draft_manifest(view, std::move(descriptor.metrics_json),
+                                                             written.findings.alarms)));
+  return Outcome::published;
+}
+
+format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::string metrics_json,
+                                           const std::vector<FoundAlarm>& alarms) const {
   format::Manifest draft;
   base::Hash128 id;
   id.bytes = arena_->header().arena_id;
@@ -205,10 +215,12 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   draft.step = view.step;
   draft.group = options_.group;
   draft.world_size = options_.world_size;
-  draft.metrics_json = std::move(descriptor.metrics_json);
+  const auto now = side_.view(view.record);
+  draft.confirmed = now && (now->flags & arena::kConfirmed) != 0;
+  draft.metrics_json = std::move(metrics_json);
+  for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
   draft.writer = options_.writer;
-  SF_ASSIGN(published, writer->commit(std::move(draft)));
-  return Outcome::published;
+  return draft;
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {
