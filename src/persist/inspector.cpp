@@ -87,7 +87,7 @@ std::optional<FoundAlarm> non_finite_loss(std::int64_t step, std::optional<doubl
                     "the loss is " + value + " at step " + std::to_string(step) +
                         ": this checkpoint may hold damaged weights already; the address @before-nan names the newest "
                         "checkpoint before the first such loss",
-                    value};
+                    ""};
 }
 
 // Counters of one optimizer by value, each with the paths in the order of the tree.
