@@ -10,7 +10,7 @@
 #include "apps/progress.hpp"
 #include "apps/summary.hpp"
 #include "apps/table.hpp"
-#include "store/reader.hpp"
+#include "store/verify.hpp"
 
 namespace stillframe::apps {
 namespace {
@@ -75,7 +75,7 @@ void print_text(const Outcome& outcome) {
 
 Outcome verify_one(const store::Store& store, const std::string& name) {
   Progress progress("verify " + name);
-  auto report = store::verify(store, name, [&progress](std::uint64_t done, std::uint64_t total) {
+  auto report = store::verify(store, name, store::VerifyDepth::full, [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
     return true;
   });

@@ -18,8 +18,8 @@
 namespace stillframe::persist {
 
 struct EncodedChunk {
-  format::ChunkRecord record;         // location and offset are the writer's to set
-  std::span<const std::byte> stored;  // valid until the next take() or submit()
+  format::ChunkRecord record;         // own_bytes, or constant when a codec is wanted; the offset is the writer's to set
+  std::span<const std::byte> stored;  // valid until the next take() or submit(); empty for a constant
 };
 
 // Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
@@ -53,6 +53,7 @@ class EncodePipeline {
     bool finished = false;
   };
   [[nodiscard]] Status encode(Task& task) const;
+  [[nodiscard]] Status encode_stored(Task& task) const;
 
   base::WorkerPool* pool_;
   const codec::CodecId codec_;

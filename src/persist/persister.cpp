@@ -182,7 +182,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
             store::CheckpointWriter::begin(store_, options_.run, sequence, view.step, view.taken_unix_ns));
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
-  SF_TRY(writer->begin_rank(options_.rank, view.image_bytes));
+  SF_TRY(begin_rank(*writer, descriptor.layout));
   Inspector inspector(descriptor.layout, descriptor.facts);
   SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
@@ -192,7 +192,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
 
   set_phase("committing", view);
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
-  SF_TRY(writer->end_rank(std::move(descriptor.layout), std::move(descriptor.tree_json)));
+  SF_TRY(writer->end_rank(std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
   written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
                                                  format::metric_number(descriptor.metrics_json, "loss"));
@@ -215,12 +215,21 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   draft.step = view.step;
   draft.group = options_.group;
   draft.world_size = options_.world_size;
-  const auto now = side_.view(view.record);
-  draft.confirmed = now && (now->flags & arena::kConfirmed) != 0;
+  draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(metrics_json);
   for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
   draft.writer = options_.writer;
   return draft;
+}
+
+// Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
+Status Persister::begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const {
+  if (options_.codec == codec::CodecId::raw) {
+    Status begun = writer.begin_rank(options_.rank, layout, store::DataKind::safetensors);
+    if (begun.code() != Code::invalid_argument && begun.code() != Code::unsupported) return begun;
+    base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});
+  }
+  return writer.begin_rank(options_.rank, layout, store::DataKind::container);
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {
@@ -267,6 +276,11 @@ std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView
 bool Persister::is_sealed(const arena::RecordView& view) const {
   const auto now = side_.view(view.record);
   return now && now->state == arena::RecordState::sealed;
+}
+
+bool Persister::is_confirmed(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == arena::kConfirmed;
 }
 
 // The trainer fills everything before it seals: what is missing after that will never come.

@@ -101,12 +101,14 @@ class Persister {
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
   [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, Written& written);
+  [[nodiscard]] Status begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const;
   [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
   [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
                                              const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,

@@ -103,7 +103,7 @@ class RefusingDisk : public testing::Test {
     SF_ASSERT_OK(check_whole(*store_, old_, 1));
   }
 
-  MemEnv env_;
+  FaultEnv env_;
   std::unique_ptr<Store> store_;
   std::string old_;
 };
@@ -128,12 +128,12 @@ TEST_F(RefusingDisk, AWriterIsNotUsedAgainAfterAFailedSync) {
   auto writer = CheckpointWriter::begin(*store_, "main", 9, 2, kUtcNs);
   SF_ASSERT_OK(writer);
   const auto layout = three_chunk_layout();
-  SF_ASSERT_OK((*writer)->begin_rank(0, layout.bytes));
+  SF_ASSERT_OK((*writer)->begin_rank(0, layout, store::DataKind::container));
   SF_ASSERT_OK(append_image(**writer, layout, image_of(layout, 2), codec::CodecId::raw));
   env_.fail({EnvOp::sync, Code::io_error});
   EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
   EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
-  EXPECT_EQ((*writer)->end_rank(layout, format::flat_tree(layout)).code(), Code::io_error);
+  EXPECT_EQ((*writer)->end_rank(format::flat_tree(layout)).code(), Code::io_error);
   EXPECT_EQ((*writer)->commit(draft_of("main", 2)).status().code(), Code::io_error);
   writer->reset();
   expect_only_the_old_one();
@@ -150,7 +150,7 @@ TEST_F(RefusingDisk, ARemovalWhoseRenameMayNotBeDurableUnlinksNothing) {
   SF_ASSERT_OK(publish(*store_, "main", 2));
   env_.fail({EnvOp::sync_dir, Code::io_error, 1, true});
   EXPECT_EQ(store_->remove(old_).code(), Code::io_error);
-  const auto after_power_loss = env_.crash();
+  const auto after_power_loss = env_.survivor(FaultEnv::kOnlySynced);
   SF_ASSERT_OK(check_whole(Store::open(*after_power_loss, "/runs/gpt").value(), old_, 1));
   env_.fail_nothing();
   EXPECT_EQ(store_->list()->size(), 1U);
