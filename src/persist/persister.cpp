@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "format/descriptor.hpp"
+#include "store/catalog.hpp"
 
 namespace stillframe::persist {
 namespace {
@@ -11,6 +12,14 @@ namespace {
 constexpr std::uint64_t kIdleWaitMs = 1000;
 // While the arena holds the image it is written again to fresh files, so often at most.
 constexpr int kAttempts = 3;
+
+// At most what the checkpoint will take. Chunks are never stored larger than they are; the manifest and a safetensors header
+// say again what the descriptor says, spread over lines.
+std::uint64_t most_bytes(const arena::RecordView& view, const format::ImageLayout& layout) {
+  constexpr std::uint64_t kTableRecordBytes = 64, kEntryBytes = 512, kDescriptorFold = 4, kSlackBytes = 256 * 1024;
+  return view.image_bytes + kTableRecordBytes * (1 + view.image_chunks()) + kEntryBytes * layout.entries.size() +
+         kDescriptorFold * view.descriptor_bytes + kSlackBytes;
+}
 
 }  // namespace
 
@@ -77,6 +86,11 @@ PersistCounters Persister::counters() const {
   return counters_;
 }
 
+bool Persister::writing() const {
+  const std::lock_guard lock(mutex_);
+  return busy_;
+}
+
 // A daemon before us may have died between publishing and saying so: the sequence in the record tells.
 Status Persister::adopt_finished() {
   const std::vector<arena::RecordView> records = side_.records();
@@ -101,7 +115,7 @@ Status Persister::adopt_finished() {
       view.state = arena::RecordState::durable;
     }
     if (published && view.state == arena::RecordState::durable) {
-      on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, "", {}});
+      on_news_(news_of_published(view, *found));
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
@@ -110,6 +124,17 @@ Status Persister::adopt_finished() {
     }
   }
   return {};
+}
+
+// What the daemon before us could not say any more; its alarms stand in the manifest.
+News Persister::news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const {
+  News news{view.snapshot_id, view.step, "durable", view.sequence, ref.name, view.image_bytes, 0, Code::ok, "", {}};
+  const auto entry = store::read_catalog_entry(store_, ref);
+  if (!entry.ok() || !*entry || !(*entry)->head.ok()) return news;
+  const format::ManifestHead& head = *(*entry)->head;
+  news.stored_bytes = head.stored_bytes + (*entry)->manifest_bytes;
+  for (const format::Alarm& alarm : head.alarms) news.alarms.push_back({alarm.kind, alarm.text});
+  return news;
 }
 
 void Persister::run() {
@@ -176,6 +201,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   if (outcome != Outcome::published) return outcome;
   SF_ASSIGN(format::Descriptor descriptor, format::decode_descriptor(bytes, view.image_bytes));
 
+  SF_TRY(verifier_->ensure_room(most_bytes(view, descriptor.layout)));
   SF_ASSIGN(const std::uint64_t sequence, store_.claim_sequence(base::Deadline::after_ms(30'000)));
   side_.set_sequence(view, sequence);
   SF_ASSIGN(const std::unique_ptr<store::CheckpointWriter> writer,

@@ -80,6 +80,10 @@ class Persister {
   // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
   [[nodiscard]] bool drained() const;
   [[nodiscard]] PersistCounters counters() const;
+  // A snapshot is being written, or copied to be written.
+  [[nodiscard]] bool writing() const;
+  // The checkpoint is in the hands of the one who verifies after durable.
+  [[nodiscard]] bool verifies(const std::string& name) const { return verifier_->holds(name); }
 
  private:
   enum class Outcome { published, given_up, left };
@@ -97,6 +101,7 @@ class Persister {
   Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
             std::function<void(const News&)> on_news);
   [[nodiscard]] Status adopt_finished();
+  [[nodiscard]] News news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const;
   void run();
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
