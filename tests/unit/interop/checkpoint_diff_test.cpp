@@ -146,6 +146,16 @@ TEST_F(CheckpointDiffTest, TensorsThatMovedInTheImageAreComparedByValue) {
   EXPECT_EQ(found->tensors[1].difference.changed, 1U);
 }
 
+// The same bytes under other names: the chunk's hash is equal, and yet both tensors changed.
+TEST_F(CheckpointDiffTest, AnEqualChunkIsNoProofForTensorsAtAnotherPlaceInIt) {
+  const auto a = write({{floats("x", 2, {1, 1}), floats("y", 2, {2, 2})}});
+  const auto b = write({{floats("y", 2, {1, 1}), floats("x", 2, {2, 2})}});
+  const auto found = diff(a, b);
+  ASSERT_TRUE(found.ok());
+  ASSERT_THAT(found->tensors, SizeIs(2));
+  EXPECT_EQ(found->tensors[0].difference.changed, 2U);
+}
+
 // Moved by whole chunks, they lie under the same hashes.
 TEST_F(CheckpointDiffTest, TensorsThatMovedByWholeChunksAreNotRead) {
   const std::vector<float> w(kChunkFloats, 3);

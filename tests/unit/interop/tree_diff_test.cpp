@@ -17,7 +17,9 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-TEST(TreeDiff, EqualTreesHaveNoChange) { EXPECT_EQ(diff_trees(R"({"a": [1, null]})", R"({"a": [1, null]})").total, 0U); }
+TEST(TreeDiff, EqualTreesHaveNoChange) {
+  EXPECT_EQ(diff_trees(R"({"a": [1, null]})", R"({"a": [1, null]})").total, 0U);
+}
 
 TEST(TreeDiff, AValueIsNamedByItsPath) {
   const TreeDiff diff = diff_trees(R"({"step": 1, "optimizer": {"param_groups": [{"lr": 0.1, "name": "x"}]}})",
@@ -33,7 +35,9 @@ TEST(TreeDiff, WhatIsOnlyInOneTreeWasAddedOrRemoved) {
   EXPECT_THAT(diff_trees("[1]", "[1, 2]").changes, ElementsAre(ValueChange{"[1]", std::nullopt, "2"}));
 }
 
-TEST(TreeDiff, TheOrderOfKeysIsNoChange) { EXPECT_EQ(diff_trees(R"({"a": 1, "b": 2})", R"({"b": 2, "a": 1})").total, 0U); }
+TEST(TreeDiff, TheOrderOfKeysIsNoChange) {
+  EXPECT_EQ(diff_trees(R"({"a": 1, "b": 2})", R"({"b": 2, "a": 1})").total, 0U);
+}
 
 TEST(TreeDiff, AnIntegerIsNoFloatAndZeroNotMinusZero) {
   EXPECT_THAT(diff_trees("[1, 0.0]", "[1.0, -0.0]").changes,
@@ -47,7 +51,8 @@ TEST(TreeDiff, DictsWithOtherKeysAndTuplesAreLookedInto) {
 }
 
 TEST(TreeDiff, AnotherKindOfContainerIsAChange) {
-  EXPECT_THAT(diff_trees("[1]", R"({"$tuple": [1]})").changes, ElementsAre(ValueChange{"", "[1]", R"({"$tuple":[1]})"}));
+  EXPECT_THAT(diff_trees("[1]", R"({"$tuple": [1]})").changes,
+              ElementsAre(ValueChange{"", "[1]", R"({"$tuple":[1]})"}));
   EXPECT_EQ(diff_trees(R"({"$dict": [[1, 2]]})", R"({"$ordered_dict": [[1, 2]]})").total, 1U);
 }
 
@@ -59,7 +64,8 @@ TEST(TreeDiff, LeavesWithoutAJsonTypeAreCompared) {
 }
 
 TEST(TreeDiff, KeysThatLookLikePathsAreQuoted) {
-  EXPECT_EQ(diff_trees(R"({"a.b": 1, "a": {"b": 1}})", R"({"a.b": 2, "a": {"b": 1}})").changes.at(0).path, R"(["a.b"])");
+  EXPECT_EQ(diff_trees(R"({"a.b": 1, "a": {"b": 1}})", R"({"a.b": 2, "a": {"b": 1}})").changes.at(0).path,
+            R"(["a.b"])");
 }
 
 TEST(TreeDiff, ALongListIsCountedToTheEndAndCutOff) {
