@@ -97,9 +97,9 @@ int worst_exit_code(const std::vector<Outcome>& outcomes) {
 
 Result<int> verify_address(const VerifyOptions& options) {
   SF_ASSIGN(format::Address address, format::parse_address(options.address));
-  if (options.all && address.step) {
+  if (options.all && address.select == format::Select::step) {
     return Status(Code::invalid_argument, "--all expects STORE or STORE:RUN, found the step " +
-                                              std::to_string(*address.step) + " as well: give one of the two");
+                                              std::to_string(address.step) + " as well: give one of the two");
   }
   if (!options.all && address.run.empty()) address.run = "main";
   SF_ASSIGN(const store::Store store, store::Store::open(env::posix_env(), address.store));

@@ -3,9 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "format/json.hpp"
+#include "format/manifest.hpp"
 #include "format/tree_check.hpp"
 
 namespace stillframe::format {
@@ -23,5 +27,17 @@ inline constexpr std::uint64_t kTableBlockBytes = 64;
 inline constexpr std::size_t kSealBytes = 80;
 
 [[nodiscard]] std::string crc32_hex(std::uint32_t crc);
+
+// What the head says of the ranks together; nullopt when it does not fit 64 bits.
+struct Sums {
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;
+};
+[[nodiscard]] std::optional<Sums> sums_of(std::span<const RankManifest> ranks) noexcept;
+
+// One of `ranks`, in the manifest of `sequence`.
+[[nodiscard]] Result<RankManifest> decode_rank(const JsonValue& value, std::uint64_t sequence);
+// The canonical text of `metrics`.
+[[nodiscard]] Result<std::string> decode_metrics(const JsonValue& value);
 
 }  // namespace stillframe::format

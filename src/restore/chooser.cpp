@@ -28,12 +28,15 @@ std::string list_of(const std::vector<Skipped>& skipped) {
 
 std::string described(const store::Store& store, const format::Address& address) {
   std::string text = "run '" + address.run + "' of the store '" + store.path() + "'";
-  return address.step ? text + " at step " + std::to_string(*address.step) : text;
+  return address.select == format::Select::step ? text + " at step " + std::to_string(address.step) : text;
 }
 
 }  // namespace
 
 Result<Chooser> Chooser::open(env::Env& env, const format::Address& address) {
+  if (address.select == format::Select::best || address.select == format::Select::before_nan) {
+    return Status(Code::unsupported, format::to_string(address) + ": expected @latest or @<step>");
+  }
   SF_ASSIGN(auto store, store::Store::open(env, address.store));
   format::Address wanted = address;
   if (wanted.run.empty()) wanted.run = kDefaultRun;
@@ -53,7 +56,8 @@ Status Chooser::list() {
   SF_ASSIGN(auto listed, store_.list());
   candidates_.clear();
   for (auto& ref : listed) {
-    if (!address_.step || ref.parsed.step == *address_.step) candidates_.push_back(std::move(ref));
+    const bool any_step = address_.select != format::Select::step;
+    if (any_step || ref.parsed.step == address_.step) candidates_.push_back(std::move(ref));
   }
   position_ = 0;
   current_.reset();

@@ -80,7 +80,9 @@ Result<format::ChunkTable> read_table(env::Env& env, const std::string& director
   if (base::xxh128(bytes) != rank.table_hash || base::crc32(bytes) != rank.table_crc32) {
     return damaged(path, "does not match the hash that the manifest holds");
   }
-  auto table = format::decode_table(bytes, rank.data.bytes);
+  format::TableBounds bounds{rank.data.start, rank.data.bytes, {}};
+  for (const format::SharedFile& shared : rank.shared) bounds.shared_bytes.push_back(shared.bytes);
+  auto table = format::decode_table(bytes, bounds);
   if (!table.ok()) return table.status().with_context("'" + path + "'");
   if (table->image_bytes != rank.layout.bytes)
     return damaged(path, "is for an image of another size than the manifest's");
@@ -108,6 +110,9 @@ Status read_record(const env::File& data, const format::ChunkRecord& record, std
   if (raw.size() != record.raw_bytes) {
     return Status(Code::invalid_argument, "the buffer has " + std::to_string(raw.size()) + " bytes, the chunk " +
                                               std::to_string(record.raw_bytes));
+  }
+  if (record.location != format::LocationKind::own_bytes) {
+    return Status(Code::unsupported, "the chunk is not stored in the data file of its rank");
   }
   // Raw chunks need no second buffer: they are read to where they belong and checked there.
   const bool in_place =

@@ -111,12 +111,12 @@ Status CheckpointWriter::sync_data() {
 Status CheckpointWriter::write_rank_files(format::RankManifest& rank) {
   SF_TRY(data_->sync());
   const std::vector<std::byte> bytes = format::encode_table(table_);
-  const auto decoded = format::decode_table(bytes, data_bytes_);
+  const auto decoded = format::decode_table(bytes, {0, data_bytes_, {}});
   if (!decoded.ok()) return decoded.status().with_context("the new chunk table of rank " + std::to_string(rank_));
   if (*decoded != table_) return differs(in_partial(format::table_file(rank_)));
   SF_TRY(write_new_file_synced(store_.env(), in_partial(format::table_file(rank_)), bytes));
   rank.rank = rank_;
-  rank.data = {format::data_file(rank_), data_bytes_};
+  rank.data = {format::data_file(rank_), data_bytes_, 0};
   rank.table = {format::table_file(rank_), bytes.size()};
   rank.table_hash = base::xxh128(bytes);
   rank.table_crc32 = base::crc32(bytes);
