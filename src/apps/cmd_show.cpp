@@ -31,12 +31,6 @@ std::map<std::string, std::uint64_t> chunks_by_codec(const format::ChunkTable& t
   return counts;
 }
 
-std::string shape_text(const Entry& entry) {
-  std::string text = "[";
-  for (const std::uint64_t extent : entry.shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
-  return text + "]";
-}
-
 ordered_json rank_json(const store::CheckpointReader& reader, std::size_t index, bool tensors) {
   const format::RankManifest& rank = reader.manifest().ranks[index];
   ordered_json result = {{"rank", rank.rank},
