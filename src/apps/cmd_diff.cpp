@@ -30,11 +30,11 @@ Result<interop::CheckpointDiff> compare(const store::CheckpointReader& before, c
 Result<int> diff(const DiffOptions& options) {
   SF_ASSIGN(const Located first, locate(options.before));
   SF_ASSIGN(const Located second, locate(options.after));
-  SF_ASSIGN(const auto before, store::CheckpointReader::open(first.store, first.name));
-  SF_ASSIGN(const auto after, store::CheckpointReader::open(second.store, second.name));
+  SF_ASSIGN(const auto before, store::CheckpointReader::open(first.store, first.checkpoint.name));
+  SF_ASSIGN(const auto after, store::CheckpointReader::open(second.store, second.checkpoint.name));
   SF_ASSIGN(const interop::CheckpointDiff found, compare(*before, *after));
-  const DiffedCheckpoint a{first.store.path(), first.name, before->manifest().run, before->manifest().step};
-  const DiffedCheckpoint b{second.store.path(), second.name, after->manifest().run, after->manifest().step};
+  const DiffedCheckpoint a{first.store.path(), first.checkpoint.name, before->manifest().run, before->manifest().step};
+  const DiffedCheckpoint b{second.store.path(), second.checkpoint.name, after->manifest().run, after->manifest().step};
   std::cout << (options.json ? json_text(diff_json(a, b, found)) : diff_text(a, b, found));
   return found.equal() ? kExitOk : kExitDifferent;
 }

@@ -28,18 +28,18 @@ void print(const PinOptions& options, const Located& found, const format::Manife
            bool pinned) {
   if (options.json) {
     std::cout << json_text({{"store", found.store.path()},
-                            {"name", found.name},
+                            {"name", found.checkpoint.name},
                             {"run", manifest.run},
                             {"step", manifest.step},
                             {"pinned", pinned},
                             {"was_pinned", before.pinned},
-                            {"reason", options.reason.empty() ? ordered_json(nullptr) : ordered_json(options.reason)}});
+                            {"reason", text_or_null(options.reason)}});
     return;
   }
   const std::string verb = pinned            ? (before.pinned ? "pinned (again) " : "pinned ")
                            : before.pinned ? "unpinned "
                                            : "was not pinned: ";
-  std::cout << verb << found.name << " (run " << manifest.run << ", step " << manifest.step << ")"
+  std::cout << verb << found.checkpoint.name << " (run " << manifest.run << ", step " << manifest.step << ")"
             << printable(options.reason.empty() ? "" : ": " + options.reason) << '\n';
   if (pinned && before.bad) std::cout << "it is marked bad: the pin keeps it, but restore passes over it\n";
 }
@@ -51,12 +51,12 @@ Status set_pin(const PinOptions& options, bool pinned) {
                                         std::to_string(options.reason.size())};
   }
   SF_ASSIGN(const Located found, locate(options.address));
-  SF_ASSIGN(const auto opened, store::open_manifest(found.store, found.name, store::ReadFrom::cache));
-  SF_ASSIGN(const store::Marks before, found.store.marks(found.name));
+  SF_ASSIGN(const auto opened, store::open_manifest(found.store, found.checkpoint.name, store::ReadFrom::cache));
+  SF_ASSIGN(const store::Marks before, found.store.marks(found.checkpoint.name));
   if (pinned) {
-    SF_TRY(found.store.set_mark(found.name, format::kPinnedMark, options.reason + "\n"));
+    SF_TRY(found.store.set_mark(found.checkpoint.name, format::kPinnedMark, options.reason + "\n"));
   } else if (before.pinned) {
-    SF_TRY(found.store.clear_mark(found.name, format::kPinnedMark));
+    SF_TRY(found.store.clear_mark(found.checkpoint.name, format::kPinnedMark));
   }
   print(options, found, opened.manifest, before, pinned);
   return {};

@@ -1,5 +1,6 @@
 // stillframe scrub: re-read checkpoints at a bounded rate and mark them verified or bad.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,7 +12,6 @@
 #include "apps/progress.hpp"
 #include "apps/table.hpp"
 #include "base/bytes.hpp"
-#include "store/catalog.hpp"
 #include "store/scrub.hpp"
 
 namespace stillframe::apps {
@@ -33,16 +33,16 @@ struct Scrubbed {
 };
 
 std::string_view outcome_name(const Scrubbed& one) {
-  if (!one.error.ok()) return "not checked";
+  if (!one.error.ok()) return "not_checked";
   switch (one.report.outcome) {
     case ScrubOutcome::verified:
       return "verified";
     case ScrubOutcome::bad:
       return "bad";
     case ScrubOutcome::intact_unconfirmed:
-      return "intact, unconfirmed";
+      return "intact_unconfirmed";
     case ScrubOutcome::already_verified:
-      return "already verified";
+      return "already_verified";
     case ScrubOutcome::ended:
       return "ended";
     case ScrubOutcome::gone:
@@ -73,7 +73,7 @@ void print_json(const store::Store& store, const std::vector<Scrubbed>& checkpoi
                     {"outcome", outcome_name(one)},
                     {"marked", one.report.marked},
                     {"bytes_read", one.report.bytes_read},
-                    {"reason", note.empty() ? ordered_json(nullptr) : ordered_json(note)}});
+                    {"reason", text_or_null(note)}});
   }
   std::cout << json_text({{"store", store.path()},
                           {"ok", code == kExitOk},
@@ -84,7 +84,9 @@ void print_json(const store::Store& store, const std::vector<Scrubbed>& checkpoi
 void print_text(const std::vector<Scrubbed>& checkpoints) {
   Table table({{"NAME"}, {"OUTCOME"}, {"READ", Align::right}, {"NOTE"}});
   for (const Scrubbed& one : checkpoints) {
-    table.add_row({one.report.name, std::string(outcome_name(one)),
+    std::string outcome(outcome_name(one));
+    std::ranges::replace(outcome, '_', ' ');
+    table.add_row({one.report.name, outcome,
                    one.report.bytes_read != 0 ? base::human_bytes(one.report.bytes_read) : "-", note_of(one)});
   }
   std::cout << table.to_text();
@@ -101,19 +103,37 @@ int worst_exit_code(const std::vector<Scrubbed>& checkpoints) {
 }
 
 Scrubbed scrub_one(const store::Store& store, const std::string& name, const ScrubOptions& options) {
-  auto report = store::scrub_checkpoint(store, name, {options.bytes_per_second, {}}, options.recheck);
+  Progress progress("scrub " + name);
+  const store::Pace pace{options.bytes_per_second, {}, [&progress](std::uint64_t done, std::uint64_t total) {
+                           progress.update(done, total);
+                         }};
+  auto report = store::scrub_checkpoint(store, name, pace, options.recheck);
   if (report.ok()) return {*std::move(report), {}};
   store::ScrubReport nothing;
   nothing.name = name;
   return {std::move(nothing), report.status()};
 }
 
+// Every checkpoint of a store or a run, or the one that the address chooses.
+Result<LocatedAll> chosen(const std::string& address_text) {
+  SF_ASSIGN(const format::Address address, format::parse_address(address_text));
+  if (!names_one(address_text, address)) return locate_all(address_text);
+  SF_ASSIGN(Located one, locate(address_text));
+  std::vector<Summary> list;
+  list.push_back(std::move(one.checkpoint));
+  return LocatedAll{std::move(one.store), std::move(list)};
+}
+
 Result<int> scrub(const ScrubOptions& options) {
-  SF_ASSIGN(const LocatedAll chosen, locate_one_or_all(options.address));
+  SF_ASSIGN(const LocatedAll located, chosen(options.address));
   std::vector<Scrubbed> outcomes;
-  scrub_all(chosen, options, outcomes);
+  for (const Summary& summary : located.checkpoints) {
+    Scrubbed one = scrub_one(located.store, summary.name, options);
+    const bool gone = one.error.ok() && one.report.outcome == ScrubOutcome::gone;  // retention took it meanwhile
+    if (!gone) outcomes.push_back(std::move(one));
+  }
   const int worst = worst_exit_code(outcomes);
-  options.json ? print_json(chosen.store, outcomes, worst) : print_text(outcomes);
+  options.json ? print_json(located.store, outcomes, worst) : print_text(outcomes);
   return worst;
 }
 
@@ -139,7 +159,7 @@ Command add_scrub(CLI::App& root) {
       "nothing is marked then. May be ended at any time. `stillframe verify` checks the same and marks nothing.\n"
       "Exit code 4: this call found damage; one that was marked bad before is listed only.\n\n"
       "JSON: store, ok, bytes_read, checkpoints [{name, outcome, marked, bytes_read, reason}]; outcome is verified, bad,\n"
-      "\"intact, unconfirmed\", \"already verified\" or \"not checked\".\n\n"
+      "intact_unconfirmed, already_verified or not_checked.\n\n"
       "Example:\n  stillframe scrub runs/gpt --bytes-per-second 200MB\n  stillframe scrub runs/gpt@latest --recheck --json"
       "\n\n" +
       std::string(kExitCodesHelp));

@@ -19,6 +19,8 @@ struct Command {
 [[nodiscard]] Command add_verify(CLI::App& root);
 [[nodiscard]] Command add_restore(CLI::App& root);
 [[nodiscard]] Command add_diff(CLI::App& root);
+[[nodiscard]] Command add_scrub(CLI::App& root);
+[[nodiscard]] Command add_prune(CLI::App& root);
 [[nodiscard]] Command add_pin(CLI::App& root);
 [[nodiscard]] Command add_unpin(CLI::App& root);
 [[nodiscard]] Command add_gc(CLI::App& root);

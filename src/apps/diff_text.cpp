@@ -1,8 +1,6 @@
 #include "apps/diff_text.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "apps/table.hpp"
@@ -30,12 +28,6 @@ std::uint64_t values_total(const CheckpointDiff& diff) {
   return total;
 }
 
-std::string number(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.6g", value);
-  return text.data();
-}
-
 std::string type_text(const Entry& entry) { return std::string(dtype_name(entry.dtype)) + " " + shape_text(entry); }
 
 // What the figures do not say: elements that have no difference.
@@ -56,7 +48,7 @@ std::vector<std::string> cells_of(const TensorChange& change) {
   switch (change.kind) {
     case ChangeKind::values:
       return {change.after.name,        type_text(change.after),          percent(d.changed, d.elements),
-              number(d.max_difference), number(d.rms_difference()), note_of(d)};
+              number_text(d.max_difference), number_text(d.rms_difference()), note_of(d)};
     case ChangeKind::layout:
       return {change.after.name, type_text(change.after), "", "", "", "was " + type_text(change.before) + ": not compared"};
     case ChangeKind::added:

@@ -18,6 +18,7 @@ inline constexpr std::string_view kAddressHelp = "STORE[:RUN][@latest|@STEP|@bes
 struct Located {
   store::Store store;
   Summary checkpoint;
+  std::string why;  // of @best and @before-nan: "loss 0.25, the lowest of 12 checkpoints with that metric"
 };
 // @latest and @<step>: the newest of the run (and step) whatever its state, also when it is bad or unreadable; @best and
 // @before-nan: what a restore would choose. invalid_argument for an address that does not parse, not_found, and the

@@ -36,6 +36,8 @@ class Table {
 [[nodiscard]] std::string shortened(std::string_view text, std::size_t limit_bytes);
 // "[2, 3]"
 [[nodiscard]] std::string shape_text(const Entry& entry);
+// Six digits: "0.0123457", "1e-07", "nan".
+[[nodiscard]] std::string number_text(double value);
 // "12.3 %"; "<0.1 %" and ">99.9 %" where rounding would say none or all.
 [[nodiscard]] std::string percent(std::uint64_t part, std::uint64_t whole);
 // "1.5 MiB -> 400.0 KiB"
