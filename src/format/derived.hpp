@@ -1,5 +1,5 @@
 // Derived chunks: the stored bytes are pieces that say which other part of the image to copy or convert; docs/format.md.
-// docs/format.md. Pure.
+// Pure.
 #pragma once
 
 #include <cstddef>

@@ -9,6 +9,9 @@
 namespace stillframe::format {
 namespace {
 
+constexpr std::size_t kCrcDigits = 8;
+constexpr std::string_view kSealEnd = "\"}\n}\n";
+
 void append_member(std::string& out, std::string_view indent, std::string_view key) {
   out += '\n';
   out += indent;
@@ -133,7 +136,8 @@ Result<std::string> encode_text(const Manifest& manifest) {
     SF_TRY(append_rank(out, manifest.ranks[i]));
   }
   out += "\n ],";
-  return out + seal_of(out);
+  append_seal(out);
+  return out;
 }
 
 }  // namespace
@@ -157,10 +161,20 @@ std::string crc32_hex(std::uint32_t crc) {
   return std::string(digits.size() - count, '0') + std::string(digits.data(), count);
 }
 
-std::string seal_of(std::string_view covered) {
-  const auto bytes = base::as_bytes(covered);
-  return "\n \"seal\": {\"xxh128\": \"" + base::xxh128(bytes).hex() + "\", \"crc32\": \"" +
-         crc32_hex(base::crc32(bytes)) + "\"}\n}\n";
+void append_seal(std::string& text) {
+  const std::string hash = base::xxh128(base::as_bytes(text)).hex();
+  text += "\n \"seal\": {\"xxh128\": \"" + hash + "\", \"crc32\": \"";
+  text += crc32_hex(base::crc32(base::as_bytes(text))) + std::string(kSealEnd);
+}
+
+bool has_right_seal(std::string_view text) {
+  if (text.size() < kSealBytes) return false;
+  const std::string_view covered = text.substr(0, text.size() - kSealBytes);
+  const std::string_view before_crc = text.substr(0, text.size() - kCrcDigits - kSealEnd.size());
+  const std::string seal = "\n \"seal\": {\"xxh128\": \"" + base::xxh128(base::as_bytes(covered)).hex() +
+                           "\", \"crc32\": \"" + crc32_hex(base::crc32(base::as_bytes(before_crc))) +
+                           std::string(kSealEnd);
+  return text.substr(covered.size()) == seal;
 }
 
 Result<std::string> encode_manifest(const Manifest& manifest) {

@@ -22,9 +22,11 @@ inline constexpr std::size_t kMaxManifestJsonDepth = 3 + kMaxTreeJsonDepth;
 
 inline constexpr std::uint64_t kTableBlockBytes = 64;
 
-// "\n \"seal\": {…}\n}\n", the end of a manifest whose bytes before it are `covered`. Always kSealBytes long.
-[[nodiscard]] std::string seal_of(std::string_view covered);
+// "\n \"seal\": {\"xxh128\": \"…\", \"crc32\": \"…\"}\n}\n", the end of a manifest. XXH3-128 is over every byte before it,
+// CRC-32 over every byte before its own digits: so it alone finds any damage.
 inline constexpr std::size_t kSealBytes = 80;
+void append_seal(std::string& text);
+[[nodiscard]] bool has_right_seal(std::string_view text);
 
 [[nodiscard]] std::string crc32_hex(std::uint32_t crc);
 

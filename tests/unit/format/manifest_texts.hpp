@@ -15,10 +15,11 @@ inline constexpr std::size_t kSealLineBytes = 80;
 
 // As docs/format.md, "Seal", tells an independent writer to.
 inline std::string sealed(const std::string& covered) {
-  const auto bytes = base::as_bytes(covered);
+  const std::string hash = base::xxh128(base::as_bytes(covered)).hex();
+  const std::string text = covered + "\n \"seal\": {\"xxh128\": \"" + hash + "\", \"crc32\": \"";
   char crc[9];
-  std::snprintf(crc, sizeof crc, "%08x", base::crc32(bytes));
-  return covered + "\n \"seal\": {\"xxh128\": \"" + base::xxh128(bytes).hex() + "\", \"crc32\": \"" + crc + "\"}\n}\n";
+  std::snprintf(crc, sizeof crc, "%08x", base::crc32(base::as_bytes(text)));
+  return text + crc + "\"}\n}\n";
 }
 
 inline Manifest small_manifest() {

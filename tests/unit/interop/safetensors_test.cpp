@@ -42,12 +42,11 @@ class WriteSafetensors : public testing::Test {
     auto lock = store->lock_run("main");
     auto writer = store::CheckpointWriter::begin(*store, "main", 1, 7, 0);
     EXPECT_TRUE(writer.ok()) << writer.status().message();
-    EXPECT_TRUE((*writer)->begin_rank(0, image.size()).ok());
+    EXPECT_TRUE((*writer)->begin_rank(0, *layout, store::DataKind::container).ok());
     for (std::uint64_t chunk = 0; chunk < layout->chunk_count(); ++chunk) {
       append(**writer, std::span(image).subspan(chunk * kChunkBytes, layout->chunk_length(chunk)));
     }
-    const std::string tree = format::flat_tree(*layout);
-    EXPECT_TRUE((*writer)->end_rank(*std::move(layout), tree).ok());
+    EXPECT_TRUE((*writer)->end_rank(format::flat_tree(*layout)).ok());
     format::Manifest draft;
     draft.id = std::string(32, 'a');
     draft.run = "main";
