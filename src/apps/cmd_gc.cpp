@@ -62,8 +62,8 @@ void print_text(const store::Store& store, const store::RecoveryReport& report, 
     std::cout << "nothing to remove in " << printable(store.path()) << '\n';
     return;
   }
-  std::cout << report.removed.size() << (dry_run ? " to remove, " : " removed, ") << base::human_bytes(report.bytes_freed)
-            << (dry_run ? " to be freed; nothing was changed\n" : " freed\n");
+  std::cout << report.removed.size() << (dry_run ? " to remove, " : " removed, ")
+            << base::human_bytes(report.bytes_freed) << (dry_run ? " to be freed; nothing was changed\n" : " freed\n");
 }
 
 Result<int> collect(const GcOptions& options) {

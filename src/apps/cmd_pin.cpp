@@ -9,6 +9,7 @@
 #include "apps/json_text.hpp"
 #include "apps/lookup.hpp"
 #include "apps/table.hpp"
+#include "base/clock.hpp"
 #include "store/checkpoint_files.hpp"
 
 namespace stillframe::apps {
@@ -24,8 +25,8 @@ struct PinOptions {
   bool json = false;
 };
 
-void print(const PinOptions& options, const Located& found, const format::Manifest& manifest, const store::Marks& before,
-           bool pinned) {
+void print(const PinOptions& options, const Located& found, const format::Manifest& manifest,
+           const store::Marks& before, bool pinned) {
   if (options.json) {
     std::cout << json_text({{"store", found.store.path()},
                             {"name", found.checkpoint.name},
@@ -36,7 +37,7 @@ void print(const PinOptions& options, const Located& found, const format::Manife
                             {"reason", text_or_null(options.reason)}});
     return;
   }
-  const std::string verb = pinned            ? (before.pinned ? "pinned (again) " : "pinned ")
+  const std::string verb = pinned          ? (before.pinned ? "pinned (again) " : "pinned ")
                            : before.pinned ? "unpinned "
                                            : "was not pinned: ";
   std::cout << verb << found.checkpoint.name << " (run " << manifest.run << ", step " << manifest.step << ")"
@@ -50,11 +51,13 @@ Status set_pin(const PinOptions& options, bool pinned) {
     return {Code::invalid_argument, "--reason: expected at most " + std::to_string(kMaxReasonBytes) + " bytes, found " +
                                         std::to_string(options.reason.size())};
   }
-  SF_ASSIGN(const Located found, locate(options.address));
+  SF_ASSIGN(const Located found, locate(options.address, LatestIs::restorable));
   SF_ASSIGN(const auto opened, store::open_manifest(found.store, found.checkpoint.name, store::ReadFrom::cache));
   SF_ASSIGN(const store::Marks before, found.store.marks(found.checkpoint.name));
   if (pinned) {
-    SF_TRY(found.store.set_mark(found.checkpoint.name, format::kPinnedMark, options.reason + "\n"));
+    const std::string when = base::utc_iso(base::system_clock().unix_ns());
+    const std::string text = "pinned " + when + (options.reason.empty() ? "" : ": " + options.reason) + "\n";
+    SF_TRY(found.store.set_mark(found.checkpoint.name, format::kPinnedMark, text));
   } else if (before.pinned) {
     SF_TRY(found.store.clear_mark(found.checkpoint.name, format::kPinnedMark));
   }
@@ -71,7 +74,9 @@ Command add_pin(CLI::App& root) {
   parser->add_option("--reason", options->reason, "why, for people; `stillframe show` prints it");
   parser->add_flag("--json", options->json, "one JSON document for programs");
   parser->footer(
-      "Durable when it returns, and needs no daemon. Pinning again replaces the reason.\n\n"
+      "Durable when it returns, and needs no daemon. Pinning again replaces the reason. @latest is what a restore "
+      "would\n"
+      "take; a step is pinned whatever its state, so that one marked bad can be kept for a look.\n\n"
       "JSON: store, name, run, step, pinned, was_pinned, reason.\n\n"
       "Example:\n  stillframe pin runs/gpt@1000 --reason \"before the new data\"\n\n" +
       std::string(kExitCodesHelp));

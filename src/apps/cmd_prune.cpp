@@ -218,10 +218,12 @@ Command add_prune(CLI::App& root) {
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
       "A checkpoint stays when any rule keeps it, and each is printed with every reason. The policy comes from the\n"
-      "flags alone, not from a daemon's configuration, and one that says what stays is required. Whatever it says: what\n"
+      "flags alone, not from a daemon's configuration, and one that says what stays is required. Whatever it says: "
+      "what\n"
       "is pinned stays, nothing is removed while no newer one is verified, and what somebody reads is passed over.\n"
       "Training may go on meanwhile.\n\n"
-      "JSON: store, run, dry_run, policy, checkpoints [{name, step, stored_bytes, keep, reasons, removed, problem}], bytes\n"
+      "JSON: store, run, dry_run, policy, checkpoints [{name, step, stored_bytes, keep, reasons, removed, problem}], "
+      "bytes\n"
       "(of what was or would be removed), missing_bytes (by which the limits cannot be met), unreadable [name].\n\n"
       "Example:\n  stillframe prune runs/gpt --keep-last 2 --keep-best loss:min:3 --dry-run\n"
       "  stillframe prune runs/gpt:main --keep-last 5 --keep-every-steps 10000 --max-bytes 2TB --json\n\n" +

@@ -54,8 +54,8 @@ void print_result(const RestoreOptions& options, const restore::Chooser& chooser
   for (const format::RankManifest& rank : manifest.ranks) raw_bytes += rank.layout.bytes;
   if (!options.json) {
     std::cout << "restored " << chooser.current().name() << " (run " << manifest.run << ", step " << manifest.step
-              << ", " << chooser.why() << ") to " << printable(target.target()) << ": " << base::human_bytes(raw_bytes) << " in " << seconds
-              << " s, every checksum matches\n";
+              << ", " << chooser.why() << ") to " << printable(target.target()) << ": " << base::human_bytes(raw_bytes)
+              << " in " << seconds << " s, every checksum matches\n";
     for (const ExportedFile& file : target.files()) std::cout << "  " << file.file << '\n';
     return;
   }

@@ -75,10 +75,8 @@ void print_json(const store::Store& store, const std::vector<Scrubbed>& checkpoi
                     {"bytes_read", one.report.bytes_read},
                     {"reason", text_or_null(note)}});
   }
-  std::cout << json_text({{"store", store.path()},
-                          {"ok", code == kExitOk},
-                          {"bytes_read", bytes_read},
-                          {"checkpoints", std::move(list)}});
+  std::cout << json_text(
+      {{"store", store.path()}, {"ok", code == kExitOk}, {"bytes_read", bytes_read}, {"checkpoints", std::move(list)}});
 }
 
 void print_text(const std::vector<Scrubbed>& checkpoints) {
@@ -148,19 +146,23 @@ Command add_scrub(CLI::App& root) {
   const auto options = std::make_shared<ScrubOptions>();
   CLI::App* parser = root.add_subcommand("scrub", "Re-read checkpoints and mark them verified or bad");
   parser->add_option("STORE_OR_ADDRESS", options->address, "every one of STORE[:RUN]; with @..., that one")->required();
-  parser->add_option("--bytes-per-second", options->bytes_per_second,
-                     "read at most so fast (kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024); default: no limit")
+  parser
+      ->add_option("--bytes-per-second", options->bytes_per_second,
+                   "read at most so fast (kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024); default: no limit")
       ->transform(CLI::AsSizeValue(true));
   parser->add_flag("--recheck", options->recheck, "also those that are marked verified");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
-      "Newest first. Verified: every byte was read past the page cache, every checksum matches, and the trainer's fence\n"
+      "Newest first. Verified: every byte was read past the page cache, every checksum matches, and the trainer's "
+      "fence\n"
       "had confirmed the snapshot. Bad: restore passes over it from now on. An error of the disk proves no damage:\n"
       "nothing is marked then. May be ended at any time. `stillframe verify` checks the same and marks nothing.\n"
       "Exit code 4: this call found damage; one that was marked bad before is listed only.\n\n"
-      "JSON: store, ok, bytes_read, checkpoints [{name, outcome, marked, bytes_read, reason}]; outcome is verified, bad,\n"
+      "JSON: store, ok, bytes_read, checkpoints [{name, outcome, marked, bytes_read, reason}]; outcome is verified, "
+      "bad,\n"
       "intact_unconfirmed, already_verified or not_checked.\n\n"
-      "Example:\n  stillframe scrub runs/gpt --bytes-per-second 200MB\n  stillframe scrub runs/gpt@latest --recheck --json"
+      "Example:\n  stillframe scrub runs/gpt --bytes-per-second 200MB\n  stillframe scrub runs/gpt@latest --recheck "
+      "--json"
       "\n\n" +
       std::string(kExitCodesHelp));
   return {parser, [options] { return run(*options); }};

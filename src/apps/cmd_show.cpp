@@ -128,11 +128,10 @@ void print_line(const std::string& label, const std::string& value) {
 
 void print_rank(const store::CheckpointReader& reader, std::size_t index) {
   const format::RankManifest& rank = reader.manifest().ranks[index];
-  print_line("rank " + std::to_string(rank.rank),
-             rank.data.file + ", " + base::human_bytes(rank.data.bytes) + ", " +
-                 std::to_string(rank.layout.chunk_count()) + " chunk(s): " +
-                 counts_text(chunks_by_codec(reader.table(index))) + "; " +
-                 counts_text(chunks_by_location(reader.table(index))));
+  print_line("rank " + std::to_string(rank.rank), rank.data.file + ", " + base::human_bytes(rank.data.bytes) + ", " +
+                                                      std::to_string(rank.layout.chunk_count()) + " chunk(s): " +
+                                                      counts_text(chunks_by_codec(reader.table(index))) + "; " +
+                                                      counts_text(chunks_by_location(reader.table(index))));
   for (const format::SharedFile& file : rank.shared) {
     print_line("", file.file + ", " + base::human_bytes(file.bytes) + ", shared with " + file.from);
   }
@@ -142,7 +141,7 @@ std::string state_text(const Summary& summary) {
   std::string text = state_name(summary.state);
   if (!summary.head->confirmed) text += ", not confirmed by the fence";
   if (summary.pinned) text += ", pinned";
-  return summary.pin_reason.empty() ? text : text + " (" + summary.pin_reason + ")";
+  return text;
 }
 
 void print_text(const Located& found, const store::CheckpointReader& reader, bool tensors) {
@@ -155,6 +154,7 @@ void print_text(const Located& found, const store::CheckpointReader& reader, boo
   print_line("created", manifest.created_utc);
   print_line("state", state_text(summary));
   if (!summary.problem.empty()) print_line("problem", summary.problem);
+  if (summary.pinned) print_line("pin", summary.pin_reason);
   for (const format::Alarm& alarm : manifest.alarms) print_line("ALARM", alarm.kind + ": " + alarm.text);
   print_line("size", before_after(manifest.raw_bytes, summary.stored_bytes) + " (" +
                          ratio(manifest.raw_bytes, summary.stored_bytes) + ")");
@@ -186,7 +186,8 @@ Command add_show(CLI::App& root) {
   parser->add_flag("--tensors", options->tensors, "list every tensor: dtype, shape, bytes, offset in the image");
   parser->footer(
       "Reads manifest and chunk tables, not the data: `stillframe verify` does that. Each alarm is printed.\n\n"
-      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, format_version, tensors, ranks\n"
+      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, format_version, tensors, "
+      "ranks\n"
       "[{rank, data_file, data_bytes, table_file, table_bytes, shared, raw_bytes, chunks, chunks_by_codec,\n"
       "chunks_by_location, tensors}]; with --tensors each rank has entries [{name, dtype, shape, offset, bytes}].\n\n"
       "Example:\n  stillframe show runs/gpt@latest --tensors\n  stillframe show runs/gpt:main@1000 --json\n\n" +

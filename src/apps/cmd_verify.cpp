@@ -7,8 +7,8 @@
 #include "apps/commands.hpp"
 #include "apps/exit_code.hpp"
 #include "apps/json_text.hpp"
-#include "apps/progress.hpp"
 #include "apps/lookup.hpp"
+#include "apps/progress.hpp"
 #include "apps/table.hpp"
 #include "store/verify.hpp"
 
@@ -62,7 +62,8 @@ void print_findings(const store::VerifyReport& report) {
   if (report.damaged) {
     std::cout << "CORRUPT: " << report.findings_total << " finding(s); restore passes over it, nothing was changed\n";
   } else {
-    std::cout << "not readable, which proves no damage: " << report.findings_total << " finding(s); nothing was changed\n";
+    std::cout << "not readable, which proves no damage: " << report.findings_total
+              << " finding(s); nothing was changed\n";
   }
   for (const store::Finding& finding : report.findings) std::cout << "  " << printable(finding_text(finding)) << '\n';
   if (report.findings_total > report.findings.size()) {
@@ -159,7 +160,8 @@ Command add_verify(CLI::App& root) {
   parser->add_flag("--quick", options->quick, "manifest, chunk tables and the size of every file; no data");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
-      "Each finding names file, chunk and tensors. Exit code 4: damage was found; 1: something could not be read, which\n"
+      "Each finding names file, chunk and tensors. Exit code 4: damage was found; 1: something could not be read, "
+      "which\n"
       "proves no damage. `stillframe scrub` checks the same and marks what it found.\n\n"
       "JSON: store, quick, ok, checkpoints [{name, ok, damaged, confirmed, chunks, raw_bytes, stored_bytes,\n"
       "findings_total, findings [{file, tensors, chunk, what, damage}], error}].\n\n"

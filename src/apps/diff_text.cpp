@@ -47,10 +47,15 @@ std::vector<std::string> cells_of(const TensorChange& change) {
   const TensorDifference& d = change.difference;
   switch (change.kind) {
     case ChangeKind::values:
-      return {change.after.name,        type_text(change.after),          percent(d.changed, d.elements),
-              number_text(d.max_difference), number_text(d.rms_difference()), note_of(d)};
+      return {change.after.name,
+              type_text(change.after),
+              percent(d.changed, d.elements),
+              number_text(d.max_difference),
+              number_text(d.rms_difference()),
+              note_of(d)};
     case ChangeKind::layout:
-      return {change.after.name, type_text(change.after), "", "", "", "was " + type_text(change.before) + ": not compared"};
+      return {
+          change.after.name, type_text(change.after), "", "", "", "was " + type_text(change.before) + ": not compared"};
     case ChangeKind::added:
       return {change.after.name, type_text(change.after), "", "", "", "only in B"};
     case ChangeKind::removed:
@@ -60,8 +65,9 @@ std::vector<std::string> cells_of(const TensorChange& change) {
 }
 
 std::string tensors_table(const CheckpointDiff& diff, bool with_rank) {
-  std::vector<Column> columns{{"TENSOR"},         {"TYPE"},     {"CHANGED", Align::right}, {"MAX DIFF", Align::right},
-                              {"RMS DIFF", Align::right}, {"NOTE"}};
+  std::vector<Column> columns{
+      {"TENSOR"}, {"TYPE"}, {"CHANGED", Align::right}, {"MAX DIFF", Align::right}, {"RMS DIFF", Align::right},
+      {"NOTE"}};
   if (with_rank) columns.insert(columns.begin(), {"RANK", Align::right});
   Table table(std::move(columns));
   for (const TensorChange& change : diff.tensors) {

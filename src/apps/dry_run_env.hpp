@@ -5,8 +5,9 @@
 
 namespace stillframe::apps {
 
-// Removals and directory syncs are answered with ok and not made. An exclusive lock becomes a shared one, which creates no
-// file and still meets a living holder. Everything that would write is refused with Code::internal: recovery never does.
+// Removals and directory syncs are answered with ok and not made. An exclusive lock becomes a shared one, which creates
+// no file and still meets a living holder. Everything that would write is refused with Code::internal: recovery never
+// does.
 class DryRunEnv final : public env::Env {
  public:
   explicit DryRunEnv(env::Env& behind) : behind_(behind) {}

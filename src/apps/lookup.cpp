@@ -14,20 +14,24 @@ Status nothing_there(const store::Store& store, const format::Address& address) 
                                "'; `stillframe ls` shows what there is"};
 }
 
+Result<Located> restorable(store::Store store, const format::Address& address) {
+  SF_ASSIGN(const auto chooser, restore::Chooser::open(env::posix_env(), address));
+  const std::string& name = chooser.current().name();
+  SF_ASSIGN(const auto entry, store::read_catalog_entry(store, {name, *format::parse_checkpoint_name(name)}));
+  if (!entry) return nothing_there(store, address);
+  Summary summary = summarize(store, *entry);
+  return Located{std::move(store), std::move(summary), chooser.why()};
+}
+
 }  // namespace
 
-Result<Located> locate(const std::string& address_text) {
+Result<Located> locate(const std::string& address_text, LatestIs latest) {
   SF_ASSIGN(format::Address address, format::parse_address(address_text));
   if (address.run.empty()) address.run = kDefaultRun;
   SF_ASSIGN(store::Store store, store::Store::open(env::posix_env(), address.store));
-  if (address.select == format::Select::best || address.select == format::Select::before_nan) {
-    SF_ASSIGN(const auto chooser, restore::Chooser::open(env::posix_env(), address));
-    const std::string& name = chooser.current().name();
-    SF_ASSIGN(const auto entry, store::read_catalog_entry(store, {name, *format::parse_checkpoint_name(name)}));
-    if (!entry) return nothing_there(store, address);
-    Summary summary = summarize(store, *entry);
-    return Located{std::move(store), std::move(summary), chooser.why()};
-  }
+  const bool any_state = address.select == format::Select::step ||
+                         (address.select == format::Select::latest && latest == LatestIs::newest);
+  if (!any_state) return restorable(std::move(store), address);
   SF_ASSIGN(auto newest, summaries(store, address, 1));
   if (newest.empty()) return nothing_there(store, address);
   return Located{std::move(store), std::move(newest.front()), {}};

@@ -20,10 +20,11 @@ struct Located {
   Summary checkpoint;
   std::string why;  // of @best and @before-nan: "loss 0.25, the lowest of 12 checkpoints with that metric"
 };
-// @latest and @<step>: the newest of the run (and step) whatever its state, also when it is bad or unreadable; @best and
-// @before-nan: what a restore would choose. invalid_argument for an address that does not parse, not_found, and the
-// errors of opening the store.
-[[nodiscard]] Result<Located> locate(const std::string& address);
+enum class LatestIs : std::uint8_t { newest, restorable };
+// A step: the newest of that step, whatever its state, also when it is bad or unreadable. @latest: likewise, or what a
+// restore would take. @best and @before-nan: what a restore would take. invalid_argument for an address that does not
+// parse, not_found, corrupt when none can be restored, and the errors of opening the store.
+[[nodiscard]] Result<Located> locate(const std::string& address, LatestIs latest = LatestIs::newest);
 
 struct LocatedAll {
   store::Store store;

@@ -24,9 +24,9 @@ struct Summary {
   State state = State::durable;
   bool pinned = false;
   std::string pin_reason;
-  std::string problem;                        // why it is unreadable, or what the mark says of a bad one
-  std::optional<format::ManifestHead> head;   // nullopt: unreadable
-  std::uint64_t stored_bytes = 0;             // own files and the manifest; not the marks, not shared files
+  std::string problem;                       // why it is unreadable, or what the mark says of a bad one
+  std::optional<format::ManifestHead> head;  // nullopt: unreadable
+  std::uint64_t stored_bytes = 0;            // own files and the manifest; not the marks, not shared files
 };
 
 // From one pass over heads and marks; reads the marks' texts as well.

@@ -39,7 +39,7 @@ class CheckpointDiffTest : public testing::Test {
     for (std::uint32_t rank = 0; rank < ranks.size(); ++rank) {
       std::vector<Entry> entries;
       for (const Tensor& tensor : ranks[rank]) entries.push_back({tensor.name, tensor.dtype, tensor.shape, 0, 0});
-      format::ImageLayout layout = format::lay_out(std::move(entries)).value();
+      const format::ImageLayout layout = format::lay_out(std::move(entries)).value();
       std::vector<std::byte> image(layout.bytes);
       for (const Tensor& tensor : ranks[rank]) {
         for (const Entry& entry : layout.entries) {
@@ -47,10 +47,9 @@ class CheckpointDiffTest : public testing::Test {
             std::memcpy(image.data() + entry.offset, tensor.floats.data(), 4 * tensor.floats.size());
         }
       }
-      EXPECT_TRUE(writer->begin_rank(rank, layout.bytes).ok());
+      EXPECT_TRUE(writer->begin_rank(rank, layout, store::DataKind::container).ok());
       EXPECT_TRUE(test::append_image(*writer, layout, image, codec::CodecId::raw).ok());
-      std::string tree = values.empty() ? format::flat_tree(layout) : values;
-      EXPECT_TRUE(writer->end_rank(std::move(layout), std::move(tree)).ok());
+      EXPECT_TRUE(writer->end_rank(values.empty() ? format::flat_tree(layout) : values).ok());
     }
     auto published = writer->commit(test::draft_of("main", 1, static_cast<std::uint32_t>(ranks.size())));
     EXPECT_TRUE(published.ok()) << published.status().message();
