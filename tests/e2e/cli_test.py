@@ -16,7 +16,7 @@ import pytest
 
 ELEMENTS = 400_000  # of model.weight: 1.6 MB, so two chunks
 WEIGHT_CHUNKS = 2
-COMMANDS = ["ls", "show", "verify", "restore", "status"]
+COMMANDS = ["ls", "show", "diff", "verify", "scrub", "restore", "status", "pin", "unpin", "prune", "gc"]
 
 
 def program(name):
