@@ -125,9 +125,23 @@ std::uint64_t bytes_that_go(const std::vector<Row>& rows, bool dry_run) {
   return bytes;
 }
 
-void print_text(const Outcome& outcome, bool dry_run) {
-  std::cout << printable("run " + outcome.run + " of " + outcome.store.path()) << "\npolicy "
-            << printable(retention::policy_to_json(outcome.policy)) << "\n\n";
+// "--keep-last 2 --keep-best loss:min"; then the words that nobody gave and that still say something.
+std::string policy_text(const retention::Policy& policy, const std::map<std::string, std::string>& given) {
+  std::string text = "policy";
+  for (const auto& [word, value] : given) text += " " + flag_of(word) + " " + value;
+  std::string defaults;
+  const auto values = ordered_json::parse(retention::policy_to_json(policy), nullptr, false);
+  for (const auto& [word, value] : values.items()) {
+    const bool off = value.is_array() ? value.empty() : value == 0;
+    if (!off && !given.contains(word)) defaults += " " + flag_of(word) + " " + value.dump();
+  }
+  return defaults.empty() ? text : text + " (by default" + defaults + ")";
+}
+
+void print_text(const Outcome& outcome, const PruneOptions& options) {
+  const bool dry_run = options.dry_run;
+  std::cout << printable("run " + outcome.run + " of " + outcome.store.path()) << '\n'
+            << printable(policy_text(outcome.policy, options.words)) << "\n\n";
   Table table({{"NAME"}, {"STEP", Align::right}, {"SIZE", Align::right}, {"ACTION"}, {"REASONS"}});
   for (const Row& row : outcome.rows) {
     table.add_row({row.decision.name, std::to_string(row.decision.step), base::human_bytes(row.decision.stored_bytes),
@@ -192,7 +206,7 @@ Result<int> prune(const PruneOptions& options) {
     return Status(Code::not_found, "there is no checkpoint of the run '" + outcome.run + "' in the store '" +
                                        outcome.store.path() + "'; nothing was removed; `stillframe ls` shows the runs");
   }
-  options.json ? print_json(outcome, options.dry_run) : print_text(outcome, options.dry_run);
+  options.json ? print_json(outcome, options.dry_run) : print_text(outcome, options);
   return print_failures(outcome);
 }
 

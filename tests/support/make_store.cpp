@@ -170,7 +170,7 @@ int main(int argc, char** argv) {
   app.add_option("--count", options.count);
   app.add_option("--first-step", options.first_step);
   app.add_option("--every", options.every);
-  app.add_option("--elements", options.elements);
+  app.add_option("--elements", options.elements)->take_last();
   app.add_option("--ranks", options.ranks);
   app.add_option("--loss", options.losses)->delimiter(',');
   app.add_option("--alarm", options.alarms);
