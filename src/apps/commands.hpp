@@ -18,6 +18,12 @@ struct Command {
 [[nodiscard]] Command add_show(CLI::App& root);
 [[nodiscard]] Command add_verify(CLI::App& root);
 [[nodiscard]] Command add_restore(CLI::App& root);
+[[nodiscard]] Command add_diff(CLI::App& root);
+[[nodiscard]] Command add_scrub(CLI::App& root);
+[[nodiscard]] Command add_prune(CLI::App& root);
+[[nodiscard]] Command add_pin(CLI::App& root);
+[[nodiscard]] Command add_unpin(CLI::App& root);
+[[nodiscard]] Command add_gc(CLI::App& root);
 [[nodiscard]] Command add_status(CLI::App& root);
 
 }  // namespace stillframe::apps

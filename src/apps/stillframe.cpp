@@ -21,10 +21,15 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "stillframe " STILLFRAME_VERSION);
   app.require_subcommand(1);
   app.footer(
-      "An address is STORE[:RUN][@latest|@STEP]; the run is \"main\" and the checkpoint the latest when not given.\n\n"
+      "An address is STORE[:RUN][@latest|@STEP|@best[:METRIC[:min|max]]|@before-nan]; the run is \"main\" and the\n"
+      "checkpoint the latest when not given. @best is by the lowest loss unless it says otherwise, @before-nan the "
+      "newest\n"
+      "before the loss ceased to be finite.\n\n"
       "Example:\n  stillframe ls runs/gpt\n  stillframe restore runs/gpt@1000 /tmp/weights\n\n" +
       std::string(kExitCodesHelp));
-  const std::vector<Command> commands{add_ls(app), add_show(app), add_verify(app), add_restore(app), add_status(app)};
+  const std::vector<Command> commands{add_ls(app),    add_show(app),    add_diff(app),   add_verify(app),
+                                      add_scrub(app), add_restore(app), add_status(app), add_pin(app),
+                                      add_unpin(app), add_prune(app),   add_gc(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
