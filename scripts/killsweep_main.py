@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def find_programs(root: Path) -> Programs:
+def find_programs() -> Programs:
     """Of the build that STILLFRAME_BUILD_DIR names."""
     build = os.environ.get("STILLFRAME_BUILD_DIR")
     if not build:
@@ -53,11 +53,7 @@ def find_programs(root: Path) -> Programs:
         found[name] = Path(build, folder, name)
         if not found[name].is_file():
             raise SweepError(f"{found[name]} is not there: build it first")
-    # Sockets and start locks of the sweep's own daemons lie apart from everybody else's.
-    runtime = root / "run"
-    runtime.mkdir(mode=0o700)
-    environment = {**os.environ, "PATH": f"{found['stillframed'].parent}:{os.environ['PATH']}",
-                   "XDG_RUNTIME_DIR": str(runtime)}  # fmt: skip
+    environment = {**os.environ, "PATH": f"{found['stillframed'].parent}:{os.environ['PATH']}"}
     return Programs(str(found["sweep_trainer"]), str(found["stillframe"]), environment)
 
 
@@ -71,8 +67,11 @@ def sweep_one(one: StorePlan, folder: Path, programs: Programs) -> Tuple[List[St
     return sweep.struck, None
 
 
-def sweep_all(args: argparse.Namespace, root: Path, plans: List[StorePlan]) -> Tuple[List[Struck], Dict[int, str]]:
-    programs = find_programs(root)
+def sweep_all(args: argparse.Namespace, root: Path, plans: List[StorePlan],
+              programs: Programs) -> Tuple[List[Struck], Dict[int, str]]:  # fmt: skip
+    # Sockets and start locks of the sweep's own daemons lie apart from everybody else's.
+    (root / "run").mkdir(mode=0o700)
+    programs.environment["XDG_RUNTIME_DIR"] = str(root / "run")
     struck: List[Struck] = []
     failures: Dict[int, str] = {}
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -125,9 +124,10 @@ def main() -> int:
     args = parse_arguments()
     signal.signal(signal.SIGTERM, stop_on_signal)
     plans = [one for one in plan(args.count, args.seed) if args.store in (None, one.index)]
+    programs = find_programs()
     root = Path(tempfile.mkdtemp(prefix="stillframe-kills-", dir=args.dir))
     started = time.monotonic()
-    struck, failures = sweep_all(args, root, plans)
+    struck, failures = sweep_all(args, root, plans, programs)
     seconds = time.monotonic() - started
     if not failures:
         shutil.rmtree(root)
@@ -135,10 +135,11 @@ def main() -> int:
     if args.json:
         print(json.dumps({"count": len(struck), "seed": args.seed, "jobs": args.jobs, "stores": len(plans),
                           "seconds": round(seconds, 1), "points": found, "failures": failures,
-                          "kept_in": str(root) if failures else None}))  # fmt: skip
+                          "kept_in": str(root) if failures else None,
+                          "kills": [one._asdict() for one in struck]}))  # fmt: skip
     else:
         print_table(found)
-        print(f"{len(struck)} kills in {len(plans)} stores, seed {args.seed}: {seconds:.0f} s, "
+        print(f"{len(struck)} kills in {len(plans)} stores, seed {args.seed}: {seconds:.1f} s, "
               f"{len(struck) / seconds:.1f} kills per second, {len(failures)} stores failed")  # fmt: skip
     return 1 if failures else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional, Set
+from typing import Callable, Dict, List, Optional, Set
 
 from killsweep_events import Happening
 
@@ -26,8 +26,10 @@ POINTS: Dict[str, Optional[Callable[[Happening], bool]]] = {
 }
 AT_START = ("starting", "restoring")
 # A blow falls within so many seconds after the happening, so that it lands all over the phase.
-SPREAD_SECONDS = {"starting": 0.03, "restoring": 0.02, "copying": 0.006, "persist.begin": 0.03, "commit.begin": 0.01,
+SPREAD_SECONDS = {"starting": 0.01, "restoring": 0.02, "copying": 0.006, "persist.begin": 0.03, "commit.begin": 0.01,
                   "verifying": 0.02}  # fmt: skip
+PUBLISHED = {"store.published", "daemon.checkpoint.durable"}
+DONE_BY_DAEMON = {"daemon.persist.begin", "daemon.commit.begin"}
 FORGOTTEN_STEPS = 1000
 
 
@@ -35,19 +37,29 @@ class Phases:
     def __init__(self) -> None:
         self._marks: Dict[int, Set[str]] = {}
         self._start = ""
-        self.acknowledged: Dict[str, int] = {"captured": -1, "durable": -1}  # the highest step told to a trainer
+        self.acknowledged: Dict[str, int] = {"captured": -1, "durable": -1}  # the highest step told
         self.daemon_pid: Optional[int] = None
+        self.joined = False  # that daemon knows a trainer
         self.failed: Dict[int, str] = {}
+        self.resumed: Optional[Happening] = None  # of the trainer that lives
+        self.passed_over: List[str] = []
 
     def take(self, happening: Happening) -> None:
         name, step = happening.name, happening.step
         if name in ("trainer.start", "trainer.restoring", "trainer.resumed"):
             self._start = name
+            self.resumed = happening if name == "trainer.resumed" else None
+            if name == "trainer.resumed":
+                self._marks.clear()  # it has waited for what the one before had captured
+                self.acknowledged["captured"] = -1 if step is None else step
+        elif name == "daemon.trainer.joined":
+            self.joined = True
+        elif name == "trainer.passed-over":
+            self.passed_over.append(happening.words)
         elif name == "daemon.daemon.ready":
-            self.daemon_pid = int(happening.words)
+            self.daemon_pid, self.joined = int(happening.words), False
             # What a dead daemon was doing nobody does now; the new one says what it does.
-            for marks in self._marks.values():
-                marks -= {"daemon.persist.begin", "daemon.commit.begin", "store.published", "daemon.checkpoint.durable"}
+            self._marks = {step: marks - DONE_BY_DAEMON for step, marks in self._marks.items() if not marks & PUBLISHED}
         if step is None:
             return
         marks = self._marks.setdefault(step, set())
@@ -60,11 +72,6 @@ class Phases:
             self.acknowledged[word] = max(step, self.acknowledged[word])
         if name == "trainer.failed":
             self.failed[step] = happening.words
-
-    def trainer_died(self) -> None:
-        """What was not sealed vanishes with it; what was sealed the daemon speaks of."""
-        self._start = ""
-        self._marks = {step: marks for step, marks in self._marks.items() if "daemon.snapshot.sealed" in marks}
 
     def where(self) -> Set[str]:
         found: Set[str] = set()
@@ -88,4 +95,6 @@ def phases_of(marks: Set[str]) -> Set[str]:
         return {"commit.begin"}
     found = {"persist.begin"} if "daemon.persist.begin" in marks else set()
     sealed = "trainer.captured" in marks or "daemon.snapshot.sealed" in marks
-    return found | ({"sealed"} if sealed else {"copying"})
+    if not sealed and "trainer.calling" in marks:
+        found.add("copying")
+    return found | ({"sealed"} if sealed else set())

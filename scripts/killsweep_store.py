@@ -16,7 +16,7 @@ from killsweep_plan import BUDGET_BYTES, KEEP_LAST, Kill, StorePlan
 from killsweep_processes import DEATH_SECONDS, NotInTime, SweepError, Trainer, Victim
 
 START_SECONDS = 60.0
-AIM_SECONDS = 10.0  # a phase that does not come within this is given up, and the blow falls where it falls
+AIM_SECONDS = 5.0  # a phase that does not come within this is given up, and the blow falls where it falls
 CLOSE_SECONDS = 90.0
 
 
@@ -27,6 +27,7 @@ class Struck(NamedTuple):
     phases: List[str]  # what was under way
     durable: int  # the last step acknowledged before, -1 for none
     resumed: int  # where it went on; after a daemon's death the newest step in the store
+    seconds: float
 
 
 class Programs(NamedTuple):
@@ -66,6 +67,7 @@ class Sweep:
     # ---- one kill
 
     def _kill(self, kill: Kill) -> Struck:
+        begun = time.monotonic()
         if kill.point in AT_START:
             self._finish_trainer()
             self._start(kill.point)
@@ -73,18 +75,17 @@ class Sweep:
             self._wait("one more durable checkpoint", lambda h: h.name == "trainer.durable", START_SECONDS)
         self._aim(kill)
         phases = sorted(self._phases.where() | removing(self._store))
-        self._strike(kill)
+        struck_daemon = self._strike(kill)
+        leftovers = set(unpublished(self._store))
         self._look(0)  # what was acknowledged up to the last instant counts
         durable, captured = self._phases.acknowledged["durable"], self._phases.acknowledged["captured"]
         newest = self._check_every_byte(durable)
-        leftovers = set(unpublished(self._store))
         if kill.victim != "daemon":
-            self._phases.trainer_died()
             resumed = self._start("resumed")
         elif kill.point in AT_START:
             resumed = self._resumed()
         else:
-            self._go_on_without_daemon(captured)
+            self._go_on_without_daemon(struck_daemon, captured)
             resumed = newest
         if resumed < durable:
             raise SweepError(f"resumed at step {resumed}, though step {durable} was acknowledged as durable")
@@ -92,13 +93,13 @@ class Sweep:
             raise SweepError(f"resumed at step {resumed}, though step {captured} was acknowledged as captured, and only "
                              "the trainer was killed")  # fmt: skip
         self._none_left(leftovers)
-        return Struck(self._plan.index, kill.victim, kill.point, phases, durable, resumed)
+        return Struck(self._plan.index, kill.victim, kill.point, phases, durable, resumed, time.monotonic() - begun)
 
     def _aim(self, kill: Kill) -> None:
         happened = POINTS[kill.point]
         try:
             if kill.point == "idle":
-                self._wait("idle", lambda h: self._phases.where() == {"idle"}, AIM_SECONDS)
+                self._until("idle", lambda: self._phases.where() == {"idle"}, AIM_SECONDS)
             elif happened is not None and kill.point not in AT_START:
                 self._wait(kill.point, happened, AIM_SECONDS)
         except NotInTime:
@@ -107,10 +108,11 @@ class Sweep:
         while time.monotonic() < end:
             self._look(end - time.monotonic())
 
-    def _strike(self, kill: Kill) -> None:
+    def _strike(self, kill: Kill) -> Optional[int]:
+        """The process id of the daemon, when it was struck."""
         daemon = self._daemon() if kill.victim != "trainer" else None
         if kill.victim == "daemon" and daemon is None:
-            self._wait("a daemon", lambda h: h.name == "daemon.daemon.ready", START_SECONDS)
+            self._until("a daemon", self._daemon_lives, START_SECONDS)
             daemon = self._daemon()
         if daemon is not None and kill.daemon_first:
             daemon.strike()
@@ -121,11 +123,15 @@ class Sweep:
             daemon.wait(DEATH_SECONDS)
         if kill.victim != "daemon" and self._trainer.wait(DEATH_SECONDS) != -9:
             raise SweepError(f"the trainer ended before it was killed: {self._trainer.last_words()}")
+        return daemon.pid if daemon is not None else None
+
+    def _daemon_lives(self) -> bool:
+        return self._phases.daemon_pid is not None and os.path.exists(f"/proc/{self._phases.daemon_pid}")
 
     def _daemon(self) -> Optional[Victim]:
         """The living daemon; None while there is none, as in the first moments of a trainer."""
         pid = self._phases.daemon_pid
-        if pid is None or not os.path.exists(f"/proc/{pid}"):
+        if pid is None or not self._daemon_lives():
             return None
         try:
             return Victim(pid, "stillframed")
@@ -134,14 +140,12 @@ class Sweep:
 
     # ---- the promises
 
-    def _go_on_without_daemon(self, captured: int) -> None:
+    def _go_on_without_daemon(self, struck: Optional[int], captured: int) -> None:
         """The same trainer goes on, a new daemon takes over, and what was captured becomes durable."""
-        phases, old = self._phases, self._phases.daemon_pid
-        self._wait("a new daemon", lambda h: phases.daemon_pid != old and h.name == "daemon.trainer.joined", START_SECONDS)
-        if phases.acknowledged["durable"] >= captured:
-            return
-        self._wait(f"step {captured} to become durable", lambda h: phases.acknowledged["durable"] >= captured
-                   or captured in phases.failed, START_SECONDS)  # fmt: skip
+        phases = self._phases
+        self._until("a new daemon", lambda: phases.daemon_pid != struck and phases.joined, START_SECONDS)
+        self._until(f"step {captured} to become durable", lambda: phases.acknowledged["durable"] >= captured
+                    or captured in phases.failed, START_SECONDS)  # fmt: skip
         # In a ring the first chunks lived with the daemon: then it may be given up, and says so.
         if phases.acknowledged["durable"] < captured and self._plan.mode != "ring":
             raise SweepError(f"step {captured} was captured, the daemon was killed, and then: {phases.failed[captured]}")
@@ -173,6 +177,7 @@ class Sweep:
 
     def _start(self, until: str) -> int:
         """Starts the trainer; the step that it resumed at, -1 for none, or for a start not waited for."""
+        self._phases.resumed = None
         self._trainer.start()
         if until in AT_START:
             self._wait(f"the trainer, {until}", lambda h: bool(POINTS[until] and POINTS[until](h)), START_SECONDS)
@@ -180,19 +185,14 @@ class Sweep:
         return self._resumed()
 
     def _resumed(self) -> int:
-        found: List[Happening] = []
-
-        def resumed(happening: Happening) -> bool:
-            if happening.name == "trainer.passed-over":
-                raise SweepError(f"the restore passed over {happening.words}")
-            if happening.name == "trainer.resumed":
-                found.append(happening)
-            return bool(found)
-
-        self._wait("the trainer's restore", resumed, START_SECONDS)
-        if found[0].words not in ("equal", "none"):
-            raise SweepError(f"resumed at step {found[0].step}, and the bytes are not those of that step")
-        return -1 if found[0].step is None else found[0].step
+        self._until("the trainer's restore", lambda: self._phases.resumed is not None, START_SECONDS)
+        resumed = self._phases.resumed
+        assert resumed is not None
+        if self._phases.passed_over:
+            raise SweepError(f"the restore passed over {'; '.join(self._phases.passed_over)}")
+        if resumed.words not in ("equal", "none"):
+            raise SweepError(f"resumed at step {resumed.step}, and the bytes are not those of that step")
+        return -1 if resumed.step is None else resumed.step
 
     def _finish_trainer(self) -> None:
         self._trainer.ask_to_finish()
@@ -200,7 +200,6 @@ class Sweep:
         self._look(0)
         if code != 0:
             raise SweepError(f"the trainer ended with {code}: {self._trainer.last_words()}")
-        self._phases.trainer_died()
 
     def _end(self) -> None:
         self._finish_trainer()
@@ -231,6 +230,10 @@ class Sweep:
         self._seen += self._follower.read(0 if self._seen else seconds)
         while self._seen:
             self._phases.take(self._seen.popleft())
+
+    def _until(self, what: str, state: Callable[[], bool], seconds: float) -> None:
+        if not state():
+            self._wait(what, lambda happening: state(), seconds)
 
     def _wait(self, what: str, condition: Callable[[Happening], bool], seconds: float) -> None:
         """Until a happening meets `condition`; those after it are left for the next wait."""
