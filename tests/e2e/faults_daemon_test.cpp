@@ -52,5 +52,25 @@ TEST_F(YoungTrainer, WithoutAnyDaemonTheSnapshotFailsAndTrainingGoesOn) {
   SF_ASSERT_OK(checkpointer->fence());
 }
 
+TEST_F(DaemonTest, IsStoppedWhileTrainingGoesOnAndOnTakingSnapshots) {
+  start_daemon();
+  State state;
+  auto checkpointer = open(state);
+  SF_ASSERT_OK(checkpointer);
+  SF_ASSERT_OK(checkpointer->snapshot(0)->wait_durable(kPatienceMs));
+  std::atomic<bool> ended{false};
+  daemon_.signal(SIGTERM);
+  auto watcher = base::Thread::start("watcher", [&] {
+    EXPECT_EQ(daemon_.wait(), 0) << "it waits for snapshots to come";
+    ended = true;
+  });
+  SF_ASSERT_OK(watcher);
+  std::int64_t step = 0;
+  while (!ended) {
+    SF_ASSERT_OK(checkpointer->fence());
+    SF_ASSERT_OK(checkpointer->snapshot(++step));
+  }
+}
+
 }  // namespace
 }  // namespace stillframe::test
