@@ -98,7 +98,8 @@ class STILLFRAME_EXPORT Checkpointer {
   [[nodiscard]] Result<std::optional<Restored>> restore();
 
   // Returns before the bytes are copied; call fence() before changing the memory. When earlier snapshots still hold the
-  // arena this one is skipped (its ticket says so), or, with `wait`, waits for them: right for the last one of a run.
+  // arena this one is skipped (its ticket says so), or, with `wait`, waits for them: right for the last one of a run. A
+  // failure of daemon, memory or disk is the ticket's too; an error here is a wrong call.
   [[nodiscard]] Result<Ticket> snapshot(std::int64_t step, bool wait = false);
   // deadline: the pending snapshot was abandoned and the update may go on.
   [[nodiscard]] Status fence();

@@ -120,10 +120,26 @@ Result<std::optional<Restored>> Checkpointer::restore() {
   }
 }
 
+namespace {
+
+// No daemon, or no memory: that ends a snapshot and not the training.
+Ticket not_taken(std::int64_t step, const Status& why) {
+  auto impl = std::make_shared<Ticket::Impl>();
+  impl->snapshot.progress = std::make_shared<capture::Progress>(step, 0);
+  impl->snapshot.progress->end(SnapshotState::failed, why.code(),
+                               "snapshot of step " + std::to_string(step) + " was not taken: " + why.message());
+  return Ticket(std::move(impl));
+}
+
+}  // namespace
+
 Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   if (!impl_->plan) {
     const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
-    SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
+    auto plan = impl_->core->make_plan(impl_->specs, deadline);
+    if (!plan.ok() && plan.status().code() == Code::invalid_argument) return std::move(plan).status();
+    if (!plan.ok()) return not_taken(step, plan.status());
+    impl_->plan = std::move(plan).value();
   }
   client::SnapshotRequest request;
   request.step = step;

@@ -71,25 +71,45 @@ Status Link::connect(int memfd) {
   connection_ = std::move(fresh);
   guard_ = std::move(guard);
   connected_ = true;
+  in_trouble_ = false;
+  changed_.notify_all();
   return {};
 }
 
 Result<Link::Reply> Link::ask(const protocol::Message& request, const base::Deadline& deadline) {
+  for (;;) {
+    const std::shared_ptr<transport::Connection> current = connection();
+    Result<Reply> reply = ask_once(current, request, deadline);
+    if (reply.ok() || reply.status().code() != Code::unavailable || !has_other(current, deadline)) return reply;
+  }
+}
+
+// Waits for the connection that comes after `old`; false when there is no use in waiting longer.
+bool Link::has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
-  if (!connected_) return Status(Code::unavailable, "the daemon is gone and none has come back yet");
-  const std::shared_ptr<transport::Connection> current = connection_;
+  const auto is_there = [this, &old] { return connection_ != nullptr && connection_ != old; };
+  changed_.wait_for(lock, deadline.remaining(), [&] { return is_there() || leaving_ || stopping_ || in_trouble_; });
+  return is_there();
+}
+
+Result<Link::Reply> Link::ask_once(const std::shared_ptr<transport::Connection>& current, const protocol::Message& request,
+                                   const base::Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  if (current == nullptr || connection_ != current) {
+    return Status(Code::unavailable, "the daemon is gone and none has come back yet");
+  }
   asking_ = true;
   reply_.reset();
   lock.unlock();
   const Status sent = current->send(protocol::encode(request), {}, deadline);
   lock.lock();
   if (sent.ok()) {
-    changed_.wait_for(lock, deadline.remaining(), [this] { return reply_.has_value() || !connected_; });
+    changed_.wait_for(lock, deadline.remaining(), [&] { return reply_.has_value() || connection_ != current; });
   }
   asking_ = false;
-  if (!sent.ok()) return sent;
+  if (!sent.ok()) return sent.with_context("asking the daemon");
   if (!reply_) {
-    if (!connected_) return Status(Code::unavailable, "the daemon went away before it answered");
+    if (connection_ != current) return Status(Code::unavailable, "the daemon went away before it answered");
     // A late answer must not be taken for the next request's: the line starts anew.
     current->shutdown();
     return Status(Code::deadline, "the daemon did not answer in time");
@@ -160,8 +180,13 @@ void Link::lose(const std::string& why) {
 void Link::come_back() {
   const Status connected = connect(events_.arena_memfd());
   if (connected.ok()) return events_.on_back(daemon_pid_);
-  if (++attempts_ == kAttemptsBeforeTrouble) events_.on_still_lost(connected.message());
+  const bool in_trouble = ++attempts_ == kAttemptsBeforeTrouble;
+  if (in_trouble) events_.on_still_lost(connected.message());
   std::unique_lock lock(mutex_);
+  if (in_trouble) {
+    in_trouble_ = true;
+    changed_.notify_all();
+  }
   const std::uint64_t pause_ms = std::min<std::uint64_t>(kLongestPauseMs, 100 << std::min<std::uint64_t>(attempts_, 6));
   changed_.wait_for(lock, std::chrono::milliseconds(pause_ms), [this] { return stopping_.load(); });
 }

@@ -48,7 +48,8 @@ class Link {
     protocol::Message message;
     std::vector<base::UniqueFd> descriptors;
   };
-  // One request at a time; waits for its reply. A Failure comes back as its Status; unavailable when the daemon went away.
+  // One request at a time; waits for its reply. A Failure comes back as its Status. When the daemon dies meanwhile, the
+  // next one is asked; unavailable when none comes within some attempts.
   [[nodiscard]] Result<Reply> ask(const protocol::Message& request, const base::Deadline& deadline);
   // Says goodbye without waiting: the daemon lets go of the arena when it reads it.
   void leave_unanswered();
@@ -60,6 +61,9 @@ class Link {
  private:
   Link(LinkOptions options, LinkEvents events) : options_(std::move(options)), events_(std::move(events)) {}
   [[nodiscard]] Status connect(int memfd);
+  [[nodiscard]] Result<Reply> ask_once(const std::shared_ptr<transport::Connection>& current,
+                                       const protocol::Message& request, const base::Deadline& deadline);
+  [[nodiscard]] bool has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline);
   void monitor();
   void receive_once();
   void lose(const std::string& why);
@@ -77,6 +81,7 @@ class Link {
   std::shared_ptr<transport::Connection> connection_;
   ForkGuard guard_;
   bool asking_ = false;
+  bool in_trouble_ = false;  // some attempts to come back have failed in a row
   std::optional<Reply> reply_;
   bool reached_ = false;        // a daemon was there, whatever it then said; the thread that connects only
   std::uint64_t attempts_ = 0;  // monitor thread only

@@ -65,14 +65,19 @@ void Persister::set_next_need(std::uint64_t chunks) noexcept {
 }
 
 void Persister::finish() noexcept {
+  std::uint64_t newest_sealed = 0;
+  for (const arena::RecordView& view : side_.records()) {
+    if (view.state == arena::RecordState::sealed) newest_sealed = std::max(newest_sealed, view.snapshot_id);
+  }
+  last_to_finish_ = newest_sealed;  // before the flag: whoever sees that one sees this
   finishing_ = true;
   side_.wake_self();
 }
 
 bool Persister::drained() const {
   const std::vector<arena::RecordView> records = side_.records();
-  const bool sealed_waits = std::any_of(records.begin(), records.end(), [](const arena::RecordView& view) {
-    return view.state == arena::RecordState::sealed;
+  const bool sealed_waits = std::any_of(records.begin(), records.end(), [this](const arena::RecordView& view) {
+    return view.state == arena::RecordState::sealed && !is_next_daemons(view);
   });
   {
     const std::lock_guard lock(mutex_);
@@ -153,7 +158,10 @@ bool Persister::step() {
       give_up(view);
       return true;
     }
-    if (view.state == arena::RecordState::sealed) return take(view);
+    if (view.state == arena::RecordState::sealed) {
+      if (is_next_daemons(view)) continue;
+      return take(view);
+    }
     if (view.state == arena::RecordState::copying) {
       if (trainer_dead) {
         give_up(view);
@@ -297,6 +305,11 @@ std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView
     return Outcome::given_up;
   }
   return stopping_ ? std::optional(Outcome::left) : std::nullopt;
+}
+
+// A trainer that goes on sealing would keep a daemon from ever ending. It is alive, and hands its arena to the next one.
+bool Persister::is_next_daemons(const arena::RecordView& view) const noexcept {
+  return finishing_ && !trainer_dead_ && view.snapshot_id > last_to_finish_;
 }
 
 bool Persister::is_sealed(const arena::RecordView& view) const {

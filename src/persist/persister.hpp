@@ -75,7 +75,8 @@ class Persister {
   void trainer_died() noexcept;
   // The next images and their descriptors may take so many chunks: a finished image is kept only beside room for them.
   void set_next_need(std::uint64_t chunks) noexcept;
-  // The daemon is about to stop, or the trainer may come back with its arena: what is sealed is still finished, what is being copied is left as it is for the next daemon.
+  // The daemon is about to stop, or the trainer may come back with its arena: what is sealed now is still finished, what is
+  // being copied, or sealed later, is left as it is for the next daemon. When the trainer dies, all that is sealed is ours.
   void finish() noexcept;
   // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
   [[nodiscard]] bool drained() const;
@@ -112,6 +113,7 @@ class Persister {
                                              const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
@@ -138,6 +140,7 @@ class Persister {
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finishing_{false};
+  std::atomic<std::uint64_t> last_to_finish_{0};  // of the sealed ones, once finishing
   std::atomic<bool> trainer_dead_{false};
   std::atomic<std::uint64_t> next_need_{0};
   mutable std::mutex mutex_;
