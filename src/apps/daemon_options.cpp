@@ -44,7 +44,8 @@ void declare(CLI::App& app, Flags& flags) {
 
 Result<daemon::Config> read_file(const std::string& path) {
   if (path.empty()) return daemon::Config{};
-  SF_ASSIGN(const std::string text, env::read_whole(env::posix_env(), path, kMaxConfigBytes));
+  SF_ASSIGN(const std::string real, env::posix_env().real_path(path));
+  SF_ASSIGN(const std::string text, env::read_whole(env::posix_env(), real, kMaxConfigBytes));
   return daemon::parse_config(text, path);
 }
 

@@ -37,15 +37,18 @@ Result<std::string> tree_text(const format::Manifest& manifest) {
   return nlohmann::ordered_json{{"ranks", std::move(ranks)}}.dump(1) + "\n";
 }
 
-Status check_target(env::Env& env, const std::string& target) {
-  SF_ASSIGN(const bool there, env.exists(target));
+Status check_target(env::Env& env, const std::string& given) {
+  const auto target = env::resolve_directory_of(env, given);
+  if (target.status().code() == Code::not_found) return {};
+  SF_TRY(target.status());
+  SF_ASSIGN(const bool there, env.exists(*target));
   if (!there) return {};
-  const auto entries = env.list(target);
+  const auto entries = env.list(*target);
   if (!entries.ok())
     return Status(Code::invalid_argument, "the target is not a directory: " + entries.status().message());
   if (entries->empty()) return {};
   return {Code::invalid_argument,
-          "the directory " + target + " is not empty; nothing was touched: name a new or empty one"};
+          "the directory " + given + " is not empty; nothing was touched: name a new or empty one"};
 }
 
 }  // namespace

@@ -160,10 +160,11 @@ Result<std::string> default_socket_path(const std::string& store_real_path) {
 Result<transport::Connection> connect_or_spawn(const SpawnOptions& options, const base::Deadline& deadline) {
   Result<transport::Connection> first = transport::connect(options.socket, deadline);
   if (first.ok()) return first;
+  SF_ASSIGN(const std::string lock_path, env::resolve_directory_of(env::posix_env(), options.socket + ".start"));
   // One starter at a time; who waited finds the daemon of the other.
   std::unique_ptr<env::Lock> start_lock;
   while (start_lock == nullptr) {
-    auto locked = env::posix_env().try_lock(options.socket + ".start", env::LockMode::exclusive);
+    auto locked = env::posix_env().try_lock(lock_path, env::LockMode::exclusive);
     if (locked.ok()) {
       start_lock = std::move(locked).value();
     } else if (locked.status().code() != Code::busy || deadline.expired()) {

@@ -54,7 +54,8 @@ Status run(const Config& given, const std::function<void()>& ready) {
     config.encoder_threads = std::clamp(static_cast<std::uint32_t>(base::core_count()), 1U, kMostEncoders);
   }
   env::Env& env = env::posix_env();
-  auto instance = env.try_lock(config.socket + ".lock", env::LockMode::exclusive);
+  SF_ASSIGN(const std::string socket, env::resolve_directory_of(env, config.socket));
+  auto instance = env.try_lock(socket + ".lock", env::LockMode::exclusive);
   if (!instance.ok()) {
     return instance.status().code() == Code::busy ? already_running(config.socket) : std::move(instance).status();
   }

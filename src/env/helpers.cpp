@@ -5,8 +5,32 @@
 namespace stillframe::env {
 namespace {
 
-// "<path>/." can only be looked up when `path` is a directory or a link to one.
-Result<bool> is_directory(Env& env, const std::string& path) { return env.exists(join(path, ".")); }
+std::string last_component(const std::string& path) {
+  const std::size_t end = path.find_last_not_of('/');
+  if (end == std::string::npos) return "";
+  const std::size_t slash = path.rfind('/', end);
+  return path.substr(slash + 1, end - slash);
+}
+
+// The directory `path` leads to, through links; not_found when there is none, io_error when it is something else.
+Result<std::string> real_directory(Env& env, const std::string& path) {
+  SF_ASSIGN(std::string real, env.real_path(path));
+  SF_ASSIGN(const FileInfo info, env.info(real));
+  if (info.is_directory) return real;
+  return Status(Code::io_error, "'" + path + "' is not a directory");
+}
+
+Status make_one_synced(Env& env, const std::string& directory) {
+  if (Status made = env.make_dir(directory); !made.ok()) {
+    if (made.code() != Code::busy) return made;
+    if (!real_directory(env, directory).ok()) {
+      return {Code::io_error,
+              "cannot make directory '" + directory + "': something that is not a directory has this name"};
+    }
+  }
+  SF_TRY(env.sync_dir(directory));
+  return env.sync_dir(parent_dir(directory));
+}
 
 // A `.tmp` left behind by a crash is in the way of the next one and holds nothing that anybody was promised.
 Result<std::unique_ptr<File>> create_fresh(Env& env, const std::string& path) {
@@ -30,25 +54,25 @@ Status write_and_publish(Env& env, const std::string& temporary, const std::stri
 
 Status make_dirs_synced_over(Env& env, const std::string& path) {
   std::vector<std::string> missing;
-  for (std::string current = path;; current = parent_dir(current)) {
-    SF_ASSIGN(const bool present, is_directory(env, current));
-    if (present) break;
-    missing.push_back(current);
-    if (parent_dir(current) == current) break;
+  std::string current = path;
+  Result<std::string> base = real_directory(env, current);
+  while (!base.ok()) {
+    const std::string above = parent_dir(current);
+    if (base.status().code() != Code::not_found || above == current) return std::move(base).status();
+    missing.push_back(last_component(current));
+    current = above;
+    base = real_directory(env, current);
   }
-  for (auto highest = missing.rbegin(); highest != missing.rend(); ++highest) {
-    const std::string& dir = *highest;
-    if (Status made = env.make_dir(dir); !made.ok()) {
-      if (made.code() != Code::busy) return made;
-      SF_ASSIGN(const bool made_by_another, is_directory(env, dir));
-      if (!made_by_another) {
-        return {Code::io_error, "cannot make directory '" + dir + "': something that is not a directory has this name"};
-      }
-    }
-    SF_TRY(env.sync_dir(dir));
-    SF_TRY(env.sync_dir(parent_dir(dir)));
+  for (std::string directory = *base; !missing.empty(); missing.pop_back()) {
+    directory = join(directory, missing.back());
+    SF_TRY(make_one_synced(env, directory));
   }
   return {};
+}
+
+Result<std::string> resolve_directory_of(Env& env, const std::string& path) {
+  SF_ASSIGN(const std::string real, env.real_path(parent_dir(path)));
+  return join(real, last_component(path));
 }
 
 Result<std::string> read_whole(Env& env, const std::string& path, std::uint64_t limit_bytes) {

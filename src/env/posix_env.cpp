@@ -17,6 +17,7 @@
 #include "env/posix_error.hpp"
 #include "env/posix_file.hpp"
 #include "env/posix_lock.hpp"
+#include "env/posix_place.hpp"
 #include "env/posix_rename.hpp"
 
 namespace stillframe::env {
@@ -36,9 +37,9 @@ constexpr std::array kFileSystemNames{
     FileSystemName{0x47504653, "gpfs"},  FileSystemName{0x00C36400, "ceph"},    FileSystemName{0x01021997, "9p"},
 };
 
-std::string file_system_name(const std::string& path) {
+std::string file_system_name(int fd) {
   struct statfs info {};
-  if (::statfs(path.c_str(), &info) != 0) return "";
+  if (::fstatfs(fd, &info) != 0) return "";
   for (const FileSystemName& known : kFileSystemNames) {
     if (known.magic == static_cast<std::uint32_t>(info.f_type)) return std::string(known.name);
   }
@@ -64,14 +65,17 @@ class PosixEnv final : public Env {
   Result<std::unique_ptr<File>> open(const std::string& path) override { return open_posix_file(path); }
 
   Status make_dir(const std::string& path) override {
-    if (::mkdir(path.c_str(), kDirMode) != 0) return errno_status(errno, "make directory", path);
+    SF_ASSIGN(const PosixPlace place, posix_place("make directory", path));
+    if (::mkdirat(place.directory.get(), place.name.c_str(), kDirMode) != 0)
+      return errno_status(errno, "make directory", path);
     return {};
   }
 
   Status make_dirs_synced(const std::string& path) override { return make_dirs_synced_over(*this, path); }
 
   Result<std::vector<DirEntry>> list(const std::string& path) override {
-    base::UniqueFd fd = open_fd(path, O_RDONLY | O_DIRECTORY);
+    SF_ASSIGN(const PosixPlace place, posix_place("open directory", path));
+    base::UniqueFd fd = open_at(place, O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return errno_status(errno, "open directory", path);
     const std::unique_ptr<DIR, CloseDir> dir(::fdopendir(fd.get()));
     if (dir == nullptr) return errno_status(errno, "open directory", path);
@@ -92,36 +96,48 @@ class PosixEnv final : public Env {
   }
 
   Result<bool> exists(const std::string& path) override {
+    PosixPlace place;
     struct stat info {};
-    if (::lstat(path.c_str(), &info) == 0) return true;
-    if (errno == ENOENT || errno == ENOTDIR) return false;
-    return errno_status(errno, "look up", path);
+    int error = find_place(path, place);
+    if (error == 0) error = stat_at(place, info);
+    if (error == 0) return true;
+    if (error == ENOENT || error == ENOTDIR) return false;
+    return errno_status(error, "look up", path);
   }
 
-  Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) == 0) return {};
-    // EEXIST here is a directory that is not empty, which some file systems report so.
-    const int error = errno == EEXIST ? ENOTEMPTY : errno;
-    return errno_status(error, "rename '" + from + "' to", to);
+  Result<FileInfo> info(const std::string& path) override {
+    SF_ASSIGN(const PosixPlace place, posix_place("inspect", path));
+    struct stat info {};
+    if (const int error = stat_at(place, info); error != 0) return errno_status(error, "inspect", path);
+    return info_of(info);
   }
+
+  Status link(const std::string& existing, const std::string& new_path) override {
+    return posix_link(existing, new_path);
+  }
+
+  Status rename(const std::string& from, const std::string& to) override { return posix_rename(from, to); }
 
   Status rename_no_replace(const std::string& from, const std::string& to) override {
     return posix_rename_no_replace(from, to);
   }
 
   Status remove_file(const std::string& path) override {
-    if (::unlink(path.c_str()) != 0) return errno_status(errno, "remove file", path);
+    SF_ASSIGN(const PosixPlace place, posix_place("remove file", path));
+    if (::unlinkat(place.directory.get(), place.name.c_str(), 0) != 0) return errno_status(errno, "remove file", path);
     return {};
   }
 
   Status remove_dir(const std::string& path) override {
-    if (::rmdir(path.c_str()) == 0) return {};
+    SF_ASSIGN(const PosixPlace place, posix_place("remove directory", path));
+    if (::unlinkat(place.directory.get(), place.name.c_str(), AT_REMOVEDIR) == 0) return {};
     const int error = errno == EEXIST ? ENOTEMPTY : errno;
     return errno_status(error, "remove directory", path);
   }
 
   Status sync_dir(const std::string& path) override {
-    const base::UniqueFd fd = open_fd(path, O_RDONLY | O_DIRECTORY);
+    SF_ASSIGN(const PosixPlace place, posix_place("open directory", path));
+    const base::UniqueFd fd = open_at(place, O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return errno_status(errno, "open directory", path);
     int result = 0;
     do {
@@ -136,14 +152,17 @@ class PosixEnv final : public Env {
   }
 
   Result<SpaceInfo> space(const std::string& path) override {
+    SF_ASSIGN(const PosixPlace place, posix_place("read the free space at", path));
+    const base::UniqueFd fd = open_at(place, O_PATH);
+    if (!fd.valid()) return errno_status(errno, "read the free space at", path);
     struct statvfs info {};
     int result = 0;
     do {
-      result = ::statvfs(path.c_str(), &info);
+      result = ::fstatvfs(fd.get(), &info);
     } while (result != 0 && errno == EINTR);
     if (result != 0) return errno_status(errno, "read the free space at", path);
     return SpaceInfo{std::uint64_t{info.f_bavail} * info.f_frsize, std::uint64_t{info.f_blocks} * info.f_frsize,
-                     file_system_name(path)};
+                     file_system_name(fd.get())};
   }
 
   Result<std::string> real_path(const std::string& path) override {
@@ -151,6 +170,8 @@ class PosixEnv final : public Env {
     if (resolved == nullptr) return errno_status(errno, "resolve", path);
     return std::string(resolved.get());
   }
+
+  std::uint32_t user_id() override { return ::geteuid(); }
 };
 
 }  // namespace

@@ -8,12 +8,13 @@
 #include <limits>
 #include <utility>
 
+#include "base/unique_fd.hpp"
 #include "env/posix_error.hpp"
+#include "env/posix_place.hpp"
 
 namespace stillframe::env {
 namespace {
 
-constexpr mode_t kFileMode = 0644;
 constexpr std::uint64_t kLargestOffset = std::numeric_limits<off_t>::max();
 
 bool fits_a_file(std::uint64_t offset, std::size_t bytes) noexcept {
@@ -69,6 +70,12 @@ class PosixFile final : public File {
     return static_cast<std::uint64_t>(info.st_size);
   }
 
+  Result<FileInfo> info() const override {
+    struct stat info {};
+    if (::fstat(fd_.get(), &info) != 0) return errno_status(errno, "inspect", path_);
+    return info_of(info);
+  }
+
   Status sync() override {
     if (given_up_) return given_up();
     int result = 0;
@@ -98,23 +105,30 @@ class PosixFile final : public File {
 
 }  // namespace
 
-base::UniqueFd open_fd(const std::string& path, int flags) noexcept {
-  int fd = -1;
-  do {
-    fd = ::open(path.c_str(), flags | O_CLOEXEC, kFileMode);
-  } while (fd < 0 && errno == EINTR);
-  return base::UniqueFd(fd);
+FileInfo info_of(const struct stat& info) noexcept {
+  // An odd factor spreads the few device numbers over all bits; inode numbers are small, so two files of two devices
+  // hardly ever meet, and two of one device never.
+  constexpr std::uint64_t kSpread = 0x9E3779B97F4A7C15;
+  const bool is_directory = S_ISDIR(info.st_mode);
+  return FileInfo{.bytes = is_directory ? 0 : static_cast<std::uint64_t>(info.st_size),
+                  .owner_uid = info.st_uid,
+                  .links = info.st_nlink,
+                  .file_id = static_cast<std::uint64_t>(info.st_ino) ^ (std::uint64_t{info.st_dev} * kSpread),
+                  .is_directory = is_directory,
+                  .is_regular_file = S_ISREG(info.st_mode)};
 }
 
 Result<std::unique_ptr<File>> create_posix_file(const std::string& path) {
-  base::UniqueFd fd = open_fd(path, O_RDWR | O_CREAT | O_EXCL);
+  SF_ASSIGN(const PosixPlace place, posix_place("create file", path));
+  base::UniqueFd fd = open_at(place, O_RDWR | O_CREAT | O_EXCL);
   if (!fd.valid()) return errno_status(errno, "create file", path);
   return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(fd), path));
 }
 
 Result<std::unique_ptr<File>> open_posix_file(const std::string& path) {
   // O_NONBLOCK: the open of a pipe that somebody put there must not hang; regular files ignore the flag.
-  base::UniqueFd fd = open_fd(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  SF_ASSIGN(const PosixPlace place, posix_place("open", path));
+  base::UniqueFd fd = open_at(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd.valid()) return errno_status(errno, "open", path);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return errno_status(errno, "inspect", path);

@@ -15,7 +15,7 @@
 
 #include "base/unique_fd.hpp"
 #include "env/posix_error.hpp"
-#include "env/posix_file.hpp"
+#include "env/posix_place.hpp"
 
 namespace stillframe::env {
 namespace {
@@ -68,11 +68,12 @@ int register_fork_handlers() { return ::pthread_atfork(before_fork, after_fork_i
 
 // Whoever held the lock before may have removed or replaced the file: then what was locked is not what `path` names
 // now.
-bool still_named(int fd, const std::string& path) noexcept {
+bool still_named(int fd, const std::string& path) {
   struct stat locked {};
   struct stat named {};
-  return ::fstat(fd, &locked) == 0 && ::stat(path.c_str(), &named) == 0 && locked.st_dev == named.st_dev &&
-         locked.st_ino == named.st_ino;
+  PosixPlace place;  // looked up again: the directory may have been moved away too
+  return ::fstat(fd, &locked) == 0 && find_place(path, place) == 0 && stat_at(place, named) == 0 &&
+         locked.st_dev == named.st_dev && locked.st_ino == named.st_ino;
 }
 
 int flock_now(int fd, LockMode mode) noexcept {
@@ -89,10 +90,11 @@ Result<std::unique_ptr<Lock>> try_posix_lock(const std::string& path, LockMode m
   static const int registered = register_fork_handlers();
   if (registered != 0) return errno_status(registered, "register the fork handler for the lock", path);
 
-  const int flags = (mode == LockMode::exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  const int flags = (mode == LockMode::exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_NONBLOCK | O_NOCTTY;
   constexpr int kAttempts = 16;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    base::UniqueFd fd = open_fd(path, flags);
+    SF_ASSIGN(const PosixPlace place, posix_place("open lock file", path));
+    base::UniqueFd fd = open_at(place, flags);
     if (!fd.valid()) return errno_status(errno, "open lock file", path);
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) return errno_status(errno, "inspect lock file", path);

@@ -1,4 +1,4 @@
-// Renames that never replace.
+// Renames, and second names of files.
 #pragma once
 
 #include <string>
@@ -7,6 +7,8 @@
 
 namespace stillframe::env {
 
+[[nodiscard]] Status posix_rename(const std::string& from, const std::string& to);
+[[nodiscard]] Status posix_link(const std::string& existing, const std::string& new_path);
 [[nodiscard]] Status posix_rename_no_replace(const std::string& from, const std::string& to);
 
 // For file systems without RENAME_NOREPLACE (some FUSE and network ones). A file is moved by link and unlink: atomic

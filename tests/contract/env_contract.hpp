@@ -110,6 +110,8 @@ TYPED_TEST_P(EnvContract, WhatIsMissingIsNotFoundAndTheMessageNamesThePath) {
       this->env().create(missing + "/f").status(),
       this->env().make_dir(missing + "/d"),
       this->env().list(missing).status(),
+      this->env().info(missing).status(),
+      this->env().link(missing, this->at("to")),
       this->env().rename(missing, this->at("to")),
       this->env().rename_no_replace(missing, this->at("to")),
       this->env().remove_file(missing),
@@ -171,6 +173,72 @@ TYPED_TEST_P(EnvContract, MakeDirsRefusesAFileInTheWay) {
   EXPECT_EQ(this->env().make_dirs_synced(this->at("f")).code(), Code::io_error);
   EXPECT_EQ(this->env().make_dirs_synced(this->at("f/d")).code(), Code::io_error);
   EXPECT_EQ(this->get(this->at("f")), "x");
+}
+
+TYPED_TEST_P(EnvContract, InfoSaysSizeOwnerAndKind) {
+  this->put(this->at("f"), "12345");
+  SF_EXPECT_OK(this->env().make_dir(this->at("d")));
+  const auto file = this->env().info(this->at("f"));
+  const auto directory = this->env().info(this->at("d/"));
+  ASSERT_TRUE(file.ok() && directory.ok());
+  EXPECT_EQ(file->bytes, 5U);
+  EXPECT_EQ(file->owner_uid, this->env().user_id());
+  EXPECT_EQ(file->links, 1U);
+  EXPECT_TRUE(file->is_regular_file && !file->is_directory);
+  EXPECT_EQ(directory->bytes, 0U);
+  EXPECT_EQ(directory->owner_uid, this->env().user_id());
+  EXPECT_TRUE(directory->is_directory && !directory->is_regular_file);
+  EXPECT_NE(file->file_id, directory->file_id);
+}
+
+TYPED_TEST_P(EnvContract, AnOpenFileTellsTheSameAsItsPathAndStaysWhatItIsUnderAnotherName) {
+  this->put(this->at("f"), "12345");
+  auto file = this->env().open(this->at("f"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  const auto by_path = this->env().info(this->at("f"));
+  ASSERT_TRUE(by_path.ok());
+  SF_EXPECT_OK(this->env().rename(this->at("f"), this->at("moved")));
+  const auto by_file = (*file)->info();
+  ASSERT_TRUE(by_file.ok()) << by_file.status().message();
+  EXPECT_EQ(by_file->file_id, by_path->file_id);
+  EXPECT_EQ(by_file->bytes, 5U);
+  EXPECT_EQ(by_file->links, 1U);
+  SF_EXPECT_OK(this->env().remove_file(this->at("moved")));
+  EXPECT_EQ((*file)->info()->links, 0U);
+}
+
+TYPED_TEST_P(EnvContract, ALinkIsASecondNameOfOneFile) {
+  SF_EXPECT_OK(this->env().make_dir(this->at("d")));
+  this->put(this->at("f"), "bytes");
+  SF_EXPECT_OK(this->env().link(this->at("f"), this->at("d/second")));
+  const auto first = this->env().info(this->at("f"));
+  const auto second = this->env().info(this->at("d/second"));
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first->file_id, second->file_id);
+  EXPECT_EQ(second->links, 2U);
+  SF_EXPECT_OK(this->env().remove_file(this->at("f")));
+  EXPECT_EQ(this->get(this->at("d/second")), "bytes");
+  EXPECT_EQ(this->env().info(this->at("d/second"))->links, 1U);
+}
+
+TYPED_TEST_P(EnvContract, LinkNeverReplacesAndTakesFilesOnly) {
+  this->put(this->at("f"), "mine");
+  this->put(this->at("taken"), "theirs");
+  SF_EXPECT_OK(this->env().make_dir(this->at("d")));
+  EXPECT_EQ(this->env().link(this->at("f"), this->at("taken")).code(), Code::busy);
+  EXPECT_EQ(this->env().link(this->at("f"), this->at("d")).code(), Code::busy);
+  EXPECT_EQ(this->env().link(this->at("f"), this->at("f")).code(), Code::busy);
+  EXPECT_EQ(this->env().link(this->at("d"), this->at("d2")).code(), Code::io_error);
+  EXPECT_EQ(this->env().link(this->at("f"), this->at("missing/f")).code(), Code::not_found);
+  EXPECT_EQ(this->get(this->at("taken")), "theirs");
+  EXPECT_EQ(this->env().info(this->at("f"))->links, 1U);
+}
+
+TYPED_TEST_P(EnvContract, ARenameOntoAnotherNameOfTheSameFileKeepsTheContent) {
+  this->put(this->at("f"), "bytes");
+  SF_EXPECT_OK(this->env().link(this->at("f"), this->at("g")));
+  SF_EXPECT_OK(this->env().rename(this->at("f"), this->at("g")));
+  EXPECT_EQ(this->get(this->at("g")), "bytes");
 }
 
 TYPED_TEST_P(EnvContract, RenameReplacesAFile) {
@@ -316,7 +384,10 @@ REGISTER_TYPED_TEST_SUITE_P(EnvContract, WhatIsWrittenIsReadByTheWriterAndByALat
                             WhatIsMissingIsNotFoundAndTheMessageNamesThePath, AFileIsNoDirectoryAndADirectoryNoFile,
                             ListNamesEveryEntryAndItsKindOnce, MakeDirRefusesANameThatIsTaken,
                             MakeDirsMakesWhatIsMissingAndIsContentWithWhatIsThere, MakeDirsRefusesAFileInTheWay,
-                            RenameReplacesAFile, AReaderThatHasOpenedAFileKeepsItWhenItIsReplacedOrRemoved,
+                            InfoSaysSizeOwnerAndKind, AnOpenFileTellsTheSameAsItsPathAndStaysWhatItIsUnderAnotherName,
+                            ALinkIsASecondNameOfOneFile, LinkNeverReplacesAndTakesFilesOnly,
+                            ARenameOntoAnotherNameOfTheSameFileKeepsTheContent, RenameReplacesAFile,
+                            AReaderThatHasOpenedAFileKeepsItWhenItIsReplacedOrRemoved,
                             RenameNeverReplacesADirectoryThatHoldsSomething, ADirectoryCannotBeMovedIntoItself,
                             RenameNoReplaceMovesADirectoryWithWhatItHolds,
                             RenameNoReplaceRefusesATakenNameAndChangesNothing, RemoveTakesFilesAndEmptyDirectoriesOnly,

@@ -36,6 +36,10 @@ class CrashRecorder final : public env::Env {
   Status make_dirs_synced(const std::string& path) override { return inner_.make_dirs_synced(path); }
   Result<std::vector<env::DirEntry>> list(const std::string& path) override { return inner_.list(path); }
   Result<bool> exists(const std::string& path) override { return inner_.exists(path); }
+  Result<env::FileInfo> info(const std::string& path) override { return inner_.info(path); }
+  Status link(const std::string& existing, const std::string& new_path) override {
+    return run(EnvOp::link, new_path, [&] { return inner_.link(existing, new_path); });
+  }
   Status rename(const std::string& from, const std::string& to) override {
     return run(EnvOp::rename, to, [&] { return inner_.rename(from, to); });
   }
@@ -56,6 +60,7 @@ class CrashRecorder final : public env::Env {
   }
   Result<env::SpaceInfo> space(const std::string& path) override { return inner_.space(path); }
   Result<std::string> real_path(const std::string& path) override { return inner_.real_path(path); }
+  std::uint32_t user_id() override { return inner_.user_id(); }
 
  private:
   class RecordingFile final : public env::File {
@@ -69,6 +74,7 @@ class CrashRecorder final : public env::Env {
       return inner_->read_at(offset, into);
     }
     Result<std::uint64_t> size() const override { return inner_->size(); }
+    Result<env::FileInfo> info() const override { return inner_->info(); }
     Status sync() override {
       return recorder_.run(EnvOp::sync, path_, [&] { return inner_->sync(); });
     }

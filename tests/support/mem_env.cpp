@@ -72,11 +72,10 @@ Status move(const MemTree& tree, const std::string& from, const std::string& to,
 
 std::string_view env_op_name(EnvOp op) noexcept {
   constexpr std::array<std::string_view, static_cast<std::size_t>(EnvOp::count_)> kNames{
-      "create",      "open",       "write_at", "read_at",
-      "size",        "sync",       "make_dir", "make_dirs_synced",
-      "list",        "exists",     "rename",   "rename_no_replace",
-      "remove_file", "remove_dir", "sync_dir", "try_lock",
-      "space",       "real_path"};
+      "create",   "open",     "write_at",          "read_at",     "size",       "file_info",
+      "sync",     "make_dir", "make_dirs_synced",  "list",        "exists",     "info",
+      "link",     "rename",   "rename_no_replace", "remove_file", "remove_dir", "sync_dir",
+      "try_lock", "space",    "real_path"};
   return op < EnvOp::count_ ? kNames[static_cast<std::size_t>(op)] : "unknown";
 }
 
@@ -173,6 +172,24 @@ Result<bool> MemEnv::exists(const std::string& path) {
   return state_->tree.existing("look up", path).ok();
 }
 
+Result<env::FileInfo> MemEnv::info(const std::string& path) {
+  const std::lock_guard guard(state_->mutex);
+  SF_TRY(state_->enter(EnvOp::info, path));
+  SF_ASSIGN(const MemTree::Place place, state_->tree.existing("inspect", path));
+  return state_->tree.info_of(*place.node);
+}
+
+Status MemEnv::link(const std::string& existing, const std::string& new_path) {
+  const std::lock_guard guard(state_->mutex);
+  SF_TRY(state_->enter(EnvOp::link, new_path));
+  SF_ASSIGN(const MemTree::Place source, state_->tree.existing("link", existing));
+  SF_ASSIGN(const MemTree::Place target, state_->tree.place("link to", new_path));
+  if (source.node->is_directory) return mem_error(Code::io_error, "link", existing, "it is not a regular file");
+  if (target.node != nullptr) return mem_error(Code::busy, "link to", new_path, "File exists");
+  target.parent->names[target.name] = source.node;
+  return {};
+}
+
 Status MemEnv::rename(const std::string& from, const std::string& to) {
   const std::lock_guard guard(state_->mutex);
   SF_TRY(state_->enter(EnvOp::rename, to));
@@ -248,5 +265,7 @@ Result<std::string> MemEnv::real_path(const std::string& path) {
   SF_TRY(state_->tree.existing("resolve", path).status());
   return MemTree::absolute(path);
 }
+
+std::uint32_t MemEnv::user_id() { return kMemUser; }
 
 }  // namespace stillframe::test

@@ -17,11 +17,14 @@ enum class EnvOp : std::uint8_t {
   write_at,
   read_at,
   size,
+  file_info,
   sync,
   make_dir,
   make_dirs_synced,
   list,
   exists,
+  info,
+  link,
   rename,
   rename_no_replace,
   remove_file,
@@ -69,6 +72,8 @@ class MemEnv final : public env::Env {
   [[nodiscard]] Status make_dirs_synced(const std::string& path) override;
   [[nodiscard]] Result<std::vector<env::DirEntry>> list(const std::string& path) override;
   [[nodiscard]] Result<bool> exists(const std::string& path) override;
+  [[nodiscard]] Result<env::FileInfo> info(const std::string& path) override;
+  [[nodiscard]] Status link(const std::string& existing, const std::string& new_path) override;
   [[nodiscard]] Status rename(const std::string& from, const std::string& to) override;
   [[nodiscard]] Status rename_no_replace(const std::string& from, const std::string& to) override;
   [[nodiscard]] Status remove_file(const std::string& path) override;
@@ -77,6 +82,7 @@ class MemEnv final : public env::Env {
   [[nodiscard]] Result<std::unique_ptr<env::Lock>> try_lock(const std::string& path, env::LockMode mode) override;
   [[nodiscard]] Result<env::SpaceInfo> space(const std::string& path) override;
   [[nodiscard]] Result<std::string> real_path(const std::string& path) override;
+  [[nodiscard]] std::uint32_t user_id() override;
 
  private:
   explicit MemEnv(std::shared_ptr<MemEnvState> state);

@@ -45,6 +45,12 @@ class MemFile final : public env::File {
     return std::uint64_t{node_->content.size()};
   }
 
+  Result<env::FileInfo> info() const override {
+    const std::lock_guard guard(state_->mutex);
+    SF_TRY(state_->enter(EnvOp::file_info, path_));
+    return state_->tree.info_of(*node_);
+  }
+
   Status sync() override {
     const std::lock_guard guard(state_->mutex);
     if (given_up_) return mem_error(Code::io_error, "sync", path_, "an earlier sync failed");

@@ -17,6 +17,12 @@ std::vector<std::string> components_of(const std::string& path) {
   return components;
 }
 
+std::uint64_t names_of(const MemNode& wanted, const MemNode& below) {
+  std::uint64_t count = 0;
+  for (const auto& [name, node] : below.names) count += (node.get() == &wanted ? 1 : 0) + names_of(wanted, *node);
+  return count;
+}
+
 using Copies = std::unordered_map<const MemNode*, MemNodePtr>;
 
 MemNodePtr copy_synced(const MemNodePtr& node, Copies& copies) {
@@ -69,6 +75,15 @@ Result<MemNodePtr> MemTree::directory(std::string_view doing, const std::string&
   SF_ASSIGN(const Place found, existing(doing, path));
   if (!found.node->is_directory) return mem_error(Code::io_error, doing, path, "Not a directory");
   return found.node;
+}
+
+env::FileInfo MemTree::info_of(const MemNode& node) const {
+  return {.bytes = node.content.size(),
+          .owner_uid = kMemUser,
+          .links = names_of(node, *root_),
+          .file_id = reinterpret_cast<std::uintptr_t>(&node),
+          .is_directory = node.is_directory,
+          .is_regular_file = !node.is_directory};
 }
 
 std::string MemTree::absolute(const std::string& path) {

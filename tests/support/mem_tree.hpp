@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "stillframe/status.hpp"
+#include "env/env.hpp"
 
 namespace stillframe::test {
+
+constexpr std::uint32_t kMemUser = 1000;
 
 // A file or a directory, as an inode: names are kept in the directories that hold it.
 struct MemNode {
@@ -46,6 +48,8 @@ class MemTree {
   [[nodiscard]] Result<Place> existing(std::string_view doing, const std::string& path) const;
   [[nodiscard]] Result<MemNodePtr> directory(std::string_view doing, const std::string& path) const;
   [[nodiscard]] static std::string absolute(const std::string& path);
+
+  [[nodiscard]] env::FileInfo info_of(const MemNode& node) const;
 
   // A tree of its own that holds only what was synced: every name as of the last sync of its directory, every content
   // as of the last sync of its file. A rename between directories of which one was synced shows in that one only.

@@ -38,6 +38,11 @@ class ObservedEnv final : public env::Env {
   }
   Result<std::vector<env::DirEntry>> list(const std::string& path) override { return inner_.list(path); }
   Result<bool> exists(const std::string& path) override { return inner_.exists(path); }
+  Result<env::FileInfo> info(const std::string& path) override { return inner_.info(path); }
+  Status link(const std::string& existing, const std::string& new_path) override {
+    tell(EnvOp::link, new_path);
+    return inner_.link(existing, new_path);
+  }
   Status rename(const std::string& from, const std::string& to) override {
     tell(EnvOp::rename, to);
     return inner_.rename(from, to);
@@ -63,6 +68,7 @@ class ObservedEnv final : public env::Env {
   }
   Result<env::SpaceInfo> space(const std::string& path) override { return inner_.space(path); }
   Result<std::string> real_path(const std::string& path) override { return inner_.real_path(path); }
+  std::uint32_t user_id() override { return inner_.user_id(); }
 
  private:
   class ObservedFile final : public env::File {
@@ -77,6 +83,7 @@ class ObservedEnv final : public env::Env {
       return inner_->read_at(offset, into);
     }
     Result<std::uint64_t> size() const override { return inner_->size(); }
+    Result<env::FileInfo> info() const override { return inner_->info(); }
     Status sync() override {
       env_.tell(EnvOp::sync, path_);
       return inner_->sync();

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <csignal>
+#include <vector>
 
 #include "base/bytes.hpp"
 #include "base/unique_fd.hpp"
@@ -62,6 +63,67 @@ TEST_F(PosixEnvTest, OpenNeverFollowsASymbolicLinkInTheLastComponent) {
   EXPECT_EQ(refused.code(), Code::io_error);
   EXPECT_NE(refused.message().find("symbolic link"), std::string::npos) << refused.message();
   EXPECT_EQ(env_.try_lock(at("link"), LockMode::exclusive).status().code(), Code::io_error);
+}
+
+TEST_F(PosixEnvTest, NoCallFollowsALinkInTheDirectoryOfItsPath) {
+  ASSERT_TRUE(env_.make_dirs_synced(at("real/below")).ok());
+  put(at("real/f"), "outside");
+  put(at("mine"), "x");
+  ASSERT_EQ(::symlink(at("real").c_str(), at("link").c_str()), 0);
+  const std::vector<Status> refusals{
+      env_.create(at("link/new")).status(),
+      env_.open(at("link/f")).status(),
+      env_.make_dir(at("link/new")),
+      env_.list(at("link/below")).status(),
+      env_.exists(at("link/f")).status(),
+      env_.info(at("link/f")).status(),
+      env_.link(at("link/f"), at("stolen")),
+      env_.link(at("mine"), at("link/new")),
+      env_.rename(at("link/f"), at("stolen")),
+      env_.rename(at("mine"), at("link/f")),
+      env_.rename_no_replace(at("link/f"), at("stolen")),
+      env_.rename_no_replace(at("mine"), at("link/new")),
+      env_.remove_file(at("link/f")),
+      env_.remove_dir(at("link/below")),
+      env_.sync_dir(at("link/below")),
+      env_.try_lock(at("link/f"), LockMode::exclusive).status(),
+      env_.space(at("link/below")).status(),
+  };
+  for (const Status& refusal : refusals) {
+    EXPECT_EQ(refusal.code(), Code::io_error) << refusal.message();
+    EXPECT_NE(refusal.message().find("symbolic link"), std::string::npos) << refusal.message();
+    EXPECT_NE(refusal.message().find(at("link")), std::string::npos) << refusal.message();
+  }
+  EXPECT_EQ(*read_whole(env_, at("real/f"), 100), "outside");
+  EXPECT_EQ(env_.list(at("real"))->size(), 2U);
+  EXPECT_FALSE(*env_.exists(at("stolen")));
+}
+
+TEST_F(PosixEnvTest, NoCallFollowsALinkInTheLastComponent) {
+  ASSERT_TRUE(env_.make_dir(at("real")).ok());
+  put(at("real/f"), "outside");
+  ASSERT_EQ(::symlink(at("real").c_str(), at("link").c_str()), 0);
+  ASSERT_EQ(::symlink(at("real/f").c_str(), at("file_link").c_str()), 0);
+  for (const std::string& link : {at("link"), at("link/")}) {
+    for (const Status& refusal :
+         {env_.list(link).status(), env_.sync_dir(link), env_.space(link + "/.").status(), env_.remove_dir(link)}) {
+      EXPECT_EQ(refusal.code(), Code::io_error) << refusal.message();
+    }
+  }
+  EXPECT_EQ(env_.link(at("file_link"), at("stolen")).code(), Code::io_error);
+  const auto info = env_.info(at("file_link"));
+  ASSERT_TRUE(info.ok()) << info.status().message();
+  EXPECT_FALSE(info->is_regular_file || info->is_directory);
+  EXPECT_TRUE(env_.remove_file(at("file_link")).ok()) << "the link itself may be removed";
+  EXPECT_EQ(*read_whole(env_, at("real/f"), 100), "outside");
+}
+
+TEST_F(PosixEnvTest, APathOfAPersonIsResolvedUpToItsLastComponent) {
+  ASSERT_TRUE(env_.make_dir(at("real")).ok());
+  ASSERT_EQ(::symlink(at("real").c_str(), at("link").c_str()), 0);
+  EXPECT_EQ(*resolve_directory_of(env_, at("link/new")), *env_.real_path(at("real")) + "/new");
+  EXPECT_EQ(*resolve_directory_of(env_, at("link/")), *env_.real_path(dir_.path()) + "/link");
+  EXPECT_EQ(resolve_directory_of(env_, at("missing/new")).status().code(), Code::not_found);
 }
 
 TEST_F(PosixEnvTest, OpenOfAPipeIsRefusedInsteadOfHanging) {
