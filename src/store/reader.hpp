@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -50,25 +49,5 @@ class CheckpointReader {
   std::unique_ptr<env::Lock> lock_;
   std::vector<Rank> ranks_;
 };
-
-struct Finding {
-  std::string file;     // relative to the store: "<name>/rank-00000.data"
-  std::string tensors;  // names of the entries in the chunk, shortened; empty for manifest and table
-  std::int64_t chunk = -1;
-  std::string what;
-};
-struct VerifyReport {
-  std::string name;
-  bool ok = false;
-  std::uint64_t chunks = 0;
-  std::uint64_t raw_bytes = 0;
-  std::uint64_t stored_bytes = 0;
-  std::vector<Finding> findings;  // at most 1000; then the count goes on in `findings_total`
-  std::uint64_t findings_total = 0;
-};
-// Re-reads the whole checkpoint past the page cache. `progress` (may be empty) is called with raw bytes done and total,
-// and ends the work early by returning false (then Code::deadline). A corrupt checkpoint is a report, not an error.
-[[nodiscard]] Result<VerifyReport> verify(const Store& store, const std::string& name,
-                                          const std::function<bool(std::uint64_t, std::uint64_t)>& progress);
 
 }  // namespace stillframe::store

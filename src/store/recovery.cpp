@@ -1,5 +1,6 @@
-// Removing what is no checkpoint: orphans of dead writers, and removals that were cut off.
+// Removing what is no checkpoint: orphans of dead writers, removals that were cut off, half-written marks.
 #include <algorithm>
+#include <array>
 
 #include "store/removal.hpp"
 #include "store/store.hpp"
@@ -7,7 +8,10 @@
 namespace stillframe::store {
 namespace {
 
-Status absent_is_fine(Status status) { return status.code() == Code::not_found ? Status() : std::move(status); }
+constexpr std::string_view kTemporarySuffix = ".tmp";
+// What env::replace_file_synced() replaces: in the store's directory, and in a checkpoint's.
+constexpr std::array kReplacedInStore{format::kSequenceFile, format::kFormatPageFile, format::kReaderFile};
+constexpr std::array kReplacedInCheckpoint{format::kVerifiedMark, format::kBadMark, format::kPinnedMark};
 
 // A partial directory's name holds a sequence that is claimed once, so no writer to come will use it: the lock need not
 // be held while its files are unlinked.
@@ -19,35 +23,81 @@ Result<bool> has_living_writer(const Store& store, const std::string& run, const
   return lock.status();
 }
 
-}  // namespace
-
-Status unlink_directory(env::Env& env, const std::string& directory) {
-  auto entries = env.list(directory);
-  if (!entries.ok()) return absent_is_fine(entries.status());
-  SF_TRY(absent_is_fine(env.remove_file(env::join(directory, format::kManifestFile))));
-  for (const auto& entry : *entries) {
-    const std::string path = env::join(directory, entry.name);
-    if (entry.is_directory) {
-      return Status(Code::io_error, "'" + path +
-                                        "' is a directory, which Stillframe does not make inside a checkpoint; "
-                                        "it was left alone. Move it away, and the removal goes on at the next start");
+template <typename Names>
+void add_temporaries(const std::vector<env::DirEntry>& entries, const Names& replaced, const std::string& inside,
+                     std::vector<std::string>& found) {
+  for (const auto& entry : entries) {
+    if (entry.is_directory) continue;
+    for (const std::string_view name : replaced) {
+      if (entry.name == std::string(name) + std::string(kTemporarySuffix)) found.push_back(env::join(inside, entry.name));
     }
-    if (entry.name != format::kManifestFile) SF_TRY(absent_is_fine(env.remove_file(path)));
   }
-  return absent_is_fine(env.remove_dir(directory));
 }
 
-Status withdraw(const Store& store, const std::string& name) {
-  const std::string removing = env::join(store.path(), format::removing_name(name));
-  SF_TRY(
-      store.env().rename_no_replace(env::join(store.path(), name), removing).with_context("removing '" + name + "'"));
-  SF_TRY(store.env()
-             .sync_dir(store.path())
-             .with_context("the checkpoint '" + name +
-                           "' was renamed for removal, its files are unlinked at the next start"));
-  return unlink_directory(store.env(), removing)
-      .with_context("the checkpoint '" + name + "' is removed, what is left of its files goes at the next start");
+void failed(RecoveryReport& report, const std::string& name, const Status& why) {
+  report.failed.push_back(name + ": " + why.message());
 }
+
+// Paths inside the store of what is being replaced at this moment, or was when its writer died.
+std::vector<std::string> find_temporaries(const Store& store, const std::vector<env::DirEntry>& entries,
+                                          RecoveryReport& report) {
+  std::vector<std::string> found;
+  add_temporaries(entries, kReplacedInStore, "", found);
+  for (const auto& entry : entries) {
+    if (!entry.is_directory || !format::parse_checkpoint_name(entry.name)) continue;
+    const auto inside = store.env().list(env::join(store.path(), entry.name));
+    if (inside.ok()) {
+      add_temporaries(*inside, kReplacedInCheckpoint, entry.name, found);
+    } else if (inside.status().code() != Code::not_found) {
+      failed(report, entry.name, inside.status());
+    }
+  }
+  return found;
+}
+
+// Who replaces a file holds the store's lock: with the lock in hand, what is still there is nobody's.
+void remove_temporaries(const Store& store, const std::vector<std::string>& found, RecoveryReport& report) {
+  if (found.empty()) return;
+  const auto lock = lock_store(store, base::Deadline::after_ms(kStoreLockWaitMs));
+  for (const std::string& temporary : found) {
+    if (!lock.ok()) {
+      failed(report, temporary, lock.status());
+      continue;
+    }
+    const std::string path = env::join(store.path(), temporary);
+    const auto freed = unlink_file(store.env(), path);
+    if (!freed.ok()) {
+      failed(report, temporary, freed.status());
+    } else if (*freed) {
+      report.bytes_freed += **freed;
+      report.removed.push_back(temporary);
+    }
+  }
+}
+
+// One that cannot be removed (another user's, a failing disk) stands in nobody's way: the others go.
+void remove_orphans(const Store& store, const std::vector<std::string>& orphans, RecoveryReport& report) {
+  if (orphans.empty()) return;
+  // The name we see may not be on disk yet (the remover died between rename and sync): if power failed after the first
+  // unlink, the final name could come back over missing files.
+  const Status synced = store.env().sync_dir(store.path());
+  for (const std::string& orphan : orphans) {
+    if (!synced.ok()) {
+      failed(report, orphan, synced);
+      continue;
+    }
+    const auto freed = unlink_directory(store.env(), env::join(store.path(), orphan));
+    if (!freed.ok()) {
+      failed(report, orphan, freed.status());
+      continue;
+    }
+    report.bytes_freed += *freed;
+    report.removed.push_back(orphan);
+  }
+  store.env().sync_dir(store.path()).ignore("what comes back after a power loss is removed again");
+}
+
+}  // namespace
 
 Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs) {
   SF_ASSIGN(auto entries, store.env().list(store.path()));
@@ -59,19 +109,15 @@ Result<RecoveryReport> recover(const Store& store, const std::vector<std::string
     if (format::parse_removing_name(entry.name)) orphans.push_back(entry.name);
     const auto partial = format::parse_partial_name(entry.name);
     if (!partial) continue;
-    SF_ASSIGN(const bool alive, has_living_writer(store, partial->run, own_runs));
-    (alive ? report.left_alone : orphans).push_back(entry.name);
+    const auto alive = has_living_writer(store, partial->run, own_runs);
+    if (!alive.ok()) {
+      failed(report, entry.name, alive.status());
+    } else {
+      (*alive ? report.left_alone : orphans).push_back(entry.name);
+    }
   }
-  if (orphans.empty()) return report;
-  // The name we see may not be on disk yet (the remover died between rename and sync): if power failed after the first
-  // unlink, the final name could come back over missing files.
-  SF_TRY(store.env().sync_dir(store.path()));
-  for (const std::string& orphan : orphans) {
-    SF_TRY(unlink_directory(store.env(), env::join(store.path(), orphan))
-               .with_context("removing the orphan '" + orphan + "'"));
-    report.removed.push_back(orphan);
-  }
-  SF_TRY(store.env().sync_dir(store.path()));
+  remove_orphans(store, orphans, report);
+  remove_temporaries(store, find_temporaries(store, entries, report), report);
   return report;
 }
 

@@ -10,7 +10,6 @@ namespace stillframe::store {
 namespace {
 
 constexpr std::string_view kProbeFile = "writable.probe";
-constexpr std::uint64_t kRemovalLockWaitMs = 10'000;
 
 std::string advice_for(Code code) {
   if (code == Code::no_space) return "free space there (or raise the quota), or choose another directory";
@@ -45,18 +44,6 @@ Status probe_writable(env::Env& env, const std::string& path) {
     if (!removed.ok() && removed.code() != Code::not_found) return removed;
   }
   return Status();  // others keep creating and removing the same file here: the directory is writable
-}
-
-Result<std::string> checkpoint_dir(const Store& store, const std::string& name) {
-  if (!format::parse_checkpoint_name(name)) {
-    return Status(Code::not_found, "'" + name + "' is not the name of a checkpoint (" + store.path() +
-                                       "); expected something like 000042-step001000-20261122T123005Z");
-  }
-  std::string dir = env::join(store.path(), name);
-  SF_ASSIGN(const bool there, store.env().exists(dir));
-  if (!there)
-    return Status(Code::not_found, "there is no checkpoint '" + name + "' in the store '" + store.path() + "'");
-  return dir;
 }
 
 }  // namespace
@@ -111,47 +98,6 @@ Result<std::unique_ptr<env::Lock>> Store::lock_run(const std::string& run) const
                     format::run_lock_file(run) +
                     "; nothing was changed; end that training job (or its daemon), or give this one another "
                     "run name. Do not delete the lock file: it frees itself when its holder ends");
-}
-
-Status Store::set_mark(const std::string& name, std::string_view mark, const std::string& text) const {
-  if (mark != format::kVerifiedMark && mark != format::kBadMark && mark != format::kPinnedMark) {
-    return Status(Code::invalid_argument, "'" + std::string(mark) + "' is no mark; expected verified, bad or pinned");
-  }
-  SF_ASSIGN(const std::string dir, checkpoint_dir(*this, name));
-  return env::replace_file_synced(*env_, env::join(dir, mark), base::as_bytes(text))
-      .with_context("marking the checkpoint '" + name + "' as " + std::string(mark));
-}
-
-Result<Marks> Store::marks(const std::string& name) const {
-  SF_ASSIGN(const std::string dir, checkpoint_dir(*this, name));
-  Marks marks;
-  SF_ASSIGN(marks.verified, env_->exists(env::join(dir, format::kVerifiedMark)));
-  SF_ASSIGN(marks.bad, env_->exists(env::join(dir, format::kBadMark)));
-  SF_ASSIGN(marks.pinned, env_->exists(env::join(dir, format::kPinnedMark)));
-  return marks;
-}
-
-Status Store::remove(const std::string& name) const {
-  SF_ASSIGN(const std::string dir, checkpoint_dir(*this, name));
-  const std::string manifest = env::join(dir, format::kManifestFile);
-  SF_ASSIGN(const bool readable, env_->exists(manifest));
-  std::unique_ptr<env::Lock> no_reader;
-  if (readable) {  // without a manifest it cannot have a reader, and locking would create one
-    auto lock = env_->try_lock(manifest, env::LockMode::exclusive);
-    if (!lock.ok() && lock.status().code() == Code::busy) {
-      return Status(Code::busy, "the checkpoint '" + name + "' is being read; it was not removed, nothing was changed");
-    }
-    if (!lock.ok()) return lock.status().with_context("removing the checkpoint '" + name + "'");
-    no_reader = *std::move(lock);
-  }
-  {
-    SF_ASSIGN(const auto store_lock, lock_store(*this, base::Deadline::after_ms(kRemovalLockWaitMs)));
-    // A store that was copied without its sequence file must not hand out this sequence a second time.
-    SF_ASSIGN(const std::uint64_t claimed, read_sequence_file(*this));
-    const std::uint64_t sequence = format::parse_checkpoint_name(name)->sequence;
-    if (sequence > claimed) SF_TRY(write_sequence_file(*this, sequence));
-    return withdraw(*this, name);
-  }
 }
 
 }  // namespace stillframe::store

@@ -22,6 +22,7 @@ struct CheckpointRef {
   format::CheckpointName parsed;
 };
 
+// A checkpoint that bears both is bad: what was verified once can rot.
 struct Marks {
   bool verified = false;
   bool bad = false;
@@ -33,13 +34,14 @@ class Store {
   // For readers: not_found when there is no such directory. Writes nothing.
   [[nodiscard]] static Result<Store> open(env::Env& env, const std::string& path);
   // For writers: makes (and syncs) the directory with its parents when missing; refuses a path that is not a directory
-  // or cannot be written, before training starts.
+  // or cannot be written, before training starts. Puts the format's page and the reader in Python beside the
+  // checkpoints where they are missing or of another text.
   [[nodiscard]] static Result<Store> open_or_create(env::Env& env, const std::string& path);
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }  // real, absolute
   [[nodiscard]] env::Env& env() const noexcept { return *env_; }
 
-  // Published checkpoints, newest sequence first. Names that are not checkpoints are passed over.
+  // Whatever bears a checkpoint's name, newest sequence first. Other names are passed over.
   [[nodiscard]] Result<std::vector<CheckpointRef>> list() const;
 
   // Claims the next sequence, under the store's lock: one more than the highest of the sequence file and every name in
@@ -49,8 +51,11 @@ class Store {
   // One writer per run: busy, naming the run and the holder, when taken. Held until the lock is destroyed.
   [[nodiscard]] Result<std::unique_ptr<env::Lock>> lock_run(const std::string& run) const;
 
-  // Marks beside the manifest: write, sync, rename, directory sync. `text` is for people (a reason, a time).
+  // Marks beside the manifest, under the store's lock: write, sync, rename, directory sync. `text` is for people (a
+  // reason, a time).
   [[nodiscard]] Status set_mark(const std::string& name, std::string_view mark, const std::string& text) const;
+  // Removes the mark and syncs the directory; ok when it does not bear it.
+  [[nodiscard]] Status clear_mark(const std::string& name, std::string_view mark) const;
   [[nodiscard]] Result<Marks> marks(const std::string& name) const;
 
   // Removal: rename to <name>.removing, sync the parent, unlink. busy when a reader holds the checkpoint: nothing
@@ -64,11 +69,15 @@ class Store {
 };
 
 struct RecoveryReport {
-  std::vector<std::string> removed;     // orphans: partial directories of dead writers, half-removed checkpoints
+  // Orphans: partial directories of dead writers, half-removed checkpoints, half-written marks ("<name>/bad.tmp").
+  std::vector<std::string> removed;
   std::vector<std::string> left_alone;  // partial directories whose run is locked by a living writer other than us
+  std::vector<std::string> failed;      // "<name>: why" of what could not be looked at or removed; the next start tries
+  std::uint64_t bytes_freed = 0;        // of what was removed; a file that has another name is not freed
 };
 // Removes what is unpublished and not owned by a living writer. `own_runs`: runs whose lock the caller holds and for
-// which it writes nothing now. Idempotent; a crash inside changes nothing that counts.
+// which it writes nothing now. Idempotent; a crash inside changes nothing that counts. An error only when the store
+// cannot be listed: what cannot be removed is reported and stands in nobody's way.
 [[nodiscard]] Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs);
 
 }  // namespace stillframe::store
