@@ -10,7 +10,7 @@
 #include "apps/progress.hpp"
 #include "apps/summary.hpp"
 #include "apps/table.hpp"
-#include "store/reader.hpp"
+#include "store/verify.hpp"
 
 namespace stillframe::apps {
 namespace {
@@ -75,7 +75,7 @@ void print_text(const Outcome& outcome) {
 
 Outcome verify_one(const store::Store& store, const std::string& name) {
   Progress progress("verify " + name);
-  auto report = store::verify(store, name, [&progress](std::uint64_t done, std::uint64_t total) {
+  auto report = store::verify(store, name, store::VerifyDepth::full, [&progress](std::uint64_t done, std::uint64_t total) {
     progress.update(done, total);
     return true;
   });
@@ -97,9 +97,9 @@ int worst_exit_code(const std::vector<Outcome>& outcomes) {
 
 Result<int> verify_address(const VerifyOptions& options) {
   SF_ASSIGN(format::Address address, format::parse_address(options.address));
-  if (options.all && address.step) {
+  if (options.all && address.select == format::Select::step) {
     return Status(Code::invalid_argument, "--all expects STORE or STORE:RUN, found the step " +
-                                              std::to_string(*address.step) + " as well: give one of the two");
+                                              std::to_string(address.step) + " as well: give one of the two");
   }
   if (!options.all && address.run.empty()) address.run = "main";
   SF_ASSIGN(const store::Store store, store::Store::open(env::posix_env(), address.store));

@@ -18,7 +18,7 @@ std::string rank_file(std::uint32_t rank) {
 }
 
 // "format" is what other libraries ask for before they read the tensors as PyTorch's.
-interop::SafetensorsMetadata metadata_of(const store::CheckpointReader& reader, std::uint32_t rank) {
+format::SafetensorsMetadata metadata_of(const store::CheckpointReader& reader, std::uint32_t rank) {
   const format::Manifest& manifest = reader.manifest();
   return {{"format", "pt"},
           {"stillframe.checkpoint", reader.name()},

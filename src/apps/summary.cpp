@@ -79,7 +79,7 @@ Result<std::vector<Summary>> summaries(const store::Store& store, const format::
   std::vector<Summary> found;
   for (const store::CheckpointRef& ref : refs) {
     if (limit != 0 && found.size() == limit) break;
-    if (address.step && *address.step != ref.parsed.step) continue;
+    if (address.select == format::Select::step && address.step != ref.parsed.step) continue;
     SF_ASSIGN(std::optional<Summary> summary, summarize(store, ref));
     if (!summary) continue;
     const bool run_differs = !address.run.empty() && !summary->run.empty() && summary->run != address.run;

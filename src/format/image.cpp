@@ -19,24 +19,6 @@ std::string quoted(std::string_view name) {
   return text;
 }
 
-// nullopt when the extents do not fit 64 bits, also where another extent is 0.
-std::optional<std::uint64_t> entry_bytes(const Entry& entry) {
-  std::uint64_t elements = 1;
-  bool empty = false;
-  for (const std::uint64_t extent : entry.shape) {
-    if (extent == 0) {
-      empty = true;
-      continue;
-    }
-    const auto product = base::checked_mul(elements, extent);
-    if (!product) return std::nullopt;
-    elements = *product;
-  }
-  const auto bytes = base::checked_mul(elements, dtype_bytes(entry.dtype));
-  if (!bytes) return std::nullopt;
-  return empty ? 0 : *bytes;
-}
-
 Status check_entry(const Entry& entry, Code code) {
   if (entry.name.size() > kMaxEntryNameBytes) {
     return {code, quoted(entry.name) + "… has a name of " + std::to_string(entry.name.size()) + " bytes; at most " +
@@ -77,6 +59,23 @@ Status too_large(Code code, std::uint64_t bytes) {
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> entry_bytes(const Entry& entry) noexcept {
+  std::uint64_t elements = 1;
+  bool empty = false;
+  for (const std::uint64_t extent : entry.shape) {
+    if (extent == 0) {
+      empty = true;
+      continue;
+    }
+    const auto product = base::checked_mul(elements, extent);
+    if (!product) return std::nullopt;
+    elements = *product;
+  }
+  const auto bytes = base::checked_mul(elements, dtype_bytes(entry.dtype));
+  if (!bytes) return std::nullopt;
+  return empty ? 0 : *bytes;
+}
 
 std::uint32_t ImageLayout::chunk_length(std::uint64_t chunk) const noexcept {
   if (chunk >= chunk_count()) return 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct ImageLayout {
   // The last chunk may be short.
   [[nodiscard]] std::uint32_t chunk_length(std::uint64_t chunk) const noexcept;
 };
+
+// product(shape) * width; nullopt when the extents do not fit 64 bits, also where another extent is 0.
+[[nodiscard]] std::optional<std::uint64_t> entry_bytes(const Entry& entry) noexcept;
 
 // Orders entries by descending element width, then as given, and sets offset and bytes (those given are ignored).
 // So every element is aligned to its width and none crosses a chunk border. invalid_argument on a duplicate or

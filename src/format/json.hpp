@@ -45,8 +45,10 @@ struct JsonMember {
 };
 
 // corrupt with the byte position unless `text` is one JSON text in UTF-8 with at most `max_depth` levels of arrays and
-// objects. An integer that needs more than 64 bits becomes a JsonFloat without '.', 'e' or 'E'.
-[[nodiscard]] Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth);
+// objects. An integer that needs more than 64 bits becomes a JsonFloat without '.', 'e' or 'E'. With a `stop_key`, the
+// text is read up to that key of the outermost object, and the result holds the members before it.
+[[nodiscard]] Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth,
+                                           std::string_view stop_key = {});
 
 // One line, ", " and ": " between the parts. What parse_json() accepts is written back the same but for white space,
 // escapes and a negative zero integer.

@@ -11,7 +11,7 @@ namespace {
 // so the pointers on the stack stay valid.
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Builder(std::size_t max_depth) : max_depth_(max_depth) {}
+  Builder(std::size_t max_depth, std::string_view stop_key) : max_depth_(max_depth), stop_key_(stop_key) {}
 
   bool null() override { return add({}); }
   bool boolean(bool value) override { return add({value}); }
@@ -26,6 +26,10 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
 
   bool start_object(std::size_t /*size*/) override { return open({JsonObject{}}); }
   bool key(string_t& key) override {
+    if (open_.size() == 1 && !stop_key_.empty() && key == stop_key_) {
+      stopped_ = true;
+      return false;
+    }
     pending_key_ = std::move(key);
     return true;
   }
@@ -44,6 +48,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     return refuse("no valid JSON in UTF-8 from byte " + std::to_string(position) + " on");
   }
 
+  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
   [[nodiscard]] const std::string& complaint() const noexcept { return complaint_; }
   [[nodiscard]] JsonValue take() && { return std::move(root_); }
 
@@ -88,6 +93,8 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   std::size_t max_depth_;
+  std::string_view stop_key_;
+  bool stopped_ = false;
   std::size_t values_ = 0;
   std::vector<JsonValue*> open_;
   std::string pending_key_;
@@ -97,7 +104,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
 
 }  // namespace
 
-Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth) {
+Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth, std::string_view stop_key) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
     return Status(Code::corrupt, "a byte order mark before the JSON text");
@@ -106,8 +113,9 @@ Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth) {
   if (const std::size_t at = text.find('\0'); at != std::string_view::npos) {
     return Status(Code::corrupt, "a zero byte at byte " + std::to_string(at));
   }
-  Builder builder(max_depth);
-  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return Status(Code::corrupt, builder.complaint());
+  Builder builder(max_depth, stop_key);
+  const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
+  if (!parsed && !builder.stopped()) return Status(Code::corrupt, builder.complaint());
   return std::move(builder).take();
 }
 

@@ -9,6 +9,9 @@
 namespace stillframe::format {
 namespace {
 
+constexpr std::size_t kCrcDigits = 8;
+constexpr std::string_view kSealEnd = "\"}\n}\n";
+
 void append_member(std::string& out, std::string_view indent, std::string_view key) {
   out += '\n';
   out += indent;
@@ -27,14 +30,49 @@ void append_number(std::string& out, std::string_view indent, std::string_view k
   out += std::to_string(value) + ',';
 }
 
-void append_file(std::string& out, const FileRef& ref) {
+void append_file(std::string& out, std::string_view file, std::uint64_t bytes) {
   out += "{\"file\": ";
-  append_json_string(out, ref.file);
-  out += ", \"bytes\": " + std::to_string(ref.bytes);
+  append_json_string(out, file);
+  out += ", \"bytes\": " + std::to_string(bytes);
+}
+
+// One item of an array a line.
+void append_items(std::string& out, std::string_view indent, std::string_view key, const auto& items,
+                  auto append_item) {
+  append_member(out, indent, key);
+  out += '[';
+  bool first = true;
+  for (const auto& item : items) {
+    out += first ? "\n" : ",\n";
+    first = false;
+    out.append(indent).append(" ");
+    append_item(item);
+  }
+  if (!first) out.append("\n").append(indent);
+  out += "],";
+}
+
+void append_shared(std::string& out, std::string_view indent, const std::vector<SharedFile>& files) {
+  append_items(out, indent, "shared", files, [&](const SharedFile& shared) {
+    append_file(out, shared.file, shared.bytes);
+    out += ", \"from\": ";
+    append_json_string(out, shared.from);
+    out += '}';
+  });
+}
+
+void append_alarms(std::string& out, std::string_view indent, const std::vector<Alarm>& alarms) {
+  append_items(out, indent, "alarms", alarms, [&](const Alarm& alarm) {
+    out += "{\"kind\": ";
+    append_json_string(out, alarm.kind);
+    out += ", \"text\": ";
+    append_json_string(out, alarm.text);
+    out += '}';
+  });
 }
 
 void append_entry(std::string& out, const Entry& entry) {
-  out += "\n    {\"name\": ";
+  out += "{\"name\": ";
   append_json_string(out, entry.name);
   out += ", \"dtype\": ";
   append_json_string(out, dtype_name(entry.dtype));
@@ -53,20 +91,13 @@ Status append_rank(std::string& out, const RankManifest& rank) {
   append_number(out, kIndent, "chunk_bytes", kChunkBytes);
   append_number(out, kIndent, "chunks", rank.layout.chunk_count());
   append_member(out, kIndent, "data");
-  append_file(out, rank.data);
-  out += "},";
+  append_file(out, rank.data.file, rank.data.bytes);
+  out += ", \"start\": " + std::to_string(rank.data.start) + "},";
+  append_shared(out, kIndent, rank.shared);
   append_member(out, kIndent, "table");
-  append_file(out, rank.table);
+  append_file(out, rank.table.file, rank.table.bytes);
   out += ", \"xxh128\": \"" + rank.table_hash.hex() + "\", \"crc32\": \"" + crc32_hex(rank.table_crc32) + "\"},";
-  append_member(out, kIndent, "entries");
-  out += '[';
-  bool first = true;
-  for (const Entry& entry : rank.layout.entries) {
-    if (!first) out += ',';
-    first = false;
-    append_entry(out, entry);
-  }
-  out += first ? "]," : "\n   ],";
+  append_items(out, kIndent, "entries", rank.layout.entries, [&](const Entry& entry) { append_entry(out, entry); });
   append_member(out, kIndent, "tree");
   append_json_pretty(out, *tree, kIndent.size());
   out += "\n  }";
@@ -77,6 +108,8 @@ Result<std::string> encode_text(const Manifest& manifest) {
   constexpr std::string_view kIndent = " ";
   auto metrics = parse_json(manifest.metrics_json, kMaxTreeJsonDepth);
   if (!metrics.ok()) return metrics.status().with_context("metrics");
+  const auto sums = sums_of(manifest.ranks);
+  if (!sums) return Status(Code::invalid_argument, "the sizes of the ranks overflow 64 bits");
   std::string out = "{";
   append_string(out, kIndent, "format", kFormatName);
   append_number(out, kIndent, "version", kFormatVersion);
@@ -87,9 +120,14 @@ Result<std::string> encode_text(const Manifest& manifest) {
   append_string(out, kIndent, "created_utc", manifest.created_utc);
   append_string(out, kIndent, "group", manifest.group);
   append_number(out, kIndent, "world_size", manifest.world_size);
+  append_member(out, kIndent, "confirmed");
+  out += manifest.confirmed ? "true," : "false,";
   append_member(out, kIndent, "metrics");
   append_json_pretty(out, *metrics, kIndent.size());
   out += ',';
+  append_alarms(out, kIndent, manifest.alarms);
+  append_number(out, kIndent, "raw_bytes", sums->raw_bytes);
+  append_number(out, kIndent, "stored_bytes", sums->stored_bytes);
   append_string(out, kIndent, "writer", manifest.writer);
   append_member(out, kIndent, "ranks");
   out += '[';
@@ -98,10 +136,23 @@ Result<std::string> encode_text(const Manifest& manifest) {
     SF_TRY(append_rank(out, manifest.ranks[i]));
   }
   out += "\n ],";
-  return out + seal_of(out);
+  append_seal(out);
+  return out;
 }
 
 }  // namespace
+
+std::optional<Sums> sums_of(std::span<const RankManifest> ranks) noexcept {
+  Sums sums;
+  for (const RankManifest& rank : ranks) {
+    const auto raw = base::checked_add(sums.raw_bytes, rank.layout.bytes);
+    const auto data = base::checked_add(sums.stored_bytes, rank.data.bytes);
+    const auto stored = data ? base::checked_add(*data, rank.table.bytes) : std::nullopt;
+    if (!raw || !stored) return std::nullopt;
+    sums = {*raw, *stored};
+  }
+  return sums;
+}
 
 std::string crc32_hex(std::uint32_t crc) {
   std::array<char, 8> digits{};
@@ -110,10 +161,20 @@ std::string crc32_hex(std::uint32_t crc) {
   return std::string(digits.size() - count, '0') + std::string(digits.data(), count);
 }
 
-std::string seal_of(std::string_view covered) {
-  const auto bytes = base::as_bytes(covered);
-  return "\n \"seal\": {\"xxh128\": \"" + base::xxh128(bytes).hex() + "\", \"crc32\": \"" +
-         crc32_hex(base::crc32(bytes)) + "\"}\n}\n";
+void append_seal(std::string& text) {
+  const std::string hash = base::xxh128(base::as_bytes(text)).hex();
+  text += "\n \"seal\": {\"xxh128\": \"" + hash + "\", \"crc32\": \"";
+  text += crc32_hex(base::crc32(base::as_bytes(text))) + std::string(kSealEnd);
+}
+
+bool has_right_seal(std::string_view text) {
+  if (text.size() < kSealBytes) return false;
+  const std::string_view covered = text.substr(0, text.size() - kSealBytes);
+  const std::string_view before_crc = text.substr(0, text.size() - kCrcDigits - kSealEnd.size());
+  const std::string seal = "\n \"seal\": {\"xxh128\": \"" + base::xxh128(base::as_bytes(covered)).hex() +
+                           "\", \"crc32\": \"" + crc32_hex(base::crc32(base::as_bytes(before_crc))) +
+                           std::string(kSealEnd);
+  return text.substr(covered.size()) == seal;
 }
 
 Result<std::string> encode_manifest(const Manifest& manifest) {

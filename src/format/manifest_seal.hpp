@@ -3,9 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "format/json.hpp"
+#include "format/manifest.hpp"
 #include "format/tree_check.hpp"
 
 namespace stillframe::format {
@@ -18,10 +22,24 @@ inline constexpr std::size_t kMaxManifestJsonDepth = 3 + kMaxTreeJsonDepth;
 
 inline constexpr std::uint64_t kTableBlockBytes = 64;
 
-// "\n \"seal\": {…}\n}\n", the end of a manifest whose bytes before it are `covered`. Always kSealBytes long.
-[[nodiscard]] std::string seal_of(std::string_view covered);
+// "\n \"seal\": {\"xxh128\": \"…\", \"crc32\": \"…\"}\n}\n", the end of a manifest. XXH3-128 is over every byte before it,
+// CRC-32 over every byte before its own digits: so it alone finds any damage.
 inline constexpr std::size_t kSealBytes = 80;
+void append_seal(std::string& text);
+[[nodiscard]] bool has_right_seal(std::string_view text);
 
 [[nodiscard]] std::string crc32_hex(std::uint32_t crc);
+
+// What the head says of the ranks together; nullopt when it does not fit 64 bits.
+struct Sums {
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;
+};
+[[nodiscard]] std::optional<Sums> sums_of(std::span<const RankManifest> ranks) noexcept;
+
+// One of `ranks`, in the manifest of `sequence`.
+[[nodiscard]] Result<RankManifest> decode_rank(const JsonValue& value, std::uint64_t sequence);
+// The canonical text of `metrics`.
+[[nodiscard]] Result<std::string> decode_metrics(const JsonValue& value);
 
 }  // namespace stillframe::format

@@ -13,6 +13,9 @@ constexpr std::size_t kMinDigits = 6;
 constexpr std::string_view kStepWord = "-step";
 constexpr std::string_view kLockPrefix = "run-";
 constexpr std::string_view kLockSuffix = ".lock";
+constexpr std::string_view kBestWord = "best";
+constexpr std::string_view kBeforeNanWord = "before-nan";
+constexpr std::size_t kMaxMetricNameBytes = 256;
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool all_digits(std::string_view text) noexcept { return std::all_of(text.begin(), text.end(), is_digit); }
@@ -76,6 +79,50 @@ std::string rank_file(std::uint32_t rank, std::string_view suffix) {
   return "rank-" + padded(rank, 5) + std::string(suffix);
 }
 
+// What stands behind "@best:", <metric>[:min|max]. False: it is not that.
+bool parse_best(std::string_view text, Address& address) {
+  const std::size_t colon = text.find(':');
+  const std::string_view metric = text.substr(0, colon);
+  const bool control =
+      std::any_of(metric.begin(), metric.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  if (metric.empty() || metric.size() > kMaxMetricNameBytes || control) return false;
+  const std::string_view direction = colon == std::string_view::npos ? "min" : text.substr(colon + 1);
+  if (direction != "min" && direction != "max") return false;
+  address.metric = metric;
+  address.highest = direction == "max";
+  return true;
+}
+
+bool parse_selector(std::string_view text, Address& address) {
+  if (text == "latest") return true;
+  address.select = Select::best;
+  if (text == kBestWord) return true;
+  if (text.starts_with(kBestWord) && text.substr(kBestWord.size()).starts_with(':')) {
+    return parse_best(text.substr(kBestWord.size() + 1), address);
+  }
+  address.select = Select::before_nan;
+  if (text == kBeforeNanWord) return true;
+  address.select = Select::step;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), address.step);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// Where '@' begins the selector, and ':' the run; npos: there is none.
+struct Marks {
+  std::size_t colon = std::string_view::npos;
+  std::size_t at = std::string_view::npos;
+};
+Marks find_marks(std::string_view text) {
+  Marks marks;
+  const std::size_t last_slash = text.rfind('/');
+  marks.at = text.find('@', last_slash == std::string_view::npos ? 0 : last_slash + 1);
+  if (marks.at == std::string_view::npos) marks.at = text.rfind("@best:");
+  const std::string_view before = text.substr(0, marks.at);
+  const std::size_t slash = before.rfind('/');
+  marks.colon = before.find(':', slash == std::string_view::npos ? 0 : slash + 1);
+  return marks;
+}
+
 }  // namespace
 
 std::string to_string(const CheckpointName& name) {
@@ -125,7 +172,11 @@ std::string run_lock_file(std::string_view run) {
   return std::string(kLockPrefix) + std::string(run) + std::string(kLockSuffix);
 }
 std::string data_file(std::uint32_t rank) { return rank_file(rank, ".data"); }
+std::string safetensors_file(std::uint32_t rank) { return rank_file(rank, ".safetensors"); }
 std::string table_file(std::uint32_t rank) { return rank_file(rank, ".table"); }
+std::string shared_file(std::uint32_t rank, std::uint32_t index) {
+  return rank_file(rank, ".shared-" + std::to_string(index) + ".data");
+}
 
 Status check_run_name(std::string_view run) {
   const std::string rule = "; a run name is 1 to " + std::to_string(kMaxRunNameBytes) + " of A-Z a-z 0-9 _ -";
@@ -143,15 +194,13 @@ Status check_run_name(std::string_view run) {
 
 Result<Address> parse_address(std::string_view text) {
   const auto wrong = [&](const std::string& what) {
-    return Status(Code::invalid_argument, "address \"" + std::string(text.substr(0, 400)) + "\": " + what +
-                                              "; expected <store>[:<run>][@latest|@<step>]");
+    return Status(Code::invalid_argument,
+                  "address \"" + std::string(text.substr(0, 400)) + "\": " + what +
+                      "; expected <store>[:<run>][@latest|@<step>|@best[:<metric>[:min|max]]|@before-nan]");
   };
   if (text.find('\0') != std::string_view::npos) return wrong("it holds a NUL character");
-  const std::size_t slash = text.rfind('/');
-  const std::size_t tail = slash == std::string_view::npos ? 0 : slash + 1;
-  const std::size_t colon = text.find(':', tail);
-  const std::size_t at = text.find('@', tail);
-  if (at != std::string_view::npos && text.find_first_of("@:", at + 1) != std::string_view::npos) {
+  const auto [colon, at] = find_marks(text);
+  if (at != std::string_view::npos && text.find('@', at + 1) != std::string_view::npos) {
     return wrong("'@<selector>' must come last; end a store path that holds '@' or ':' with '/'");
   }
 
@@ -165,13 +214,8 @@ Result<Address> parse_address(std::string_view text) {
   }
   if (at != std::string_view::npos) {
     const std::string_view selector = text.substr(at + 1);
-    if (selector != "latest") {
-      std::int64_t step = 0;
-      const auto [end, error] = std::from_chars(selector.data(), selector.data() + selector.size(), step);
-      if (error != std::errc() || end != selector.data() + selector.size()) {
-        return wrong("'" + std::string(selector.substr(0, 80)) + "' is neither 'latest' nor a step");
-      }
-      address.step = step;
+    if (!parse_selector(selector, address)) {
+      return wrong("'" + std::string(selector.substr(0, 80)) + "' selects no checkpoint");
     }
   }
   return address;
@@ -182,7 +226,18 @@ std::string to_string(const Address& address) {
   const std::size_t slash = text.rfind('/');
   if (text.find_first_of(":@", slash == std::string::npos ? 0 : slash + 1) != std::string::npos) text += '/';
   if (!address.run.empty()) text += ":" + address.run;
-  return text + "@" + (address.step ? std::to_string(*address.step) : "latest");
+  text += '@';
+  switch (address.select) {
+    case Select::latest:
+      return text + "latest";
+    case Select::step:
+      return text + std::to_string(address.step);
+    case Select::best:
+      return text + std::string(kBestWord) + ":" + address.metric + (address.highest ? ":max" : ":min");
+    case Select::before_nan:
+      return text + std::string(kBeforeNanWord);
+  }
+  return text;
 }
 
 }  // namespace stillframe::format

@@ -3,6 +3,7 @@
 //   <store>/sequence                       the highest sequence ever claimed, decimal, newline
 //   <store>/store.lock                     held while a sequence is claimed or a checkpoint loses its name
 //   <store>/run-<run>.lock                 held by the writer of a run, for as long as it writes
+//   <store>/FORMAT-v1.md, read-v1.py       the format and a reader of it, for whoever has no Stillframe
 //   <store>/<name>/                        a checkpoint: exists if and only if its directory bears this name
 //   <store>/<name>.<run>.partial/          being written by the holder of run-<run>.lock, or an orphan
 //   <store>/<name>.removing/               being removed; anyone may finish
@@ -20,6 +21,8 @@ namespace stillframe::format {
 
 inline constexpr std::string_view kSequenceFile = "sequence";
 inline constexpr std::string_view kStoreLockFile = "store.lock";
+inline constexpr std::string_view kFormatPageFile = "FORMAT-v1.md";
+inline constexpr std::string_view kReaderFile = "read-v1.py";
 inline constexpr std::string_view kManifestFile = "manifest.json";
 inline constexpr std::string_view kPartialSuffix = ".partial";
 inline constexpr std::string_view kRemovingSuffix = ".removing";
@@ -49,19 +52,27 @@ struct PartialName {
 [[nodiscard]] std::optional<std::string> parse_removing_name(std::string_view text);  // the final name
 
 [[nodiscard]] std::string run_lock_file(std::string_view run);
-[[nodiscard]] std::string data_file(std::uint32_t rank);   // rank-00000.data
-[[nodiscard]] std::string table_file(std::uint32_t rank);  // rank-00000.table
+[[nodiscard]] std::string data_file(std::uint32_t rank);                          // rank-00000.data
+[[nodiscard]] std::string safetensors_file(std::uint32_t rank);                   // rank-00000.safetensors
+[[nodiscard]] std::string table_file(std::uint32_t rank);                         // rank-00000.table
+[[nodiscard]] std::string shared_file(std::uint32_t rank, std::uint32_t index);  // rank-00000.shared-0.data
 
 // 1 to 64 of [A-Za-z0-9_-]; the message says what is wrong.
 [[nodiscard]] Status check_run_name(std::string_view run);
 
-// <store>[:<run>][@<selector>]; selector: "latest" (default) or a step. "@<selector>" may also follow nothing but the store.
+enum class Select : std::uint8_t { latest, step, best, before_nan };
+
+// <store>[:<run>][@<selector>]; selector: "latest" (default), a step, "best[:<metric>[:min|max]]" or "before-nan".
 struct Address {
   std::string store;
-  std::string run;                   // empty: the default run "main"
-  std::optional<std::int64_t> step;  // nullopt: latest
+  std::string run;  // empty: the default run "main"
+  Select select = Select::latest;
+  std::int64_t step = 0;        // Select::step
+  std::string metric = "loss";  // Select::best
+  bool highest = false;         // Select::best: max instead of min
 };
-// invalid_argument with what was expected. A ':' or '@' belongs to the store path when a '/' comes after it.
+// invalid_argument with what was expected. A ':' or '@' belongs to the store path when a '/' comes after it, but for
+// "@best:", so that a metric may be named "eval/loss".
 [[nodiscard]] Result<Address> parse_address(std::string_view text);
 [[nodiscard]] std::string to_string(const Address& address);
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "format/derived.hpp"
 #include "stillframe/types.hpp"
 
 namespace stillframe::format {
@@ -14,14 +15,17 @@ namespace {
 constexpr std::size_t kBlockBytes = 64;
 constexpr std::size_t kBlockCrc = 60;
 constexpr std::string_view kMagic{"SFTABLE\0", 8};
-constexpr std::uint32_t kTableVersion = 0;
+constexpr std::uint32_t kTableVersion = 1;
+// Of version 1: 0 raw, 1 planes_lz4.
+constexpr std::uint8_t kRawCodec = 0;
+constexpr std::uint8_t kHighestCodec = 1;
 
 namespace header {
 constexpr std::size_t kVersion = 8, kRecordBytes = 12, kChunks = 16, kImageBytes = 24, kChunkSize = 32, kReserved = 36;
 }
 namespace record {
-constexpr std::size_t kLocation = 0, kCodec = 1, kReserved = 2, kRawBytes = 4, kStoredBytes = 8, kRawCrc32 = 12,
-                      kOffset = 16, kRawHash = 24, kStoredCrc32c = 40, kReservedTail = 44;
+constexpr std::size_t kLocation = 0, kCodec = 1, kSource = 2, kRawBytes = 4, kStoredBytes = 8, kRawCrc32 = 12,
+                      kOffset = 16, kRawHash = 24, kStoredCrc32c = 40, kPattern = 44;
 }
 
 using Block = std::span<std::byte, kBlockBytes>;
@@ -38,63 +42,110 @@ bool all_zero(std::span<const std::byte> bytes) {
 void encode_record(const ChunkRecord& chunk, Block out) {
   out[record::kLocation] = static_cast<std::byte>(chunk.location);
   out[record::kCodec] = static_cast<std::byte>(chunk.codec);
+  base::store_le(out, record::kSource, chunk.source);
   base::store_le(out, record::kRawBytes, chunk.raw_bytes);
   base::store_le(out, record::kStoredBytes, chunk.stored_bytes);
   base::store_le(out, record::kRawCrc32, chunk.raw_crc32);
   base::store_le(out, record::kOffset, chunk.offset);
   std::memcpy(out.data() + record::kRawHash, chunk.raw_hash.bytes.data(), chunk.raw_hash.bytes.size());
   base::store_le(out, record::kStoredCrc32c, chunk.stored_crc32c);
+  std::memcpy(out.data() + record::kPattern, chunk.pattern.data(), chunk.pattern.size());
   seal_block(out);
 }
 
-struct Expected {
-  std::uint32_t raw_bytes;
-  std::uint64_t offset;
-  std::uint64_t data_bytes;
-};
+Status wrong(std::string what) { return {Code::corrupt, std::move(what)}; }
 
-Result<ChunkRecord> decode_record(ConstBlock in, const Expected& expected) {
-  const auto wrong = [](const std::string& what) { return Status(Code::corrupt, what); };
-  if (!block_is_sealed(in)) return wrong("its record does not match the record's CRC-32");
-  if (!all_zero(in.subspan<record::kReserved, 2>()) ||
-      !all_zero(in.subspan<record::kReservedTail, kBlockCrc - record::kReservedTail>())) {
-    return wrong("reserved bytes of its record are not zero");
-  }
-  if (in[record::kLocation] != static_cast<std::byte>(LocationKind::own_bytes)) {
-    return Status(Code::unsupported, "its location kind " +
-                                         std::to_string(std::to_integer<unsigned>(in[record::kLocation])) +
-                                         " is not known to this build");
-  }
+ChunkRecord read_fields(ConstBlock in) {
   ChunkRecord chunk;
+  chunk.location = static_cast<LocationKind>(in[record::kLocation]);
   chunk.codec = std::to_integer<std::uint8_t>(in[record::kCodec]);
+  chunk.source = base::load_le<std::uint16_t>(in, record::kSource);
   chunk.raw_bytes = base::load_le<std::uint32_t>(in, record::kRawBytes);
   chunk.stored_bytes = base::load_le<std::uint32_t>(in, record::kStoredBytes);
   chunk.raw_crc32 = base::load_le<std::uint32_t>(in, record::kRawCrc32);
   chunk.offset = base::load_le<std::uint64_t>(in, record::kOffset);
   std::memcpy(chunk.raw_hash.bytes.data(), in.data() + record::kRawHash, chunk.raw_hash.bytes.size());
   chunk.stored_crc32c = base::load_le<std::uint32_t>(in, record::kStoredCrc32c);
-
-  if (chunk.raw_bytes != expected.raw_bytes) {
-    return wrong("it claims " + std::to_string(chunk.raw_bytes) + " raw bytes where the image has " +
-                 std::to_string(expected.raw_bytes));
-  }
-  if (chunk.stored_bytes == 0 || chunk.stored_bytes > chunk.raw_bytes) {
-    return wrong("it claims " + std::to_string(chunk.stored_bytes) + " stored bytes for " +
-                 std::to_string(chunk.raw_bytes) + " raw bytes");
-  }
-  if (chunk.offset != expected.offset) {
-    return wrong("it claims offset " + std::to_string(chunk.offset) + " where the chunk before it ends at " +
-                 std::to_string(expected.offset));
-  }
-  if (chunk.stored_bytes > expected.data_bytes - expected.offset) {
-    return wrong("it ends behind the data file of " + std::to_string(expected.data_bytes) + " bytes");
-  }
+  std::memcpy(chunk.pattern.data(), in.data() + record::kPattern, chunk.pattern.size());
   return chunk;
+}
+
+// What a location does not use is zero.
+Status check_unused(const ChunkRecord& chunk) {
+  const bool constant = chunk.location == LocationKind::constant;
+  if (!constant && !all_zero(chunk.pattern)) return wrong("it has a pattern and is no constant");
+  if (chunk.location != LocationKind::shared && chunk.source != 0) return wrong("it has a source and is not shared");
+  if (constant && (chunk.codec != 0 || chunk.stored_bytes != 0 || chunk.offset != 0 || chunk.stored_crc32c != 0)) {
+    return wrong("it is a constant and claims stored bytes");
+  }
+  return {};
+}
+
+Status check_stored_size(const ChunkRecord& chunk) {
+  if (chunk.location == LocationKind::constant) return {};
+  const auto claims = [&](const std::string& what) {
+    return wrong("it claims " + std::to_string(chunk.stored_bytes) + " stored bytes for " +
+                 std::to_string(chunk.raw_bytes) + what);
+  };
+  if (chunk.stored_bytes == 0 || chunk.stored_bytes > chunk.raw_bytes) return claims(" raw bytes");
+  if (chunk.location == LocationKind::derived) {
+    if (chunk.codec != kRawCodec) return wrong("its pieces are encoded; derived chunks store them as they are");
+    return chunk.stored_bytes % kPieceBytes == 0 ? Status() : claims(" derived bytes, which is no number of pieces");
+  }
+  if (chunk.codec == kRawCodec && chunk.stored_bytes != chunk.raw_bytes) return claims(" bytes stored as they are");
+  return {};
+}
+
+// `own_end`: where the own bytes before this chunk end.
+Status check_place(const ChunkRecord& chunk, const TableBounds& bounds, std::uint64_t own_end) {
+  if (chunk.location == LocationKind::constant) return {};
+  if (chunk.location == LocationKind::shared) {
+    if (chunk.source >= bounds.shared_bytes.size()) {
+      return wrong("it lies in shared file " + std::to_string(chunk.source) + " of " +
+                   std::to_string(bounds.shared_bytes.size()));
+    }
+    const std::uint64_t bytes = bounds.shared_bytes[chunk.source];
+    if (chunk.offset <= bytes && chunk.stored_bytes <= bytes - chunk.offset) return {};
+    return wrong("it ends behind the shared file of " + std::to_string(bytes) + " bytes");
+  }
+  if (chunk.offset != own_end) {
+    return wrong("it claims offset " + std::to_string(chunk.offset) + " where the chunk before it ends at " +
+                 std::to_string(own_end));
+  }
+  if (chunk.stored_bytes <= bounds.data_bytes - own_end) return {};
+  return wrong("it ends behind the data file of " + std::to_string(bounds.data_bytes) + " bytes");
+}
+
+Result<ChunkRecord> decode_record(ConstBlock in, std::uint32_t raw_bytes, const TableBounds& bounds,
+                                  std::uint64_t own_end) {
+  if (!block_is_sealed(in)) return wrong("its record does not match the record's CRC-32");
+  const ChunkRecord chunk = read_fields(in);
+  if (chunk.location > LocationKind::derived) {
+    return Status(Code::unsupported, "its location kind " + std::to_string(static_cast<unsigned>(chunk.location)) +
+                                         " is not known to this build");
+  }
+  if (chunk.codec > kHighestCodec) {
+    return Status(Code::unsupported, "its codec " + std::to_string(chunk.codec) + " is not known to this build");
+  }
+  if (chunk.raw_bytes != raw_bytes) {
+    return wrong("it claims " + std::to_string(chunk.raw_bytes) + " raw bytes where the image has " +
+                 std::to_string(raw_bytes));
+  }
+  if (bounds.data_start != 0 && (chunk.location != LocationKind::own_bytes || chunk.codec != kRawCodec)) {
+    return wrong("it is not stored as it is, as every chunk of a safetensors file must be");
+  }
+  SF_TRY(check_unused(chunk));
+  SF_TRY(check_stored_size(chunk));
+  SF_TRY(check_place(chunk, bounds, own_end));
+  return chunk;
+}
+
+bool is_own(const ChunkRecord& chunk) noexcept {
+  return chunk.location == LocationKind::own_bytes || chunk.location == LocationKind::derived;
 }
 
 // The image's length, when the header is right and `bytes` is as long as it says.
 Result<std::uint64_t> decode_header(std::span<const std::byte> bytes) {
-  const auto wrong = [](std::string what) { return Status(Code::corrupt, "chunk table: " + std::move(what)); };
   if (bytes.size() < kBlockBytes) {
     return wrong(std::to_string(bytes.size()) + " bytes are less than its header of 64; the file was cut short");
   }
@@ -103,15 +154,18 @@ Result<std::uint64_t> decode_header(std::span<const std::byte> bytes) {
   if (!block_is_sealed(head)) return wrong("its header does not match the header's CRC-32");
   const auto version = base::load_le<std::uint32_t>(head, header::kVersion);
   if (version > kTableVersion) {
-    return Status(Code::unsupported, "chunk table: version " + std::to_string(version) +
-                                         " was written by a later Stillframe; this build reads version 0");
+    return Status(Code::unsupported, "its version " + std::to_string(version) +
+                                         " was written by a later Stillframe; this build reads version 1");
+  }
+  if (version < kTableVersion) {
+    return Status(Code::unsupported, "its version 0 was a draft of the format, which this build does not read");
   }
   const auto image_bytes = base::load_le<std::uint64_t>(head, header::kImageBytes);
   if (base::load_le<std::uint32_t>(head, header::kRecordBytes) != kBlockBytes ||
       base::load_le<std::uint32_t>(head, header::kChunkSize) != kChunkBytes || image_bytes > kMaxImageBytes ||
       base::load_le<std::uint64_t>(head, header::kChunks) != base::ceil_div(image_bytes, kChunkBytes) ||
       !all_zero(head.subspan<header::kReserved, kBlockCrc - header::kReserved>())) {
-    return wrong("its header's fields are not those of version 0");
+    return wrong("its header's fields are not those of version 1");
   }
   const std::uint64_t expected_bytes = kBlockBytes * (1 + base::ceil_div(image_bytes, kChunkBytes));
   if (bytes.size() != expected_bytes) {
@@ -140,25 +194,35 @@ std::vector<std::byte> encode_table(const ChunkTable& table) {
   return bytes;
 }
 
-Result<ChunkTable> decode_table(std::span<const std::byte> bytes, std::uint64_t data_bytes) {
+Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds) {
   ChunkTable table;
-  SF_ASSIGN(table.image_bytes, decode_header(bytes));
+  const auto image_bytes = decode_header(bytes);
+  if (!image_bytes.ok()) return image_bytes.status().with_context("chunk table");
+  table.image_bytes = *image_bytes;
+  if (bounds.data_start > bounds.data_bytes) {
+    return Status(Code::corrupt, "chunk table: its data file ends before its chunks begin");
+  }
   const std::uint64_t chunks = base::ceil_div(table.image_bytes, kChunkBytes);
   table.chunks.reserve(chunks);
-  std::uint64_t offset = 0;
+  std::uint64_t own_end = bounds.data_start;
   for (std::uint64_t i = 0; i < chunks; ++i) {
     const auto raw_bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, table.image_bytes - i * kChunkBytes));
-    auto chunk =
-        decode_record(bytes.subspan(kBlockBytes * (i + 1)).first<kBlockBytes>(), {raw_bytes, offset, data_bytes});
+    auto chunk = decode_record(bytes.subspan(kBlockBytes * (i + 1)).first<kBlockBytes>(), raw_bytes, bounds, own_end);
     if (!chunk.ok()) return chunk.status().with_context("chunk table, chunk " + std::to_string(i));
-    offset += chunk->stored_bytes;
+    if (is_own(*chunk)) own_end += chunk->stored_bytes;
     table.chunks.push_back(*chunk);
   }
-  if (offset != data_bytes) {
-    return Status(Code::corrupt, "chunk table: its chunks end at byte " + std::to_string(offset) +
-                                     ", the data file has " + std::to_string(data_bytes) + " bytes");
+  if (own_end != bounds.data_bytes) {
+    return Status(Code::corrupt, "chunk table: its chunks end at byte " + std::to_string(own_end) +
+                                     ", the data file has " + std::to_string(bounds.data_bytes) + " bytes");
   }
   return table;
+}
+
+void fill_constant(const Pattern& pattern, std::span<std::byte> raw) noexcept {
+  for (std::size_t at = 0; at < raw.size(); at += pattern.size()) {
+    std::memcpy(raw.data() + at, pattern.data(), std::min(pattern.size(), raw.size() - at));
+  }
 }
 
 }  // namespace stillframe::format

@@ -1,6 +1,8 @@
 // The binary chunk table beside each rank's data file; docs/format.md, "Chunk table". Pure.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -11,18 +13,27 @@
 
 namespace stillframe::format {
 
-// Where a chunk's stored bytes are. Ids stand in files; version 0 writes only own_bytes.
-enum class LocationKind : std::uint8_t { own_bytes = 0 };
+// Where a chunk's bytes come from. Ids stand in files and never change meaning.
+enum class LocationKind : std::uint8_t {
+  own_bytes = 0,  // stored in this rank's data file
+  constant = 1,   // the record's pattern, repeated; nothing is stored
+  shared = 2,     // stored in a data file shared with an earlier checkpoint
+  derived = 3,    // computed from other chunks as the stored pieces say (format/derived.hpp)
+};
+
+using Pattern = std::array<std::byte, 16>;
 
 struct ChunkRecord {
   LocationKind location = LocationKind::own_bytes;
   std::uint8_t codec = 0;
+  std::uint16_t source = 0;  // shared: index into RankManifest::shared
   std::uint32_t raw_bytes = 0;
   std::uint32_t stored_bytes = 0;
-  std::uint64_t offset = 0;  // of the stored bytes in the data file
+  std::uint64_t offset = 0;  // of the stored bytes in the data file, or in the shared one
   base::Hash128 raw_hash;    // XXH3-128 of the raw bytes
   std::uint32_t raw_crc32 = 0;
   std::uint32_t stored_crc32c = 0;
+  Pattern pattern{};  // constant: the raw bytes are this, again and again from the chunk's start
   friend bool operator==(const ChunkRecord&, const ChunkRecord&) = default;
 };
 
@@ -32,9 +43,20 @@ struct ChunkTable {
   friend bool operator==(const ChunkTable&, const ChunkTable&) = default;
 };
 
+// The files that a table's records lie in, as the manifest gives them.
+struct TableBounds {
+  std::uint64_t data_start = 0;  // not 0: a safetensors file, whose chunks are all own and raw
+  std::uint64_t data_bytes = 0;
+  std::vector<std::uint64_t> shared_bytes;
+};
+
 [[nodiscard]] std::vector<std::byte> encode_table(const ChunkTable& table);
-// corrupt unless the bytes are exactly one table of this version whose records cover the image and lie inside a data
-// file of `data_bytes`; unsupported for a later version.
-[[nodiscard]] Result<ChunkTable> decode_table(std::span<const std::byte> bytes, std::uint64_t data_bytes);
+// corrupt unless the bytes are exactly one table whose records cover the image, whose own bytes fill the data file from
+// `data_start` to its end, and whose shared bytes lie inside their files; unsupported for a version, codec or location
+// that this build does not know.
+[[nodiscard]] Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds);
+
+// Fills `raw` from its start with the pattern, the last repetition cut.
+void fill_constant(const Pattern& pattern, std::span<std::byte> raw) noexcept;
 
 }  // namespace stillframe::format

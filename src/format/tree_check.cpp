@@ -136,7 +136,7 @@ class Checker {
     if (kind == "$set" && array != nullptr) return check_set(*array, depth);
     if (kind == "$ndarray" && object != nullptr) return check_ndarray(*object);
     if (kind == "$tensor") return check_tensor(value);
-    return wrong("\"" + kind.substr(0, kMaxPathPart) + "\" is no node of version 0, or its value has the wrong type");
+    return wrong("\"" + kind.substr(0, kMaxPathPart) + "\" is no node of version 1, or its value has the wrong type");
   }
 
   Status check_text(const std::string& kind, const std::string& text, bool hashable) const {
@@ -153,7 +153,7 @@ class Checker {
     constexpr std::string_view kTorch = "torch.";
     if (kind == "$dtype" && text.size() > kTorch.size() && text.starts_with(kTorch)) return {};
     if (kind == "$device" && !text.empty()) return {};
-    return wrong("\"" + kind.substr(0, kMaxPathPart) + "\" is no node of version 0, or its value has the wrong type");
+    return wrong("\"" + kind.substr(0, kMaxPathPart) + "\" is no node of version 1, or its value has the wrong type");
   }
 
   Status check_complex(const JsonArray& parts) const {
@@ -261,7 +261,7 @@ class Checker {
     if (entry == nullptr) return wrong("the tensor names no entry of this rank");
     if (!only_members(*object,
                       {"entry", "dtype", "shape", "stride", "offset", "parameter", "requires_grad", "device"})) {
-      return wrong("$tensor has a member that version 0 does not know");
+      return wrong("$tensor has a member that version 1 does not know");
     }
     for (const std::string_view flag : {"parameter", "requires_grad"}) {
       if (has_member(*object, flag) && member<bool>(*object, flag) == nullptr)

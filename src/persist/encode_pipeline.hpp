@@ -17,8 +17,8 @@
 namespace stillframe::persist {
 
 struct EncodedChunk {
-  format::ChunkRecord record;         // location and offset are the writer's to set
-  std::span<const std::byte> stored;  // valid until the next take() or submit()
+  format::ChunkRecord record;         // own_bytes, or constant when a codec is wanted; the offset is the writer's to set
+  std::span<const std::byte> stored;  // valid until the next take() or submit(); empty for a constant
 };
 
 // One thread drives it. At most `depth` chunks are under way; each costs about 2 MiB of buffers, kept for reuse.
@@ -48,6 +48,7 @@ class EncodePipeline {
     bool finished = false;
   };
   [[nodiscard]] Status encode(Task& task) const;
+  [[nodiscard]] Status encode_stored(Task& task) const;
 
   base::WorkerPool* pool_;
   const codec::CodecId codec_;

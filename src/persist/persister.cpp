@@ -182,7 +182,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
             store::CheckpointWriter::begin(store_, options_.run, sequence, view.step, view.taken_unix_ns));
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
-  SF_TRY(writer->begin_rank(options_.rank, view.image_bytes));
+  SF_TRY(begin_rank(*writer, descriptor.layout));
   SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
@@ -191,7 +191,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
 
   set_phase("committing", view);
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
-  SF_TRY(writer->end_rank(std::move(descriptor.layout), std::move(descriptor.tree_json)));
+  SF_TRY(writer->end_rank(std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
   format::Manifest draft;
   base::Hash128 id;
@@ -205,10 +205,21 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   draft.step = view.step;
   draft.group = options_.group;
   draft.world_size = options_.world_size;
+  draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(descriptor.metrics_json);
   draft.writer = options_.writer;
   SF_ASSIGN(published, writer->commit(std::move(draft)));
   return Outcome::published;
+}
+
+// Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
+Status Persister::begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const {
+  if (options_.codec == codec::CodecId::raw) {
+    Status begun = writer.begin_rank(options_.rank, layout, store::DataKind::safetensors);
+    if (begun.code() != Code::invalid_argument && begun.code() != Code::unsupported) return begun;
+    base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});
+  }
+  return writer.begin_rank(options_.rank, layout, store::DataKind::container);
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {
@@ -255,6 +266,11 @@ std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView
 bool Persister::is_sealed(const arena::RecordView& view) const {
   const auto now = side_.view(view.record);
   return now && now->state == arena::RecordState::sealed;
+}
+
+bool Persister::is_confirmed(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == arena::kConfirmed;
 }
 
 // The trainer fills everything before it seals: what is missing after that will never come.

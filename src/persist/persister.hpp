@@ -93,12 +93,14 @@ class Persister {
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
   [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, store::Published& published);
+  [[nodiscard]] Status begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const;
   [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
   [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
                                              const format::ImageLayout& layout);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   void publish_done(const arena::RecordView& view, const store::Published& published);

@@ -15,6 +15,10 @@ namespace stillframe::persist {
 [[nodiscard]] Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run,
                                                          const retention::Policy& policy);
 
+// The figures that the limits of `policy` need; store_bytes is 0 where no limit asks for it.
+[[nodiscard]] Result<retention::Space> space_of(const store::Store& store, const retention::Policy& policy,
+                                                std::uint64_t needed_bytes);
+
 // What prune() would do now, and why: the dry run. `needed_bytes` of a checkpoint about to be written; 0: none.
 [[nodiscard]] Result<retention::Plan> plan_for(const store::Store& store, const std::string& run,
                                                const retention::Policy& policy, std::int64_t now_unix_seconds,
@@ -22,6 +26,7 @@ namespace stillframe::persist {
 
 struct Removal {
   std::string name;
+  std::uint64_t stored_bytes = 0;
   std::string reason;
   Status outcome;  // busy: a reader holds it, or it was pinned meanwhile; the next pass tries again
 };

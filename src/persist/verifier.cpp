@@ -6,22 +6,12 @@
 #include "base/log.hpp"
 #include "format/names.hpp"
 #include "persist/retention_task.hpp"
-#include "store/reader.hpp"
+#include "store/verify.hpp"
 
 namespace stillframe::persist {
 namespace {
 
 constexpr std::uint64_t kIdleWaitMs = 1000;
-
-std::string describe(const store::VerifyReport& report) {
-  const store::Finding& first = report.findings.front();
-  std::string text = first.file;
-  if (first.chunk >= 0) text += " chunk " + std::to_string(first.chunk);
-  if (!first.tensors.empty()) text += " (" + first.tensors + ")";
-  text += ": " + first.what;
-  if (report.findings_total > 1) text += "; and " + std::to_string(report.findings_total - 1) + " more";
-  return text;
-}
 
 }  // namespace
 
@@ -110,11 +100,16 @@ bool Verifier::step() {
 }
 
 Verdict Verifier::check(const Item& item) {
-  const auto report = store::verify(store_, item.name, [this](std::uint64_t, std::uint64_t) { return !stopping_; });
+  const auto report = store::verify(store_, item.name, store::VerifyDepth::full,
+                                    [this](std::uint64_t, std::uint64_t) { return !stopping_; });
   if (!report.ok()) {
     return {item.view, item.name, Verdict::Kind::unchecked, "could not be re-read: " + report.status().message()};
   }
-  if (!report->ok) return mark_bad(item, Verdict::Kind::bad, describe(*report));
+  if (report->damaged) return mark_bad(item, Verdict::Kind::bad, store::first_finding(*report));
+  if (!report->ok) {
+    return {item.view, item.name, Verdict::Kind::unchecked,
+            "could not be read whole, which proves no damage: " + store::first_finding(*report)};
+  }
   // Withdrawn while we read: the trainer's word comes first.
   const auto now = side_.view(item.view.record);
   if (now && (now->flags & arena::kWithdrawn) != 0) {
@@ -136,7 +131,7 @@ Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::stri
 }
 
 void Verifier::apply_retention() {
-  const auto removals = prune(store_, run_, policy_);
+  const auto removals = prune(store_, run_, policy_, base::system_clock().unix_ns() / 1'000'000'000);
   if (!removals.ok()) {
     base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
     return;

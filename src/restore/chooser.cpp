@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "base/futex.hpp"
+#include "store/catalog.hpp"
 #include "store/checkpoint_files.hpp"
 
 namespace stillframe::restore {
@@ -28,7 +29,7 @@ std::string list_of(const std::vector<Skipped>& skipped) {
 
 std::string described(const store::Store& store, const format::Address& address) {
   std::string text = "run '" + address.run + "' of the store '" + store.path() + "'";
-  return address.step ? text + " at step " + std::to_string(*address.step) : text;
+  return address.select == format::Select::step ? text + " at step " + std::to_string(address.step) : text;
 }
 
 }  // namespace
@@ -50,15 +51,37 @@ Result<Chooser> Chooser::open(env::Env& env, const format::Address& address) {
 }
 
 Status Chooser::list() {
-  SF_ASSIGN(auto listed, store_.list());
   candidates_.clear();
-  for (auto& ref : listed) {
-    if (!address_.step || ref.parsed.step == *address_.step) candidates_.push_back(std::move(ref));
-  }
+  none_.clear();
   position_ = 0;
   current_.reset();
   skipped_.clear();
   vanished_ = false;
+  const bool by_sequence = address_.select == format::Select::latest || address_.select == format::Select::step;
+  return by_sequence ? list_by_sequence() : list_by_heads();
+}
+
+// Names say enough; whether one belongs to the run shows when its turn comes.
+Status Chooser::list_by_sequence() {
+  const bool any_step = address_.select == format::Select::latest;
+  SF_ASSIGN(auto listed, store_.list());
+  for (auto& ref : listed) {
+    if (!any_step && ref.parsed.step != address_.step) continue;
+    const std::string why = any_step ? "the newest checkpoint of its run" : "the newest checkpoint of that step";
+    candidates_.push_back({std::move(ref), why});
+  }
+  return Status();
+}
+
+Status Chooser::list_by_heads() {
+  SF_ASSIGN(const auto catalog, store::read_catalog(store_));
+  auto selection = address_.select == format::Select::best ? select_best(address_, catalog)
+                                                           : select_before_nan(address_, catalog);
+  candidates_ = std::move(selection.candidates);
+  none_ = std::move(selection.none);
+  for (const auto& entry : catalog) {  // one of these may have been it, but nobody can tell: said rather than hidden
+    if (!entry.head.ok()) skipped_.push_back({entry.ref.name, entry.ref.parsed.step, entry.head.status().message()});
+  }
   return Status();
 }
 
@@ -69,42 +92,44 @@ Status Chooser::next(std::string reason) {
   return advance();
 }
 
-// `current_` becomes the next older candidate of the run that opens.
+// `current_` becomes the next candidate of the run that opens.
 Status Chooser::advance() {
-  const bool first = position_ == 0;
-  for (; position_ < candidates_.size(); ++position_) {
-    const auto& ref = candidates_[position_];
-    const auto skip = [&](std::string reason) { skipped_.push_back({ref.name, ref.parsed.step, std::move(reason)}); };
-    auto opened = store::open_manifest(store_, ref.name, store::ReadFrom::cache);
-    if (!opened.ok()) {  // it may be of another run, but nobody can tell: said rather than hidden
-      vanished_ = vanished_ || opened.status().code() == Code::not_found;
-      skip(opened.status().message());
-      continue;
+  const bool at_first = position_ == 0;
+  while (position_ < candidates_.size()) {
+    const Candidate& candidate = candidates_[position_++];
+    auto reader = try_open(candidate);
+    if (!reader.ok()) {  // it may be of another run, but nobody can tell: said rather than hidden
+      vanished_ = vanished_ || reader.status().code() == Code::not_found;
+      skipped_.push_back({candidate.ref.name, candidate.ref.parsed.step, reader.status().message()});
+    } else if (*reader != nullptr) {
+      current_ = *std::move(reader);
+      why_ = candidate.why;
+      return Status();
     }
-    if (opened->manifest.run != address_.run) continue;
-    const auto marks = store_.marks(ref.name);
-    if (!marks.ok()) {
-      skip(marks.status().message());
-      continue;
-    }
-    if (marks->bad) {
-      skip(bad_reason(store_, ref.name));
-      continue;
-    }
-    auto reader = store::CheckpointReader::open(store_, *std::move(opened));
-    if (!reader.ok()) {
-      skip(reader.status().message());
-      continue;
-    }
-    current_ = *std::move(reader);
-    ++position_;
-    return Status();
   }
-  if (skipped_.empty()) {
-    return Status(Code::not_found, "there is no checkpoint of " + described(store_, address_));
+  return nothing_left(at_first);
+}
+
+// Null for one of another run.
+Result<std::unique_ptr<store::CheckpointReader>> Chooser::try_open(const Candidate& candidate) {
+  const std::string& name = candidate.ref.name;
+  SF_ASSIGN(const auto entry, store::read_catalog_entry(store_, candidate.ref));
+  if (!entry) return Status(Code::not_found, "it was removed meanwhile");
+  SF_TRY(entry->head.status());
+  if (entry->head->run != address_.run) return std::unique_ptr<store::CheckpointReader>();
+  if (entry->marks.bad) return Status(Code::corrupt, bad_reason(store_, name));
+  return store::CheckpointReader::open(store_, name);
+}
+
+Status Chooser::nothing_left(bool at_first) const {
+  const std::string of_what = described(store_, address_);
+  if (!none_.empty()) {
+    return Status(Code::not_found, "there is no such checkpoint of " + of_what + ": " + none_ +
+                                       (skipped_.empty() ? "" : "; not readable:" + list_of(skipped_)));
   }
-  return Status(first ? Code::corrupt : Code::not_found, "no checkpoint of " + described(store_, address_) +
-                                                             " can be restored; passed over:" + list_of(skipped_));
+  if (skipped_.empty()) return Status(Code::not_found, "there is no checkpoint of " + of_what);
+  return Status(at_first ? Code::corrupt : Code::not_found,
+                "no checkpoint of " + of_what + " can be restored; passed over:" + list_of(skipped_));
 }
 
 }  // namespace stillframe::restore

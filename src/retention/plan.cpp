@@ -48,48 +48,74 @@ std::vector<std::string> joined(std::vector<std::string> first, const std::vecto
 class Planner {
  public:
   Planner(const Policy& policy, std::vector<Fact> newest_first, std::int64_t now_unix_seconds)
-      : facts_(std::move(newest_first)), judged_(judge(policy, facts_, now_unix_seconds)) {
-    for (std::size_t i = 0; i < facts_.size(); ++i) {
-      const Fact& fact = facts_[i];
-      const Judgement& mine = judged_[i];
-      plan_.decisions.push_back({fact.sequence, fact.name, fact.step, fact.stored_bytes, mine.kept(),
-                                 mine.kept() ? joined(mine.protections, mine.keeps) : mine.misses});
+      : policy_(policy), now_(now_unix_seconds), left_(std::move(newest_first)) {
+    for (const Fact& fact : left_) {
+      decision_of_.push_back(plan_.decisions.size());
+      plan_.decisions.push_back({fact.sequence, fact.name, fact.step, fact.stored_bytes, true, {}});
     }
+    settle();
   }
 
   void reach(const Shortage& shortage) {
-    std::uint64_t freed = 0;
     std::uint64_t spare = 0;  // what limits may take beyond the rules
-    for (std::size_t i = 0; i < facts_.size(); ++i) {
-      if (!plan_.decisions[i].keep) freed = capped_sum(freed, facts_[i].stored_bytes);
-      if (may_thin(i)) spare = capped_sum(spare, facts_[i].stored_bytes);
+    for (std::size_t i = 0; i < left_.size(); ++i) {
+      if (may_thin(i)) spare = capped_sum(spare, left_[i].stored_bytes);
     }
-    plan_.missing_bytes = excess(excess(shortage.bytes, freed), spare);
+    plan_.missing_bytes = excess(excess(shortage.bytes, freed_), spare);
     if (plan_.missing_bytes != 0) return;
-    for (std::size_t i = facts_.size(); i-- > 0 && freed < shortage.bytes;) {
+    for (std::size_t i = left_.size(); i-- > 0 && freed_ < shortage.bytes;) {
       if (!may_thin(i)) continue;
-      thin(i, shortage.reason);
-      freed = capped_sum(freed, facts_[i].stored_bytes);
+      std::string otherwise;
+      for (const std::string& keep : judged_[i].keeps) otherwise += (otherwise.empty() ? "" : ", ") + keep;
+      remove(i, joined({shortage.reason}, joined(judged_[i].misses, {"else it would stay: " + otherwise})));
+      settle();
+      i = left_.size();
     }
   }
 
-  Plan take() { return std::move(plan_); }
+  Plan take() {
+    for (std::size_t i = 0; i < left_.size(); ++i) {
+      plan_.decisions[decision_of_[i]].reasons = joined(judged_[i].protections, judged_[i].keeps);
+    }
+    return std::move(plan_);
+  }
 
  private:
   [[nodiscard]] bool may_thin(std::size_t i) const {
-    return plan_.decisions[i].keep && judged_[i].protections.empty() && facts_[i].stored_bytes != 0;
+    return judged_[i].protections.empty() && left_[i].stored_bytes != 0;
   }
 
-  void thin(std::size_t i, const std::string& reason) {
-    std::string otherwise;
-    for (const std::string& keep : judged_[i].keeps) otherwise += (otherwise.empty() ? "" : ", ") + keep;
-    plan_.decisions[i].keep = false;
-    plan_.decisions[i].reasons = joined({reason}, judged_[i].misses);
-    plan_.decisions[i].reasons.push_back("else it would stay: " + otherwise);
+  void remove(std::size_t i, std::vector<std::string> reasons) {
+    Decision& decision = plan_.decisions[decision_of_[i]];
+    decision.keep = false;
+    decision.reasons = std::move(reasons);
+    freed_ = capped_sum(freed_, left_[i].stored_bytes);
+    const auto at = static_cast<std::ptrdiff_t>(i);
+    left_.erase(left_.begin() + at);
+    judged_.erase(judged_.begin() + at);
+    decision_of_.erase(decision_of_.begin() + at);
   }
 
-  const std::vector<Fact> facts_;
-  const std::vector<Judgement> judged_;
+  // Until the rules keep all that is left: what a limit has taken may have been what a rule kept another one for, and a
+  // second pass over the store must find nothing more to do.
+  void settle() {
+    for (bool changed = true; changed;) {
+      changed = false;
+      judged_ = judge(policy_, left_, now_);
+      for (std::size_t i = left_.size(); i-- > 0;) {
+        if (judged_[i].kept()) continue;
+        remove(i, judged_[i].misses);
+        changed = true;
+      }
+    }
+  }
+
+  const Policy& policy_;
+  const std::int64_t now_;
+  std::vector<Fact> left_;  // newest first; what stays, as far as is decided
+  std::vector<Judgement> judged_;
+  std::vector<std::size_t> decision_of_;
+  std::uint64_t freed_ = 0;
   Plan plan_;
 };
 
@@ -102,6 +128,8 @@ Plan keep_all(const std::vector<Fact>& newest_first, const std::string& reason) 
 }
 
 }  // namespace
+
+std::uint64_t shortage_bytes(const Policy& policy, const Space& space) { return shortage_of(policy, space).bytes; }
 
 Plan plan(const Policy& policy, std::vector<Fact> facts, std::int64_t now_unix_seconds,
           const std::optional<Space>& space) {

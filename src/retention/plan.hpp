@@ -30,6 +30,9 @@ struct Space {
   std::uint64_t needed_bytes = 0;  // of the checkpoint about to be written; 0 after a commit
 };
 
+// What must go so that every limit of the policy holds; 0 when they hold.
+[[nodiscard]] std::uint64_t shortage_bytes(const Policy& policy, const Space& space);
+
 struct Decision {
   std::uint64_t sequence = 0;
   std::string name;

@@ -1,11 +1,11 @@
-// The files of one checkpoint, read and checked one by one: what the reader needs all of, and verify needs any of.
+// The files of one checkpoint, opened and checked one by one: what the reader needs all of, and verify needs any of.
+// Regular files of the store's owner, this user or root, in the checkpoint's own directory; no symbolic link is followed,
+// several hard links are fine. Every name is one that format/names.hpp makes: the manifest's were compared with those.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
-#include <vector>
 
 #include "env/env.hpp"
 #include "format/manifest.hpp"
@@ -27,26 +27,24 @@ struct OpenedManifest {
 enum class ReadFrom : std::uint8_t { cache, device };
 
 // not_found when there is no such checkpoint; corrupt or unsupported, with the file and the reason, when it does not
-// decode or belongs to another checkpoint.
+// decode or belongs to another checkpoint; io_error when it may not be read (a link, a foreign owner).
 [[nodiscard]] Result<OpenedManifest> open_manifest(const Store& store, const std::string& name, ReadFrom from);
 
+// The manifest's text without a lock: for a look that holds nothing up. not_found when the checkpoint went away.
+[[nodiscard]] Result<std::string> read_manifest_text(const Store& store, const std::string& name);
+
+// The manifest was sealed for one sequence and step; a directory of another name holds a stale or swapped copy.
+[[nodiscard]] Status check_belongs(const format::ManifestHead& head, const format::CheckpointName& name,
+                                   const std::string& path);
+
 // Checks size, hash, CRC and every record.
-[[nodiscard]] Result<format::ChunkTable> read_table(env::Env& env, const std::string& directory,
+[[nodiscard]] Result<format::ChunkTable> read_table(const Store& store, const std::string& directory,
                                                     const format::RankManifest& rank, ReadFrom from);
 
-// corrupt when it is missing. Its size is not looked at.
-[[nodiscard]] Result<std::unique_ptr<env::File>> open_data(env::Env& env, const std::string& directory,
-                                                           const format::RankManifest& rank);
-// corrupt when the data file is longer or shorter than the manifest says.
-[[nodiscard]] Status check_data_size(const env::File& data, const std::string& directory,
-                                     const format::RankManifest& rank);
-
-// As CheckpointReader::read_chunk, but the message says only what is wrong, not where.
-[[nodiscard]] Status read_record(const env::File& data, const format::ChunkRecord& record, std::span<std::byte> raw,
-                                 std::vector<std::byte>& scratch);
-
-// "a.weight, a.bias and 12 more"
-[[nodiscard]] std::string tensors_of_chunk(const format::ImageLayout& layout, std::uint64_t chunk);
+// A file that the manifest names: corrupt when it is missing. Its size is not looked at.
+[[nodiscard]] Result<std::unique_ptr<env::File>> open_promised(const Store& store, const std::string& path);
+// corrupt when the file is longer or shorter than the manifest says.
+[[nodiscard]] Status check_size(const env::File& file, const std::string& path, std::uint64_t expected_bytes);
 
 // What stands in a mark, for people, without the line end; at most 64 KiB.
 [[nodiscard]] Result<std::string> mark_text(const Store& store, const std::string& name, std::string_view mark);

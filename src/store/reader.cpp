@@ -19,10 +19,7 @@ Result<std::unique_ptr<CheckpointReader>> CheckpointReader::open(const Store& st
 Result<std::unique_ptr<CheckpointReader>> CheckpointReader::open(const Store& store, OpenedManifest opened) {
   std::unique_ptr<CheckpointReader> reader(new CheckpointReader(std::move(opened)));
   for (const auto& rank : reader->manifest_.ranks) {
-    Rank files;
-    SF_ASSIGN(files.table, read_table(store.env(), reader->path_, rank, ReadFrom::cache));
-    SF_ASSIGN(files.data, open_data(store.env(), reader->path_, rank));
-    SF_TRY(check_data_size(*files.data, reader->path_, rank));
+    SF_ASSIGN(auto files, open_rank(store, reader->path_, reader->manifest_, rank));
     reader->ranks_.push_back(std::move(files));
   }
   return reader;
@@ -34,16 +31,17 @@ Status CheckpointReader::read_chunk(std::size_t rank_index, std::uint64_t chunk,
     return Status(Code::invalid_argument, "the checkpoint '" + name_ + "' has no chunk " + std::to_string(chunk) +
                                               " of rank index " + std::to_string(rank_index));
   }
-  const Rank& rank = ranks_[rank_index];
-  const Status read = read_record(*rank.data, rank.table.chunks[chunk], raw, scratch);
-  if (read.ok()) return read;
-  const auto& written = manifest_.ranks[rank_index];
-  return read.with_context("'" + env::join(path_, written.data.file) + "', chunk " + std::to_string(chunk) + " (" +
-                           tensors_of_chunk(written.layout, chunk) + ")");
+  const RankFiles& files = ranks_[rank_index];
+  const auto read = store::read_chunk(files, chunk, raw, scratch);
+  if (read.ok()) return Status();
+  const auto& rank = manifest_.ranks[rank_index];
+  const std::string& file = file_of_chunk(rank, files.table.chunks[chunk]);
+  return read.status().with_context("'" + env::join(path_, file) + "', chunk " + std::to_string(chunk) + " (" +
+                                    tensors_of_chunk(rank.layout, chunk) + ")");
 }
 
 void CheckpointReader::drop_cache() const noexcept {
-  for (const Rank& rank : ranks_) rank.data->drop_cache();
+  for (const RankFiles& rank : ranks_) rank.drop_cache();
 }
 
 }  // namespace stillframe::store

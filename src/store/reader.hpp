@@ -10,6 +10,7 @@
 #include "format/manifest.hpp"
 #include "format/table.hpp"
 #include "store/checkpoint_files.hpp"
+#include "store/rank_files.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::store {
@@ -18,7 +19,8 @@ namespace stillframe::store {
 // from many threads.
 class CheckpointReader {
  public:
-  // Reads and checks manifest and chunk tables: corrupt, unsupported or not_found with file and reason.
+  // Reads and checks manifest, chunk tables, and of every data file owner, size and header: corrupt, unsupported,
+  // io_error or not_found with file and reason.
   [[nodiscard]] static Result<std::unique_ptr<CheckpointReader>> open(const Store& store, const std::string& name);
   // For callers that looked at the manifest first.
   [[nodiscard]] static Result<std::unique_ptr<CheckpointReader>> open(const Store& store, OpenedManifest opened);
@@ -29,25 +31,22 @@ class CheckpointReader {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const format::ChunkTable& table(std::size_t rank_index) const { return ranks_[rank_index].table; }
 
-  // Stored bytes -> CRC-32C -> decode -> XXH3-128 and CRC-32 -> `raw` (exactly the record's raw_bytes). `scratch` grows
-  // to the stored size and is reused by the caller. corrupt names file, tensors and chunk.
+  // Stored bytes -> CRC-32C -> decode -> XXH3-128 and CRC-32 -> `raw` (exactly the record's raw_bytes); a constant chunk
+  // from its pattern, a derived one from its sources, each read in this way. `scratch` grows to the stored size and is
+  // reused by the caller. corrupt names file, tensors and chunk.
   [[nodiscard]] Status read_chunk(std::size_t rank_index, std::uint64_t chunk, std::span<std::byte> raw,
                                   std::vector<std::byte>& scratch) const;
   // Later reads come from the device, as far as the system allows.
   void drop_cache() const noexcept;
 
  private:
-  struct Rank {
-    std::unique_ptr<env::File> data;
-    format::ChunkTable table;
-  };
   explicit CheckpointReader(OpenedManifest opened);
   std::string path_;
   std::string name_;
   std::string manifest_text_;
   format::Manifest manifest_;
   std::unique_ptr<env::Lock> lock_;
-  std::vector<Rank> ranks_;
+  std::vector<RankFiles> ranks_;
 };
 
 }  // namespace stillframe::store

@@ -1,5 +1,7 @@
 #include "store/removal.hpp"
 
+#include "store/ownership.hpp"
+
 namespace stillframe::store {
 
 Result<std::optional<std::uint64_t>> unlink_file(env::Env& env, const std::string& path) {

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/bytes.hpp"
-#include "store/removal.hpp"
+#include "store/pages.hpp"
 
 namespace stillframe::store {
 namespace {
@@ -67,14 +67,15 @@ Result<Store> Store::open_or_create(env::Env& env, const std::string& path) {
   if (!real.ok()) return unusable(path, real.status());
   if (const auto listed = env.list(*real); !listed.ok()) return unusable(*real, listed.status());
   if (const Status probed = probe_writable(env, *real); !probed.ok()) return unusable(*real, probed);
-  return Store(env, *std::move(real));
+  Store store(env, *std::move(real));
+  if (const Status put = put_pages(store); !put.ok()) return unusable(store.path(), put);
+  return store;
 }
 
 Result<std::vector<CheckpointRef>> Store::list() const {
   SF_ASSIGN(auto entries, env_->list(path_));
   std::vector<CheckpointRef> found;
   for (auto& entry : entries) {
-    if (!entry.is_directory) continue;
     if (auto parsed = format::parse_checkpoint_name(entry.name)) {
       found.push_back({std::move(entry.name), *std::move(parsed)});
     }

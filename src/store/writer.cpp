@@ -2,6 +2,7 @@
 
 #include "base/bytes.hpp"
 #include "base/checksum.hpp"
+#include "store/data_header.hpp"
 #include "store/removal.hpp"
 
 namespace stillframe::store {
@@ -16,15 +17,16 @@ Status write_new_file_synced(env::Env& env, const std::string& path, std::span<c
 }
 
 bool same_rank(const format::RankManifest& a, const format::RankManifest& b) {
-  return a.rank == b.rank && a.data == b.data && a.table == b.table && a.table_hash == b.table_hash &&
-         a.table_crc32 == b.table_crc32 && a.layout.bytes == b.layout.bytes && a.layout.entries == b.layout.entries;
+  return a.rank == b.rank && a.data == b.data && a.shared == b.shared && a.table == b.table &&
+         a.table_hash == b.table_hash && a.table_crc32 == b.table_crc32 && a.layout.bytes == b.layout.bytes &&
+         a.layout.entries == b.layout.entries;
 }
 
 // Tree and metrics are compared as text by encoding once more: the decoder may hand them out in canonical form.
 bool same_manifest(const format::Manifest& a, const format::Manifest& b) {
   if (a.sequence != b.sequence || a.id != b.id || a.run != b.run || a.step != b.step ||
-      a.created_utc != b.created_utc || a.group != b.group || a.world_size != b.world_size || a.writer != b.writer ||
-      a.ranks.size() != b.ranks.size()) {
+      a.created_utc != b.created_utc || a.group != b.group || a.world_size != b.world_size ||
+      a.confirmed != b.confirmed || a.alarms != b.alarms || a.writer != b.writer || a.ranks.size() != b.ranks.size()) {
     return false;
   }
   for (std::size_t i = 0; i < a.ranks.size(); ++i) {
@@ -53,7 +55,11 @@ CheckpointWriter::CheckpointWriter(const Store& store, std::string run, std::uin
       partial_(env::join(store.path(), format::partial_name(name_, run_))) {}
 
 CheckpointWriter::~CheckpointWriter() {
-  if (made_ && !published_) remove_partial();
+  data_.reset();
+  if (!made_) return;
+  unlink_directory(store_.env(), partial_)
+      .status()
+      .ignore("nobody reads a partial directory; recovery removes what is left of it");
 }
 
 Result<std::unique_ptr<CheckpointWriter>> CheckpointWriter::begin(const Store& store, const std::string& run,
@@ -68,35 +74,76 @@ Result<std::unique_ptr<CheckpointWriter>> CheckpointWriter::begin(const Store& s
 
 std::string CheckpointWriter::in_partial(std::string_view file) const { return env::join(partial_, file); }
 
+// What is told of the bytes written so far. They go at once: on a full disk others wait for them.
+std::string CheckpointWriter::free_partial(Code reason) {
+  if (!made_) return {};
+  const auto freed = unlink_directory(store_.env(), partial_);
+  if (!freed.ok()) {
+    return "; what it had written could not be removed and goes at the next start (" + freed.status().message() + ")";
+  }
+  made_ = false;
+  std::string text = "; the " + base::human_bytes(*freed) + " that it had written were freed";
+  if (reason != Code::no_space) return text;
+  if (!layout_.entries.empty()) text += ", the image of this rank has " + base::human_bytes(layout_.bytes);
+  const auto space = store_.env().space(store_.path());
+  return space.ok() ? text + ", and " + base::human_bytes(space->free_bytes) + " are free now" : text;
+}
+
 Status CheckpointWriter::give_up(Status failure) {
   data_.reset();
-  failure_ = failure.with_context("the checkpoint '" + name_ + "' was given up (older checkpoints are untouched)");
+  failure_ = Status(failure.code(), "the checkpoint '" + name_ + "' was given up (older checkpoints are untouched): " +
+                                        failure.message() + free_partial(failure.code()));
   return failure_;
 }
 
-Status CheckpointWriter::begin_rank(std::uint32_t rank, std::uint64_t image_bytes) {
+Status CheckpointWriter::begin_rank(std::uint32_t rank, format::ImageLayout layout, DataKind kind) {
   SF_TRY(failure_);
   if (data_ || published_) return misuse("begin_rank() before end_rank(), or after commit()");
   if (!ranks_.empty() && rank <= ranks_.back().rank) return misuse("ranks must be begun in ascending order");
-  auto data = store_.env().create(in_partial(format::data_file(rank)));
+  std::string header;
+  if (kind == DataKind::safetensors) {
+    SF_ASSIGN(header, make_data_header(run_, step_, layout));
+  }
+  rank_ = rank;
+  kind_ = kind;
+  table_ = format::ChunkTable{layout.bytes, {}};
+  layout_ = std::move(layout);
+  data_ref_ = {kind == DataKind::safetensors ? format::safetensors_file(rank) : format::data_file(rank), 0,
+               header.size()};
+  auto data = store_.env().create(in_partial(data_ref_.file));
   if (!data.ok()) return give_up(data.status());
   data_ = *std::move(data);
-  data_bytes_ = 0;
-  rank_ = rank;
-  table_ = format::ChunkTable{image_bytes, {}};
+  return header.empty() ? Status() : write_data(base::as_bytes(header));
+}
+
+Status CheckpointWriter::write_data(std::span<const std::byte> bytes) {
+  if (Status written = data_->write_at(data_ref_.bytes, bytes); !written.ok()) return give_up(std::move(written));
+  data_ref_.bytes += bytes.size();
+  return Status();
+}
+
+Status CheckpointWriter::check_append(const format::ChunkRecord& record, std::span<const std::byte> stored) const {
+  if (!data_) return misuse("append() outside of a rank");
+  if (table_.chunks.size() >= layout_.chunk_count()) return misuse("more chunks than the image has");
+  if (record.stored_bytes != stored.size()) return misuse("stored_bytes is not the size of the stored bytes");
+  const bool own = record.location == format::LocationKind::own_bytes;
+  if (!own && record.location != format::LocationKind::constant) {
+    return misuse("this version writes own and constant chunks");
+  }
+  constexpr auto kRaw = static_cast<std::uint8_t>(codec::CodecId::raw);
+  if (kind_ == DataKind::safetensors && (!own || record.codec != kRaw || record.stored_bytes != record.raw_bytes)) {
+    return misuse("a safetensors file takes raw chunks only");
+  }
   return Status();
 }
 
 Status CheckpointWriter::append(format::ChunkRecord record, std::span<const std::byte> stored) {
   SF_TRY(failure_);
-  if (!data_) return misuse("append() outside of a rank");
-  if (table_.chunks.size() >= base::ceil_div(table_.image_bytes, kChunkBytes))
-    return misuse("more chunks than the image has");
-  if (record.stored_bytes != stored.size()) return misuse("stored_bytes is not the size of the stored bytes");
-  record.location = format::LocationKind::own_bytes;
-  record.offset = data_bytes_;
-  if (Status written = data_->write_at(data_bytes_, stored); !written.ok()) return give_up(std::move(written));
-  data_bytes_ += stored.size();
+  SF_TRY(check_append(record, stored));
+  if (record.location == format::LocationKind::own_bytes) {
+    record.offset = data_ref_.bytes;
+    SF_TRY(write_data(stored));
+  }
   table_.chunks.push_back(record);
   return Status();
 }
@@ -111,28 +158,28 @@ Status CheckpointWriter::sync_data() {
 Status CheckpointWriter::write_rank_files(format::RankManifest& rank) {
   SF_TRY(data_->sync());
   const std::vector<std::byte> bytes = format::encode_table(table_);
-  const auto decoded = format::decode_table(bytes, data_bytes_);
+  const auto decoded = format::decode_table(bytes, {data_ref_.start, data_ref_.bytes, {}});
   if (!decoded.ok()) return decoded.status().with_context("the new chunk table of rank " + std::to_string(rank_));
   if (*decoded != table_) return differs(in_partial(format::table_file(rank_)));
   SF_TRY(write_new_file_synced(store_.env(), in_partial(format::table_file(rank_)), bytes));
   rank.rank = rank_;
-  rank.data = {format::data_file(rank_), data_bytes_};
+  rank.data = data_ref_;
   rank.table = {format::table_file(rank_), bytes.size()};
   rank.table_hash = base::xxh128(bytes);
   rank.table_crc32 = base::crc32(bytes);
   return Status();
 }
 
-Status CheckpointWriter::end_rank(format::ImageLayout layout, std::string tree_json) {
+Status CheckpointWriter::end_rank(std::string tree_json) {
   SF_TRY(failure_);
   if (!data_) return misuse("end_rank() outside of a rank");
-  if (layout.bytes != table_.image_bytes || layout.chunk_count() != table_.chunks.size()) {
+  if (layout_.chunk_count() != table_.chunks.size()) {
     return misuse("rank " + std::to_string(rank_) + " has " + std::to_string(table_.chunks.size()) +
-                  " chunks, its layout " + std::to_string(layout.chunk_count()));
+                  " chunks, its layout " + std::to_string(layout_.chunk_count()));
   }
   format::RankManifest rank;
   if (Status written = write_rank_files(rank); !written.ok()) return give_up(std::move(written));
-  rank.layout = std::move(layout);
+  rank.layout = std::move(layout_);
   rank.tree_json = std::move(tree_json);
   ranks_.push_back(std::move(rank));
   data_.reset();
@@ -157,7 +204,12 @@ Status CheckpointWriter::publish() {
   const Status synced = env.sync_dir(store_.path());
   if (synced.ok()) return synced;
   // Visible but perhaps not durable: the caller is told that it failed, so nobody may find it.
-  withdraw(store_, name_).ignore("the failed sync is what the caller must hear; recovery finishes the removal");
+  const Status withdrawn = take_name_away(store_, name_);
+  if (withdrawn.ok()) {
+    unlink_directory(env, env::join(store_.path(), format::removing_name(name_)))
+        .status()
+        .ignore("the failed sync is what the caller must hear; recovery finishes the removal");
+  }
   return synced;
 }
 
@@ -180,11 +232,6 @@ Result<Published> CheckpointWriter::commit(format::Manifest draft) {
   if (Status done = publish(); !done.ok()) return give_up(std::move(done));
   published_ = true;
   return published;
-}
-
-void CheckpointWriter::remove_partial() noexcept {
-  unlink_directory(store_.env(), partial_)
-      .ignore("nobody reads a partial directory; recovery removes what is left of it");
 }
 
 }  // namespace stillframe::store

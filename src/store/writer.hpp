@@ -14,6 +14,12 @@
 
 namespace stillframe::store {
 
+// How a rank's data lies on disk.
+enum class DataKind : std::uint8_t {
+  container,    // rank-00000.data: chunks of any codec and location back to back
+  safetensors,  // rank-00000.safetensors: the image behind a header that any tool reads; every chunk raw and own
+};
+
 struct Published {
   std::string name;
   std::uint64_t sequence = 0;
@@ -21,8 +27,8 @@ struct Published {
   std::uint64_t stored_bytes = 0;  // every file of the checkpoint
 };
 
-// One thread at a time. The caller holds the run's lock. Destroyed before commit() succeeded: what was written is
-// removed.
+// One thread at a time. The caller holds the run's lock. After a failure, or when destroyed before commit() succeeded,
+// what was written is removed at once; the failure says how much that freed.
 class CheckpointWriter {
  public:
   // Makes <name>.<run>.partial. `utc_ns` is the label only. `sequence` was claimed by the caller.
@@ -33,17 +39,19 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  // Starts the files of one rank; ranks are begun in order, and each takes its chunks in order from 0.
-  [[nodiscard]] Status begin_rank(std::uint32_t rank, std::uint64_t image_bytes);
-  // `record.offset` and location are set here; the rest, with checksums, by the caller. Stored bytes are written before
-  // return.
+  // Starts the files of one rank; ranks are begun in order, and each takes its chunks in order from 0. A layout that no
+  // safetensors file can hold (a name that is not UTF-8, too many tensors) is refused with invalid_argument or
+  // unsupported, and then a container may still be begun.
+  [[nodiscard]] Status begin_rank(std::uint32_t rank, format::ImageLayout layout, DataKind kind);
+  // own_bytes: `record.offset` is set here, the rest, with checksums, by the caller; stored bytes are written before
+  // return. constant (containers only): the record as it is to stand, `stored` empty.
   [[nodiscard]] Status append(format::ChunkRecord record, std::span<const std::byte> stored);
   // Everything appended so far to the current rank survives power loss (in the partial directory). For ring mode.
   [[nodiscard]] Status sync_data();
-  // Syncs the data file, writes and syncs the table; `layout` and `tree_json` go to the manifest.
-  [[nodiscard]] Status end_rank(format::ImageLayout layout, std::string tree_json);
+  // Syncs the data file, writes and syncs the table; the layout and `tree_json` go to the manifest.
+  [[nodiscard]] Status end_rank(std::string tree_json);
 
-  // `draft` gives id, run, step, group, world_size, metrics, writer; ranks, sequence and time are filled in here.
+  // `draft` gives id, run, step, group, world_size, confirmed, metrics, alarms, writer; the rest is filled in here.
   // Writes and syncs the manifest (encoded, decoded, compared), syncs the directory, renames, syncs the parent:
   // durable.
   [[nodiscard]] Result<Published> commit(format::Manifest draft);
@@ -54,11 +62,13 @@ class CheckpointWriter {
  private:
   CheckpointWriter(const Store& store, std::string run, std::uint64_t sequence, std::int64_t step, std::int64_t utc_ns);
   [[nodiscard]] std::string in_partial(std::string_view file) const;
-  [[nodiscard]] Status give_up(Status failure);
+  [[nodiscard]] Status check_append(const format::ChunkRecord& record, std::span<const std::byte> stored) const;
+  [[nodiscard]] Status write_data(std::span<const std::byte> bytes);
   [[nodiscard]] Status write_rank_files(format::RankManifest& rank);
   [[nodiscard]] Result<std::uint64_t> write_manifest(const format::Manifest& manifest);
   [[nodiscard]] Status publish();
-  void remove_partial() noexcept;
+  [[nodiscard]] Status give_up(Status failure);
+  [[nodiscard]] std::string free_partial(Code reason);
 
   Store store_;
   std::string run_;
@@ -67,12 +77,15 @@ class CheckpointWriter {
   std::int64_t utc_ns_;
   std::string name_;
   std::string partial_;  // full path
-  bool made_ = false;
+  bool made_ = false;    // the partial directory stands and is ours to remove
   bool published_ = false;
   Status failure_;  // the first one; after it nothing is written or published any more
+  // Of the rank that was begun.
   std::unique_ptr<env::File> data_;
-  std::uint64_t data_bytes_ = 0;
+  DataKind kind_ = DataKind::container;
+  format::DataRef data_ref_;
   std::uint32_t rank_ = 0;
+  format::ImageLayout layout_;
   format::ChunkTable table_;
   std::vector<format::RankManifest> ranks_;
 };

@@ -97,7 +97,7 @@ void check_best_stay(const retention::Policy& policy, const retention::Plan& pla
     bool stays = true;
     for (const Fact& fact : facts) {
       const auto metric = fact.metrics.find(rule.metric);
-      if (fact.bad || metric == fact.metrics.end() || std::isnan(metric->second)) continue;
+      if (fact.bad || metric == fact.metrics.end() || !std::isfinite(metric->second)) continue;
       const bool better = rule.highest ? metric->second > best : metric->second < best;
       if (std::isnan(best) || better) stays = false;
       if (std::isnan(best) || better || metric->second == best) {

@@ -13,6 +13,7 @@
 #include "env/env.hpp"
 #include "format/tree.hpp"
 #include "store/reader.hpp"
+#include "store/verify.hpp"
 #include "store/writer.hpp"
 
 namespace stillframe::test {
@@ -74,12 +75,12 @@ inline Result<store::Published> publish(const store::Store& store, const std::st
                                         codec::CodecId wanted = codec::CodecId::planes_lz4, std::uint32_t ranks = 1) {
   SF_ASSIGN(const std::uint64_t sequence, store.claim_sequence(base::Deadline::after_ms(10'000)));
   SF_ASSIGN(const auto writer, store::CheckpointWriter::begin(store, run, sequence, step, kUtcNs));
+  const auto kind = wanted == codec::CodecId::raw ? store::DataKind::safetensors : store::DataKind::container;
   for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-    format::ImageLayout layout = three_chunk_layout();
-    SF_TRY(writer->begin_rank(rank, layout.bytes));
+    const format::ImageLayout layout = three_chunk_layout();
+    SF_TRY(writer->begin_rank(rank, layout, kind));
     SF_TRY(append_image(*writer, layout, image_of(layout, step + rank), wanted));
-    std::string tree = format::flat_tree(layout);
-    SF_TRY(writer->end_rank(std::move(layout), std::move(tree)));
+    SF_TRY(writer->end_rank(format::flat_tree(layout)));
   }
   return writer->commit(draft_of(run, step, ranks));
 }

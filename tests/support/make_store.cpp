@@ -88,11 +88,10 @@ Status write_one(const store::Store& store, const Options& options, std::int64_t
   const std::int64_t utc_ns = 1'795'350'605'000'000'000 + step * 1'000'000'000;
   SF_ASSIGN(auto writer, store::CheckpointWriter::begin(store, options.run, sequence, step, utc_ns));
   for (std::uint32_t rank = 0; rank < options.ranks; ++rank) {
-    SF_ASSIGN(format::ImageLayout layout, make_layout(options));
-    SF_TRY(writer->begin_rank(rank, layout.bytes));
+    SF_ASSIGN(const format::ImageLayout layout, make_layout(options));
+    SF_TRY(writer->begin_rank(rank, layout, store::DataKind::container));
     SF_TRY(append_image(*writer, layout, make_image(layout, step + rank)));
-    std::string tree = format::flat_tree(layout);
-    SF_TRY(writer->end_rank(std::move(layout), std::move(tree)));
+    SF_TRY(writer->end_rank(format::flat_tree(layout)));
   }
   format::Manifest draft;
   const std::string digits = std::to_string(sequence);

@@ -74,7 +74,9 @@ TEST(Names, PartialAndRemovingNamesCarryTheFinalName) {
 
 TEST(Names, FilesOfRanksAndRuns) {
   EXPECT_EQ(data_file(0), "rank-00000.data");
+  EXPECT_EQ(safetensors_file(7), "rank-00007.safetensors");
   EXPECT_EQ(table_file(123456), "rank-123456.table");
+  EXPECT_EQ(shared_file(0, 12), "rank-00000.shared-12.data");
   EXPECT_EQ(run_lock_file("main"), "run-main.lock");
 }
 
@@ -94,7 +96,7 @@ TEST(Addresses, SayStoreRunAndStep) {
     const char* text;
     const char* store;
     const char* run;
-    std::optional<std::int64_t> step;
+    std::optional<std::int64_t> step;  // nullopt: latest
   };
   const Case cases[] = {
       {"runs/gpt", "runs/gpt", "", {}},
@@ -113,21 +115,81 @@ TEST(Addresses, SayStoreRunAndStep) {
     ASSERT_TRUE(address.ok()) << c.text << ": " << address.status().message();
     EXPECT_EQ(address->store, c.store) << c.text;
     EXPECT_EQ(address->run, c.run) << c.text;
-    EXPECT_EQ(address->step, c.step) << c.text;
+    EXPECT_EQ(address->select, c.step ? Select::step : Select::latest) << c.text;
+    EXPECT_EQ(address->step, c.step.value_or(0)) << c.text;
     const auto again = parse_address(to_string(*address));
     ASSERT_TRUE(again.ok()) << to_string(*address);
     EXPECT_EQ(again->store, c.store);
-    EXPECT_EQ(again->step, c.step);
+    EXPECT_EQ(again->select, address->select);
+    EXPECT_EQ(again->step, address->step);
   }
-  EXPECT_EQ(to_string(Address{"a@b", "", 7}), "a@b/@7");
+  EXPECT_EQ(to_string(Address{"a@b", "", Select::step, 7}), "a@b/@7");
+}
+
+TEST(Addresses, SelectTheBestByAMetric) {
+  struct Case {
+    const char* text;
+    const char* store;
+    const char* run;
+    const char* metric;
+    bool highest;
+  };
+  const Case cases[] = {
+      {"gpt@best", "gpt", "", "loss", false},
+      {"gpt:a@best", "gpt", "a", "loss", false},
+      {"/mnt/gpt@best:acc:max", "/mnt/gpt", "", "acc", true},
+      {"gpt@best:acc:min", "gpt", "", "acc", false},
+      {"gpt@best:min", "gpt", "", "min", false},
+      {"gpt:a@best:eval/acc:max", "gpt", "a", "eval/acc", true},
+      {"/mnt/x:y/gpt:a@best:eval/sub/acc", "/mnt/x:y/gpt", "a", "eval/sub/acc", false},
+      {"a@best:x/@best:eval_acc", "a@best:x/", "", "eval_acc", false},
+  };
+  for (const Case& c : cases) {
+    const auto address = parse_address(c.text);
+    ASSERT_TRUE(address.ok()) << c.text << ": " << address.status().message();
+    const auto again = parse_address(to_string(*address));
+    ASSERT_TRUE(again.ok()) << to_string(*address);
+    for (const Address& one : {*address, *again}) {
+      EXPECT_EQ(one.select, Select::best) << c.text;
+      EXPECT_EQ(one.store, c.store) << c.text;
+      EXPECT_EQ(one.run, c.run) << c.text;
+      EXPECT_EQ(one.metric, c.metric) << c.text;
+      EXPECT_EQ(one.highest, c.highest) << c.text;
+    }
+  }
+}
+
+TEST(Addresses, SelectTheLastOneBeforeALossThatIsNoNumber) {
+  const auto address = parse_address("runs/gpt:a@before-nan");
+  ASSERT_TRUE(address.ok()) << address.status().message();
+  EXPECT_EQ(address->select, Select::before_nan);
+  EXPECT_EQ(to_string(*address), "runs/gpt:a@before-nan");
 }
 
 TEST(Addresses, RefuseWhatHasNoOneMeaning) {
-  for (const std::string& text :
-       {std::string(), std::string("@latest"), std::string(":main"), std::string("gpt@"), std::string("gpt:"),
-        std::string("gpt:@7"), std::string("gpt@best-ever"), std::string("gpt@7x"), std::string("gpt@+7"),
-        std::string("gpt@7@8"), std::string("gpt@7:main"), std::string("gpt:a:b"), std::string("gpt:a b"),
-        std::string("gpt@99999999999999999999"), std::string("g\0t", 3)}) {
+  for (const std::string& text : {std::string(),
+                                  std::string("@latest"),
+                                  std::string(":main"),
+                                  std::string("gpt@"),
+                                  std::string("gpt:"),
+                                  std::string("gpt:@7"),
+                                  std::string("gpt@best-ever"),
+                                  std::string("gpt@best:"),
+                                  std::string("gpt@best::max"),
+                                  std::string("gpt@best:loss:least"),
+                                  std::string("gpt@best:loss:max:min"),
+                                  std::string("gpt@best:a\nb"),
+                                  std::string("gpt@best:") + std::string(257, 'm'),
+                                  std::string("gpt@before-nan:loss"),
+                                  std::string("@best:loss"),
+                                  std::string("gpt@7x"),
+                                  std::string("gpt@+7"),
+                                  std::string("gpt@7@8"),
+                                  std::string("gpt@7:main"),
+                                  std::string("gpt:a:b"),
+                                  std::string("gpt:a b"),
+                                  std::string("gpt@99999999999999999999"),
+                                  std::string("g\0t", 3)}) {
     const auto address = parse_address(text);
     EXPECT_FALSE(address.ok()) << text;
     EXPECT_EQ(address.status().code(), Code::invalid_argument);

@@ -29,7 +29,8 @@ class Restoring : public StoreTest {
     }
   }
   Result<Chooser> choose(const std::string& run = "", std::optional<std::int64_t> step = {}) {
-    return Chooser::open(env(), {store_->path(), run, step});
+    const auto select = step ? format::Select::step : format::Select::latest;
+    return Chooser::open(env(), {store_->path(), run, select, step.value_or(0)});
   }
   std::string newest(std::string_view file) const { return file_of(*store_, names_.back(), file); }
 

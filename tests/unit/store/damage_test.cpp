@@ -21,7 +21,7 @@ class Damage : public testing::Test {
     name_ = published->name;
   }
   std::string file(std::string_view name) const { return file_of(*store_, name_, name); }
-  store::VerifyReport verified() const { return store::verify(*store_, name_, {}).value(); }
+  store::VerifyReport verified() const { return store::verify(*store_, name_, store::VerifyDepth::full, {}).value(); }
 
   MemEnv env_;
   std::unique_ptr<Store> store_;
@@ -115,7 +115,7 @@ TEST_F(Damage, EachChecksumOfAChunkIsCheckedByItself) {
     const auto sequence = store_->claim_sequence(base::Deadline::after_ms(10'000)).value();
     const auto writer = store::CheckpointWriter::begin(*store_, "main", sequence, 1, kUtcNs);
     SF_ASSERT_OK(writer);
-    SF_ASSERT_OK((*writer)->begin_rank(0, layout.bytes));
+    SF_ASSERT_OK((*writer)->begin_rank(0, layout, store::DataKind::container));
     format::ChunkRecord record;
     record.raw_bytes = record.stored_bytes = static_cast<std::uint32_t>(raw.size());
     record.raw_hash = base::xxh128(raw);
@@ -123,10 +123,10 @@ TEST_F(Damage, EachChecksumOfAChunkIsCheckedByItself) {
     record.stored_crc32c = base::crc32c(raw);
     lie(record);
     SF_ASSERT_OK((*writer)->append(record, raw));
-    SF_ASSERT_OK((*writer)->end_rank(layout, format::flat_tree(layout)));
+    SF_ASSERT_OK((*writer)->end_rank(format::flat_tree(layout)));
     const auto published = (*writer)->commit(draft_of("main", 1));
     SF_ASSERT_OK(published);
-    const auto report = store::verify(*store_, published->name, {});
+    const auto report = store::verify(*store_, published->name, store::VerifyDepth::full, {});
     SF_ASSERT_OK(report);
     ASSERT_EQ(report->findings.size(), 1U) << checksum;
     EXPECT_THAT(report->findings[0].what, testing::EndsWith(" " + checksum));
@@ -172,12 +172,12 @@ TEST_F(Damage, VerifyReportsDamagedTableAndManifestAsFindings) {
   EXPECT_EQ(verified().findings.at(0).file, name_ + "/" + format::table_file(0));
   SF_ASSERT_OK(flip_bit(env_, file(format::kManifestFile), 40));
   EXPECT_EQ(verified().findings.at(0).file, name_ + "/" + std::string(format::kManifestFile));
-  EXPECT_EQ(store::verify(*store_, "000099-step000001-20261122T123005Z", {}).status().code(), Code::not_found);
+  EXPECT_EQ(store::verify(*store_, "000099-step000001-20261122T123005Z", store::VerifyDepth::full, {}).status().code(), Code::not_found);
 }
 
 TEST_F(Damage, VerifyCanBeEndedEarly) {
   std::uint64_t last_done = 0;
-  const auto ended = store::verify(*store_, name_, [&](std::uint64_t done, std::uint64_t total) {
+  const auto ended = store::verify(*store_, name_, store::VerifyDepth::full, [&](std::uint64_t done, std::uint64_t total) {
     EXPECT_EQ(total, three_chunk_layout().bytes);
     last_done = done;
     return false;

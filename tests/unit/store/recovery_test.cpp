@@ -128,12 +128,12 @@ TEST_F(RefusingDisk, AWriterIsNotUsedAgainAfterAFailedSync) {
   auto writer = CheckpointWriter::begin(*store_, "main", 9, 2, kUtcNs);
   SF_ASSERT_OK(writer);
   const auto layout = three_chunk_layout();
-  SF_ASSERT_OK((*writer)->begin_rank(0, layout.bytes));
+  SF_ASSERT_OK((*writer)->begin_rank(0, layout, store::DataKind::container));
   SF_ASSERT_OK(append_image(**writer, layout, image_of(layout, 2), codec::CodecId::raw));
   env_.fail({EnvOp::sync, Code::io_error});
   EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
   EXPECT_EQ((*writer)->sync_data().code(), Code::io_error);
-  EXPECT_EQ((*writer)->end_rank(layout, format::flat_tree(layout)).code(), Code::io_error);
+  EXPECT_EQ((*writer)->end_rank(format::flat_tree(layout)).code(), Code::io_error);
   EXPECT_EQ((*writer)->commit(draft_of("main", 2)).status().code(), Code::io_error);
   writer->reset();
   expect_only_the_old_one();
