@@ -1,4 +1,4 @@
-// THE file door: every file and directory operation of Stillframe goes through an Env. PosixEnv is the real one; MemEnv
+// THE file door: every file and directory operation of Stillframe goes through an Env. PosixEnv is the real one; FaultEnv
 // (tests/support) passes the same contract suite (tests/contract/env_contract.hpp).
 //
 // Paths are as the operating system takes them. Errors: not_found (ENOENT), no_space (ENOSPC, EDQUOT, EFBIG), busy

@@ -1,5 +1,5 @@
 // What every Env must do. A harness is default-constructible and gives `env()` and `root()`, an empty directory:
-//   INSTANTIATE_TYPED_TEST_SUITE_P(Mem, EnvContract, MemHarness);
+//   INSTANTIATE_TYPED_TEST_SUITE_P(Fault, EnvContract, FaultHarness);
 #pragma once
 
 #include <gtest/gtest.h>

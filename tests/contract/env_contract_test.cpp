@@ -1,6 +1,6 @@
 #include "contract/env_contract.hpp"
 
-#include "support/mem_env.hpp"
+#include "support/fault_env.hpp"
 #include "support/temp_dir.hpp"
 
 namespace stillframe::test {
@@ -15,18 +15,18 @@ class PosixHarness {
   TempDir dir_;
 };
 
-class MemHarness {
+class FaultHarness {
  public:
-  MemHarness() { env_.make_dirs_synced(root()).ignore("the first test that uses the root fails"); }
+  FaultHarness() { env_.make_dirs_synced(root()).ignore("the first test that uses the root fails"); }
   env::Env& env() { return env_; }
   std::string root() const { return "/root/of/test"; }
 
  private:
-  MemEnv env_;
+  FaultEnv env_;
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Posix, EnvContract, PosixHarness);
-INSTANTIATE_TYPED_TEST_SUITE_P(Mem, EnvContract, MemHarness);
+INSTANTIATE_TYPED_TEST_SUITE_P(Fault, EnvContract, FaultHarness);
 
 }  // namespace
 }  // namespace stillframe::test

@@ -1,4 +1,4 @@
-// A MemEnv that keeps, after each changing call, what a power loss at that moment would leave.
+// A FaultEnv that keeps, after each changing call, what a power loss at that moment would leave.
 #pragma once
 
 #include <functional>
@@ -6,20 +6,20 @@
 #include <string>
 #include <vector>
 
-#include "support/mem_env.hpp"
+#include "support/fault_env.hpp"
 
 namespace stillframe::test {
 
 struct CrashPoint {
   std::string after;  // "sync_dir /runs/gpt", for the message of a failing test
-  std::unique_ptr<MemEnv> world;
+  std::unique_ptr<FaultEnv> world;
 };
 
 // One thread at a time. Calls of the ops in `dropped` on paths that hold `dropped_path` say ok and do nothing: a
 // mutation that the crash tests must find.
 class CrashRecorder final : public env::Env {
  public:
-  explicit CrashRecorder(MemEnv& inner) : inner_(inner) {}
+  explicit CrashRecorder(FaultEnv& inner) : inner_(inner) {}
 
   void drop(EnvOp op, std::string path_contains) { dropped_.push_back({op, std::move(path_contains)}); }
   [[nodiscard]] std::vector<CrashPoint>& points() noexcept { return points_; }
@@ -95,10 +95,10 @@ class CrashRecorder final : public env::Env {
     return done;
   }
   void record(EnvOp op, const std::string& path) {
-    points_.push_back({std::string(env_op_name(op)) + " " + path, inner_.crash()});
+    points_.push_back({std::string(env_op_name(op)) + " " + path, inner_.survivor(FaultEnv::kOnlySynced)});
   }
 
-  MemEnv& inner_;
+  FaultEnv& inner_;
   std::vector<std::pair<EnvOp, std::string>> dropped_;
   std::vector<CrashPoint> points_;
 };

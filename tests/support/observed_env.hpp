@@ -10,7 +10,7 @@
 
 #include "base/clock.hpp"
 #include "base/futex.hpp"
-#include "support/mem_env.hpp"
+#include "support/fault_env.hpp"
 
 namespace stillframe::test {
 

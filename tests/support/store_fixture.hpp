@@ -8,7 +8,7 @@
 
 #include "store/store.hpp"
 #include "support/checkpoints.hpp"
-#include "support/mem_env.hpp"
+#include "support/fault_env.hpp"
 #include "support/temp_dir.hpp"
 
 #define SF_ASSERT_OK(expr)                                                        \
@@ -33,7 +33,7 @@ class StoreTest : public testing::TestWithParam<EnvKind> {
   std::string store_path() const { return GetParam() == EnvKind::posix ? dir_.path() + "/runs/gpt" : "/runs/gpt"; }
   store::Store make_store() { return store::Store::open_or_create(env(), store_path()).value(); }
 
-  MemEnv mem_;
+  FaultEnv mem_;
 
  private:
   TempDir dir_;

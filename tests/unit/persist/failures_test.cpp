@@ -63,7 +63,7 @@ TEST_F(Failing, EveryPlaceThatCanFailOnceIsGotOver) {
   for (const EnvOp op :
        {EnvOp::make_dir, EnvOp::create, EnvOp::write_at, EnvOp::sync, EnvOp::rename_no_replace, EnvOp::sync_dir}) {
     for (std::uint64_t nth = 1; nth <= 3; ++nth) {
-      MemEnv mem;
+      FaultEnv mem;
       const auto store = store::Store::open_or_create(mem, "/runs/gpt").value();
       const arena::Arena arena = make_arena(8);
       ArenaTrainer trainer(arena);

@@ -192,7 +192,7 @@ class PersistTest : public testing::Test {
     });
   }
 
-  MemEnv mem_;
+  FaultEnv mem_;
   ObservedEnv env_{mem_};
   store::Store store_ = store::Store::open_or_create(env_, "/runs/gpt").value();
   std::unique_ptr<base::WorkerPool> encoders_ = base::WorkerPool::start("test-encode", 2, 8).value();

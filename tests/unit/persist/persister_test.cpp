@@ -56,7 +56,7 @@ TEST_F(Persisting, WhatIsDurableIsThereAfterAPowerLoss) {
   start(8);
   const Shot shot = trainer_->capture(7, three_chunk_layout());
   ASSERT_TRUE(trainer_->reaches(shot, RecordState::durable));
-  const auto after = mem_.crash();
+  const auto after = mem_.survivor(FaultEnv::kOnlySynced);
   const auto store = store::Store::open(*after, store_.path());
   SF_ASSERT_OK(store);
   SF_ASSERT_OK(check_whole(*store, name_of(7), 7));

@@ -24,7 +24,7 @@ class Pruning : public testing::Test {
     return steps;
   }
 
-  MemEnv env_;
+  FaultEnv env_;
   Store store_ = Store::open_or_create(env_, "/runs/gpt").value();
 };
 

@@ -23,7 +23,7 @@ class Damage : public testing::Test {
   std::string file(std::string_view name) const { return file_of(*store_, name_, name); }
   store::VerifyReport verified() const { return store::verify(*store_, name_, store::VerifyDepth::full, {}).value(); }
 
-  MemEnv env_;
+  FaultEnv env_;
   std::unique_ptr<Store> store_;
   std::string name_;
 };

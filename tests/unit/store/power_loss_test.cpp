@@ -11,7 +11,7 @@ using store::Store;
 
 // What is wrong with the store after a power loss; empty when every listed checkpoint is whole and `must_stand` are
 // there.
-std::string wrong_after(MemEnv& world, const std::vector<std::pair<std::string, std::int64_t>>& must_stand) {
+std::string wrong_after(FaultEnv& world, const std::vector<std::pair<std::string, std::int64_t>>& must_stand) {
   const auto store = Store::open(world, "/runs/gpt");
   if (!store.ok()) return store.status().message();
   if (const auto recovered = store::recover(*store, {}); !recovered.ok()) return recovered.status().message();
@@ -51,11 +51,11 @@ class PowerLoss : public testing::Test {
       if (auto wrong = wrong_after(*point.world, {{old_, 1}}); !wrong.empty())
         return "after " + point.after + ": " + wrong;
     }
-    const auto acknowledged = mem_.crash();
+    const auto acknowledged = mem_.survivor(FaultEnv::kOnlySynced);
     return wrong_after(*acknowledged, {{old_, 1}, {published->name, 2}});
   }
 
-  MemEnv mem_;
+  FaultEnv mem_;
   std::string old_;
 };
 
@@ -69,14 +69,14 @@ TEST_F(PowerLoss, EverySyncOfACommitIsNeeded) {
   const std::vector<std::pair<EnvOp, std::string>> mutations{
       {EnvOp::sync, ".data"}, {EnvOp::sync, ".table"}, {EnvOp::sync, "manifest.json"}, {EnvOp::sync_dir, ".partial"}};
   for (const auto& [op, path] : mutations) {
-    MemEnv fresh;
+    FaultEnv fresh;
     const auto published = publish(Store::open_or_create(fresh, "/runs/gpt").value(), "main", 1);
     SF_ASSERT_OK(published);
     CrashRecorder recorder(fresh);
     recorder.drop(op, path);
     const auto second = publish(Store::open(recorder, "/runs/gpt").value(), "main", 2);
     SF_ASSERT_OK(second);
-    const auto world = fresh.crash();
+    const auto world = fresh.survivor(FaultEnv::kOnlySynced);
     EXPECT_NE(wrong_after(*world, {{published->name, 1}, {second->name, 2}}), "") << env_op_name(op) << " " << path;
   }
 }
@@ -95,7 +95,7 @@ TEST_F(PowerLoss, WithoutTheLastSyncOfTheStoreTheAcknowledgedCheckpointIsLost) {
   SF_ASSERT_OK((*writer)->end_rank(format::flat_tree(layout)));
   const auto published = (*writer)->commit(draft_of("main", 2));
   SF_ASSERT_OK(published);
-  EXPECT_NE(wrong_after(*mem_.crash(), {{published->name, 2}}), "");
+  EXPECT_NE(wrong_after(*mem_.survivor(FaultEnv::kOnlySynced), {{published->name, 2}}), "");
 }
 
 TEST_F(PowerLoss, AfterEachCallOfARemovalTheCheckpointIsWholeOrGone) {

@@ -194,7 +194,7 @@ TEST_P(Publishing, APathThatIsAFileIsRefusedBeforeTrainingStarts) {
 }
 
 TEST(Opening, AFullDiskIsSaidWithThePathBeforeTrainingStarts) {
-  MemEnv env;
+  FaultEnv env;
   env.fail({EnvOp::write_at, Code::no_space, 1, true});
   const auto opened = Store::open_or_create(env, "/runs/gpt");
   EXPECT_EQ(opened.status().code(), Code::no_space);
@@ -203,7 +203,7 @@ TEST(Opening, AFullDiskIsSaidWithThePathBeforeTrainingStarts) {
 }
 
 TEST(Opening, AReadOnlyStoreIsRefusedForWritersAndServesReaders) {
-  MemEnv env;
+  FaultEnv env;
   const auto published = publish(Store::open_or_create(env, "/runs/gpt").value(), "main", 4);
   SF_ASSERT_OK(published);
   for (const EnvOp op : {EnvOp::create, EnvOp::write_at, EnvOp::make_dir, EnvOp::rename, EnvOp::rename_no_replace,
@@ -219,7 +219,7 @@ TEST(Opening, AReadOnlyStoreIsRefusedForWritersAndServesReaders) {
 }
 
 TEST(Opening, AProbeLeftByACrashIsNoObstacle) {
-  MemEnv env;
+  FaultEnv env;
   SF_ASSERT_OK(Store::open_or_create(env, "/runs/gpt"));
   SF_ASSERT_OK(env.create("/runs/gpt/writable.probe"));
   SF_ASSERT_OK(Store::open_or_create(env, "/runs/gpt"));

@@ -103,7 +103,7 @@ class RefusingDisk : public testing::Test {
     SF_ASSERT_OK(check_whole(*store_, old_, 1));
   }
 
-  MemEnv env_;
+  FaultEnv env_;
   std::unique_ptr<Store> store_;
   std::string old_;
 };
@@ -150,7 +150,7 @@ TEST_F(RefusingDisk, ARemovalWhoseRenameMayNotBeDurableUnlinksNothing) {
   SF_ASSERT_OK(publish(*store_, "main", 2));
   env_.fail({EnvOp::sync_dir, Code::io_error, 1, true});
   EXPECT_EQ(store_->remove(old_).code(), Code::io_error);
-  const auto after_power_loss = env_.crash();
+  const auto after_power_loss = env_.survivor(FaultEnv::kOnlySynced);
   SF_ASSERT_OK(check_whole(Store::open(*after_power_loss, "/runs/gpt").value(), old_, 1));
   env_.fail_nothing();
   EXPECT_EQ(store_->list()->size(), 1U);

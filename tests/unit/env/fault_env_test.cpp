@@ -1,5 +1,6 @@
-// What MemEnv promises beyond the contract: planned failures, counters, and what a power loss leaves.
-#include "support/mem_env.hpp"
+// What FaultEnv promises beyond the contract: planned failures, counters, and what is left when only what was synced
+// survives. The rest of what a power loss may leave is in fault_survivor_test.cpp.
+#include "support/fault_env.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +9,9 @@
 namespace stillframe::test {
 namespace {
 
-class MemEnvTest : public testing::Test {
+class FaultEnvTest : public testing::Test {
  protected:
-  MemEnv env_;
+  FaultEnv env_;
 
   static std::string get(env::Env& env, const std::string& path) {
     auto text = env::read_whole(env, path, 1 << 20);
@@ -25,65 +26,65 @@ class MemEnvTest : public testing::Test {
   }
 };
 
-TEST_F(MemEnvTest, AFileWhoseDirectoryWasNotSyncedIsGoneAfterACrash) {
+TEST_F(FaultEnvTest, AFileWhoseDirectoryWasNotSyncedIsGoneAfterACrash) {
   put("/f", "x", true);
-  EXPECT_EQ(get(*env_.crash(), "/f"), "not found");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "not found");
   ASSERT_TRUE(env_.sync_dir("/").ok());
-  EXPECT_EQ(get(*env_.crash(), "/f"), "x");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "x");
 }
 
-TEST_F(MemEnvTest, AFileThatWasNotSyncedIsEmptyAfterACrash) {
+TEST_F(FaultEnvTest, AFileThatWasNotSyncedIsEmptyAfterACrash) {
   put("/f", "x", false);
   ASSERT_TRUE(env_.sync_dir("/").ok());
-  EXPECT_EQ(get(*env_.crash(), "/f"), "");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "");
   EXPECT_EQ(get(env_, "/f"), "x") << "the world in which the power did not fail stays as it was";
 }
 
-TEST_F(MemEnvTest, ARenameNotYetSyncedIsUndoneByACrash) {
+TEST_F(FaultEnvTest, ARenameNotYetSyncedIsUndoneByACrash) {
   ASSERT_TRUE(env_.make_dirs_synced("/store/x.partial").ok());
   put("/store/x.partial/data", "bytes", true);
   ASSERT_TRUE(env_.sync_dir("/store/x.partial").ok());
   ASSERT_TRUE(env_.rename_no_replace("/store/x.partial", "/store/x").ok());
-  EXPECT_EQ(get(*env_.crash(), "/store/x.partial/data"), "bytes");
-  EXPECT_EQ(get(*env_.crash(), "/store/x/data"), "not found");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/store/x.partial/data"), "bytes");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/store/x/data"), "not found");
   ASSERT_TRUE(env_.sync_dir("/store").ok());
-  EXPECT_EQ(get(*env_.crash(), "/store/x.partial/data"), "not found");
-  EXPECT_EQ(get(*env_.crash(), "/store/x/data"), "bytes");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/store/x.partial/data"), "not found");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/store/x/data"), "bytes");
 }
 
-TEST_F(MemEnvTest, ARemovalNotYetSyncedIsUndoneByACrash) {
+TEST_F(FaultEnvTest, ARemovalNotYetSyncedIsUndoneByACrash) {
   ASSERT_TRUE(env::replace_file_synced(env_, "/f", base::as_bytes("x")).ok());
   ASSERT_TRUE(env_.remove_file("/f").ok());
-  EXPECT_EQ(get(*env_.crash(), "/f"), "x");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "x");
   ASSERT_TRUE(env_.sync_dir("/").ok());
-  EXPECT_EQ(get(*env_.crash(), "/f"), "not found");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "not found");
 }
 
-TEST_F(MemEnvTest, ACrashCopiesSoThatTheTwoWorldsPart) {
+TEST_F(FaultEnvTest, ACrashCopiesSoThatTheTwoWorldsPart) {
   ASSERT_TRUE(env::replace_file_synced(env_, "/f", base::as_bytes("before")).ok());
-  const auto after = env_.crash();
+  const auto after = env_.survivor(FaultEnv::kOnlySynced);
   ASSERT_TRUE(env::replace_file_synced(*after, "/f", base::as_bytes("after")).ok());
   EXPECT_EQ(get(env_, "/f"), "before");
-  EXPECT_EQ(get(*after->crash(), "/f"), "after");
+  EXPECT_EQ(get(*after->survivor(FaultEnv::kOnlySynced), "/f"), "after");
 }
 
-TEST_F(MemEnvTest, ACrashEndsEveryLock) {
+TEST_F(FaultEnvTest, ACrashEndsEveryLock) {
   auto held = env_.try_lock("/lock", env::LockMode::exclusive);
   ASSERT_TRUE(held.ok());
-  EXPECT_TRUE(env_.crash()->try_lock("/lock", env::LockMode::exclusive).ok());
+  EXPECT_TRUE(env_.survivor(FaultEnv::kOnlySynced)->try_lock("/lock", env::LockMode::exclusive).ok());
 }
 
-TEST_F(MemEnvTest, DirectoriesMadeSyncedSurviveWithTheirParents) {
+TEST_F(FaultEnvTest, DirectoriesMadeSyncedSurviveWithTheirParents) {
   ASSERT_TRUE(env_.make_dirs_synced("/a/b/c").ok());
-  EXPECT_TRUE(*env_.crash()->exists("/a/b/c"));
+  EXPECT_TRUE(*env_.survivor(FaultEnv::kOnlySynced)->exists("/a/b/c"));
 }
 
-TEST_F(MemEnvTest, AFileReplacedSyncedSurvivesWhole) {
+TEST_F(FaultEnvTest, AFileReplacedSyncedSurvivesWhole) {
   ASSERT_TRUE(env::replace_file_synced(env_, "/f", base::as_bytes("whole")).ok());
-  EXPECT_EQ(get(*env_.crash(), "/f"), "whole");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "whole");
 }
 
-TEST_F(MemEnvTest, AReplacementThatFailsAnywhereKeepsTheOldContent) {
+TEST_F(FaultEnvTest, AReplacementThatFailsAnywhereKeepsTheOldContent) {
   ASSERT_TRUE(env::replace_file_synced(env_, "/f", base::as_bytes("old")).ok());
   for (const EnvOp op : {EnvOp::create, EnvOp::write_at, EnvOp::sync, EnvOp::rename}) {
     env_.fail({.op = op, .code = Code::io_error});
@@ -91,19 +92,19 @@ TEST_F(MemEnvTest, AReplacementThatFailsAnywhereKeepsTheOldContent) {
     EXPECT_EQ(refused.code(), Code::io_error) << env_op_name(op);
     EXPECT_NE(refused.message().find("keeps its old content"), std::string::npos) << refused.message();
     EXPECT_EQ(get(env_, "/f"), "old") << env_op_name(op);
-    EXPECT_EQ(get(*env_.crash(), "/f"), "old") << env_op_name(op);
+    EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "old") << env_op_name(op);
     EXPECT_FALSE(*env_.exists("/f.tmp")) << env_op_name(op);
   }
 }
 
-TEST_F(MemEnvTest, TheNthCallFailsOnce) {
+TEST_F(FaultEnvTest, TheNthCallFailsOnce) {
   env_.fail({.op = EnvOp::make_dir, .code = Code::no_space, .nth_call = 2});
   EXPECT_TRUE(env_.make_dir("/a").ok());
   EXPECT_EQ(env_.make_dir("/b").code(), Code::no_space);
   EXPECT_TRUE(env_.make_dir("/b").ok());
 }
 
-TEST_F(MemEnvTest, AFailureForEverLastsUntilItIsTakenBack) {
+TEST_F(FaultEnvTest, AFailureForEverLastsUntilItIsTakenBack) {
   env_.fail({.op = EnvOp::make_dir, .code = Code::io_error, .nth_call = 2, .for_ever = true});
   EXPECT_TRUE(env_.make_dir("/a").ok());
   EXPECT_EQ(env_.make_dir("/b").code(), Code::io_error);
@@ -112,13 +113,13 @@ TEST_F(MemEnvTest, AFailureForEverLastsUntilItIsTakenBack) {
   EXPECT_TRUE(env_.make_dir("/b").ok());
 }
 
-TEST_F(MemEnvTest, AFailureCanBeAimedAtAPath) {
+TEST_F(FaultEnvTest, AFailureCanBeAimedAtAPath) {
   env_.fail({.op = EnvOp::make_dir, .code = Code::io_error, .path_contains = "bad"});
   EXPECT_TRUE(env_.make_dir("/good").ok());
   EXPECT_EQ(env_.make_dir("/bad").code(), Code::io_error);
 }
 
-TEST_F(MemEnvTest, AFullDiskKeepsHalfOfTheWrite) {
+TEST_F(FaultEnvTest, AFullDiskKeepsHalfOfTheWrite) {
   auto file = env_.create("/f");
   ASSERT_TRUE(file.ok());
   env_.fail({.op = EnvOp::write_at, .code = Code::no_space});
@@ -126,7 +127,7 @@ TEST_F(MemEnvTest, AFullDiskKeepsHalfOfTheWrite) {
   EXPECT_EQ(get(env_, "/f"), "ab");
 }
 
-TEST_F(MemEnvTest, AFileWhoseSyncFailedIsGivenUp) {
+TEST_F(FaultEnvTest, AFileWhoseSyncFailedIsGivenUp) {
   auto file = env_.create("/f");
   ASSERT_TRUE(file.ok());
   ASSERT_TRUE(env_.sync_dir("/").ok());
@@ -135,10 +136,10 @@ TEST_F(MemEnvTest, AFileWhoseSyncFailedIsGivenUp) {
   EXPECT_EQ((*file)->sync().code(), Code::io_error);
   EXPECT_EQ((*file)->sync().code(), Code::io_error);
   EXPECT_EQ((*file)->write_at(0, base::as_bytes("y")).code(), Code::io_error);
-  EXPECT_EQ(get(*env_.crash(), "/f"), "");
+  EXPECT_EQ(get(*env_.survivor(FaultEnv::kOnlySynced), "/f"), "");
 }
 
-TEST_F(MemEnvTest, EveryCallIsCounted) {
+TEST_F(FaultEnvTest, EveryCallIsCounted) {
   put("/f", "x", true);
   EXPECT_EQ(env_.calls(EnvOp::create), 1U);
   EXPECT_EQ(env_.calls(EnvOp::write_at), 1U);

@@ -1,0 +1,52 @@
+// What a FaultEnv, its open files and its locks share: one process on a FaultDisk.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "support/fault_disk.hpp"
+#include "support/fault_env.hpp"
+
+namespace stillframe::test {
+
+// Guarded by the disk's mutex, but for `observer`.
+struct FaultProcess {
+  std::shared_ptr<FaultDisk> disk;
+  std::uint64_t id = 0;
+  std::function<void(EnvOp, const std::string&)> observer;
+  bool dead = false;
+  std::uint64_t changes = 0;
+  std::uint64_t dies_at_change = 0;  // 0: at none
+  std::array<std::uint64_t, static_cast<std::size_t>(EnvOp::count_)> calls{};
+  std::vector<EnvFailure> failures;  // nth_call counts down; 0: has failed for ever since
+
+  void die();
+};
+
+// One call of a process: tells the observer, then holds the disk, counts, and fails where the test planned it.
+class FaultCall {
+ public:
+  FaultCall(FaultProcess& process, EnvOp op, const std::string& path);
+
+  [[nodiscard]] const Status& status() const noexcept { return status_; }
+  // Whether a write that fails has begun before.
+  [[nodiscard]] bool was_cut_off() const noexcept { return cut_off_; }
+
+ private:
+  [[nodiscard]] Status planned_failure(EnvOp op, const std::string& path);
+
+  FaultProcess& process_;
+  std::unique_lock<std::mutex> lock_;
+  Status status_;
+  bool cut_off_ = false;
+};
+
+[[nodiscard]] std::unique_ptr<env::File> make_fault_file(std::shared_ptr<FaultProcess> process, NodeId node,
+                                                         std::string path, bool writable);
+
+}  // namespace stillframe::test
