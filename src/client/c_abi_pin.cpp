@@ -43,11 +43,7 @@ sf_code sf_pin(const char* address, const char* reason) {
 sf_code sf_unpin(const char* address) {
   return stillframe::client::abi::guarded([&]() -> Status {
     SF_ASSIGN(const Chosen chosen, choose(address));
-    const std::string dir = stillframe::env::join(chosen.store.path(), chosen.chooser.current().name());
-    const Status gone = chosen.store.env().remove_file(stillframe::env::join(dir, format::kPinnedMark));
-    if (gone.code() == Code::not_found) return {};
-    SF_TRY(gone);
-    return chosen.store.env().sync_dir(dir);
+    return chosen.store.clear_mark(chosen.chooser.current().name(), format::kPinnedMark);
   });
 }
 

@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "persist/retention_task.hpp"
-#include "store/checkpoint_files.hpp"
+#include "store/catalog.hpp"
 
 namespace stillframe::persist {
 namespace {
@@ -24,44 +24,23 @@ std::int64_t unix_seconds_of(std::string_view utc) {
   return time.time_since_epoch().count();
 }
 
-Result<std::uint64_t> store_bytes(const store::Store& store) {
-  SF_ASSIGN(const auto checkpoints, store.list());
-  std::uint64_t sum = 0;
-  for (const auto& checkpoint : checkpoints) {
-    const std::string dir = env::join(store.path(), checkpoint.name);
-    const auto files = store.env().list(dir);
-    if (!files.ok()) continue;
-    for (const auto& entry : *files) {
-      const auto file = store.env().open(env::join(dir, entry.name));
-      if (!file.ok()) continue;
-      const auto bytes = (*file)->size();
-      if (bytes.ok()) sum += *bytes;
-    }
-  }
-  return sum;
-}
-
 }  // namespace
 
-Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run,
-                                           const retention::Policy& /*policy*/) {
-  SF_ASSIGN(const auto checkpoints, store.list());
+Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run) {
+  SF_ASSIGN(const auto catalog, store::read_catalog(store));
   std::vector<retention::Fact> found;
-  for (const auto& checkpoint : checkpoints) {
-    const auto opened = store::open_manifest(store, checkpoint.name, store::ReadFrom::cache);
-    if (!opened.ok() || opened->manifest.run != run) continue;
-    const auto marks = store.marks(checkpoint.name);
-    if (!marks.ok() && marks.status().code() == Code::not_found) continue;  // removed meanwhile
-    if (!marks.ok()) return marks.status();
+  for (const store::CatalogEntry& entry : catalog) {
+    if (!entry.head.ok() || entry.head->run != run) continue;
     retention::Fact fact;
-    fact.sequence = checkpoint.parsed.sequence;
-    fact.name = checkpoint.name;
-    fact.step = checkpoint.parsed.step;
-    fact.created_unix_seconds = unix_seconds_of(opened->manifest.created_utc);
-    fact.verified = marks->verified;
-    fact.bad = marks->bad;
-    fact.pinned = marks->pinned;
-    for (const auto& rank : opened->manifest.ranks) fact.stored_bytes += rank.data.bytes + rank.table.bytes;
+    fact.sequence = entry.ref.parsed.sequence;
+    fact.name = entry.ref.name;
+    fact.step = entry.head->step;
+    fact.created_unix_seconds = unix_seconds_of(entry.head->created_utc);
+    fact.verified = entry.marks.verified;
+    fact.bad = entry.marks.bad;
+    fact.pinned = entry.marks.pinned;
+    fact.stored_bytes = entry.head->stored_bytes;
+    fact.metrics = format::metric_numbers(entry.head->metrics_json);
     found.push_back(std::move(fact));
   }
   return found;
@@ -72,7 +51,7 @@ Result<retention::Space> space_of(const store::Store& store, const retention::Po
   retention::Space space;
   space.needed_bytes = needed_bytes;
   if (policy.max_bytes != 0) {
-    SF_ASSIGN(space.store_bytes, store_bytes(store));
+    SF_ASSIGN(space.store_bytes, store::store_bytes(store));
   }
   SF_ASSIGN(const env::SpaceInfo disk, store.env().space(store.path()));
   space.free_bytes = disk.free_bytes;

@@ -47,8 +47,8 @@ Status no_room(const store::Store& store, const std::string& run, const retentio
   const std::uint64_t shortage = retention::shortage_bytes(policy, space);
   std::string text = "no room for the next checkpoint of run '" + run + "' in the store '" + store.path() +
                      "': it needs " + base::human_bytes(space.needed_bytes) + "; the file system has " +
-                     base::human_bytes(space.free_bytes) + " free, of which min_free_bytes = " +
-                     base::human_bytes(policy.min_free_bytes) + " stay free";
+                     base::human_bytes(space.free_bytes) +
+                     " free, of which min_free_bytes = " + base::human_bytes(policy.min_free_bytes) + " stay free";
   if (policy.max_bytes != 0) {
     text += "; the store takes " + base::human_bytes(space.store_bytes) +
             " of max_bytes = " + base::human_bytes(policy.max_bytes);
@@ -65,7 +65,7 @@ Status no_room(const store::Store& store, const std::string& run, const retentio
 Result<retention::Plan> plan_for(const store::Store& store, const std::string& run, const retention::Policy& policy,
                                  std::int64_t now_unix_seconds, std::uint64_t needed_bytes) {
   SF_TRY(retention::check(policy));
-  SF_ASSIGN(auto known, facts(store, run, policy));
+  SF_ASSIGN(auto known, facts(store, run));
   SF_ASSIGN(const retention::Space space, space_of(store, policy, needed_bytes));
   return retention::plan(policy, std::move(known), now_unix_seconds, space);
 }
@@ -73,7 +73,7 @@ Result<retention::Plan> plan_for(const store::Store& store, const std::string& r
 Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run, const retention::Policy& policy,
                                    std::int64_t now_unix_seconds) {
   SF_TRY(retention::check(policy));
-  SF_ASSIGN(const auto known, facts(store, run, policy));
+  SF_ASSIGN(const auto known, facts(store, run));
   SF_ASSIGN(const retention::Space space, space_of(store, policy, 0));
   return carry_out(store, retention::plan(policy, known, now_unix_seconds, space), known);
 }
@@ -91,7 +91,7 @@ Status ensure_room(const store::Store& store, const std::string& run, const rete
     // Some file systems show freed space only later. Waiting for it must not remove still more.
     retention::Space expected = space;
     expected.free_bytes = std::max(space.free_bytes, *free_at_first + freed);
-    SF_ASSIGN(auto known, facts(store, run, policy));
+    SF_ASSIGN(auto known, facts(store, run));
     for (retention::Fact& fact : known) fact.pinned = fact.pinned || held.contains(fact.name);
     const retention::Plan plan = retention::plan(policy, known, now_unix_seconds, expected);
     const auto removals = carry_out(store, plan, known);

@@ -10,10 +10,9 @@
 
 namespace stillframe::persist {
 
-// What retention must know of the published checkpoints of one run, with the metrics that `policy` names. A checkpoint
-// whose manifest cannot be read belongs to no run: it is in no list and is never removed.
-[[nodiscard]] Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run,
-                                                         const retention::Policy& policy);
+// What retention must know of the published checkpoints of one run. A checkpoint whose manifest cannot be read belongs
+// to no run: it is in no list and is never removed. Only heads of manifests are read.
+[[nodiscard]] Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run);
 
 // The figures that the limits of `policy` need; store_bytes is 0 where no limit asks for it.
 [[nodiscard]] Result<retention::Space> space_of(const store::Store& store, const retention::Policy& policy,
