@@ -51,6 +51,8 @@ struct TicketInfo {
   std::uint64_t sequence = 0;
   std::string name;
   std::string error;
+  Code code = Code::ok;            // of the error: no_space, io_error, …
+  std::vector<Alarm> alarms;       // once durable: what this snapshot says about the training
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;
   double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;

@@ -78,7 +78,10 @@ SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
 
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
-enum { SF_ENTRY_GUARDED = 1u }; /* mutated only behind a fence: copied by the copier after the call has returned */
+enum {
+  SF_ENTRY_GUARDED = 1u,  /* mutated only behind a fence: copied by the copier after the call has returned */
+  SF_ENTRY_TRAINABLE = 2u /* training changes it from step to step: alarms say when it does not */
+};
 
 typedef struct {
   const char* name;      /* unique in the plan */
@@ -147,6 +150,9 @@ typedef struct {
   double captured_seconds;/* from the call; 0 until then; likewise the next two */
   double durable_seconds;
   double verified_seconds;
+  int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
+  const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
+                             durable. Lives until the next sf_ticket_get on this ticket */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     )
     from ._reader import Skipped, load
     from ._restore import Restored
-    from ._ticket import Ticket, Timings
+    from ._ticket import Alarm, Ticket, Timings
     from ._types import EnumValue
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alarm",
     "BusyError",
     "Checkpointer",
     "CorruptError",
@@ -65,7 +66,7 @@ _MODULES = {
     "_checkpointer": ("Checkpointer", "Retention"),
     "_reader": ("Skipped", "load"),
     "_restore": ("Restored",),
-    "_ticket": ("Ticket", "Timings"),
+    "_ticket": ("Alarm", "Ticket", "Timings"),
     "_types": ("EnumValue",),
 }
 

@@ -17,6 +17,7 @@ OK = 0
 CORRUPT = 3
 DEADLINE = 8
 ENTRY_GUARDED = 1
+ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
 
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
@@ -78,6 +79,8 @@ class TicketInfo(ctypes.Structure):
         ("captured_seconds", ctypes.c_double),
         ("durable_seconds", ctypes.c_double),
         ("verified_seconds", ctypes.c_double),
+        ("error_code", ctypes.c_int32),
+        ("alarms", ctypes.c_char_p),
     ]
 
 

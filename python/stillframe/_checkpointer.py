@@ -120,7 +120,8 @@ class Checkpointer:
             client = self._open_client()
             self._confirm_pending(only_if_captured=not wait)
             if state is _ABSENT:
-                walked = walk(self._state.collect(extra), self._state.guarded_storages())
+                guarded, trained = self._state.storages()
+                walked = walk(self._state.collect(extra), guarded, trained_storages=trained)
             else:
                 walked = walk(state, root=("state",))
             record = VersionRecord(walked.guarded)

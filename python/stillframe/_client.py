@@ -80,12 +80,12 @@ class Client:
             return self._plan
         self._drop_plan()
         entries = (_abi.EntryStruct * len(layout))()
-        for entry, (name, dtype, shape, guarded) in zip(entries, layout):
+        for entry, (name, dtype, shape, guarded, trainable) in zip(entries, layout):
             entry.name = name.encode("utf-8")
             entry.dtype = dtype.encode("ascii")
             entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
             entry.dims = len(shape)
-            entry.flags = _abi.ENTRY_GUARDED if guarded else 0
+            entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
         deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
         _abi.check(

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "client/c_abi.hpp"
@@ -34,6 +35,7 @@ struct sf_ticket {
   std::weak_ptr<client::Core> core;
   client::Snapshot snapshot;
   stillframe::TicketInfo info;
+  std::string alarms;
   pid_t pid = ::getpid();  // the client may be gone before the ticket
 
   [[nodiscard]] bool in_child() const noexcept { return ::getpid() != pid; }
@@ -60,7 +62,14 @@ stillframe::Result<capture::EntrySpec> to_spec(const sf_entry& entry) {
   spec.entry.dtype = *dtype;
   spec.entry.shape.assign(entry.shape, entry.shape + entry.dims);
   spec.guarded = (entry.flags & SF_ENTRY_GUARDED) != 0;
+  spec.trainable = (entry.flags & SF_ENTRY_TRAINABLE) != 0;
   return spec;
+}
+
+std::string alarms_json(const std::vector<stillframe::Alarm>& alarms) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const stillframe::Alarm& alarm : alarms) list.push_back({{"kind", alarm.kind}, {"text", alarm.text}});
+  return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -239,11 +248,13 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
     if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");
     if (ticket->in_child()) return forked();
     ticket->info = ticket->snapshot.progress->info();
+    ticket->alarms = alarms_json(ticket->info.alarms);
     const stillframe::TicketInfo& info = ticket->info;
     const uint32_t wanted_bytes = out->struct_bytes;
     const sf_ticket_info full{wanted_bytes, static_cast<int32_t>(info.state), info.step, info.sequence, info.name.c_str(),
                               info.error.c_str(), info.raw_bytes, info.stored_bytes, info.call_seconds, info.fence_seconds,
-                              info.captured_seconds, info.durable_seconds, info.verified_seconds};
+                              info.captured_seconds, info.durable_seconds, info.verified_seconds,
+                              static_cast<int32_t>(info.code), ticket->alarms.c_str()};
     std::memcpy(out, &full, std::min<std::size_t>(wanted_bytes, sizeof full));
     return {};
   });

@@ -21,7 +21,8 @@ constexpr std::uint64_t kTurnDeadlineMs = 15'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 
 protocol::SnapshotNews to_message(const persist::News& news) {
-  return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes, news.code, news.error};
+  return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes,
+          news.code,        news.error, news.alarms};
 }
 
 nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
@@ -40,11 +41,16 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
                       {"consecutive_failures", counters.consecutive_failures},
                       {"last_error", counters.last_error},
                       {"persisting", counters.phase},
+                      {"alarms", nlohmann::json::array()},
                       {"last_durable_step", nullptr},
                       {"last_durable_age_seconds", nullptr}};
   if (counters.last_durable_monotonic_ns != 0) {
     json["last_durable_step"] = counters.last_durable_step;
     json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;
+  }
+  for (const persist::StandingAlarm& alarm : counters.alarms) {
+    json["alarms"].push_back(
+        {{"kind", alarm.kind}, {"text", alarm.text}, {"since_step", alarm.since_step}, {"times", alarm.times}});
   }
   return json;
 }

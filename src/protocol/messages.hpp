@@ -6,8 +6,10 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "stillframe/status.hpp"
+#include "stillframe/types.hpp"
 
 namespace stillframe::protocol {
 
@@ -74,6 +76,7 @@ struct SnapshotNews {
   std::uint64_t stored_bytes = 0;
   Code code = Code::ok;
   std::string error;
+  std::vector<Alarm> alarms;  // of a durable one
 };
 
 using Message = std::variant<Hello, Settle, ArenaRequest, Bye, StatusRequest, Welcome, ArenaReady, Done, Failure,

@@ -26,7 +26,8 @@ std::vector<Message> one_of_each() {
       Done{},
       Failure{Code::no_space, "the disk is full"},
       StatusReply{R"({"runs":[{"name":"main"}]})"},
-      SnapshotNews{9, "failed", 17, "main-17", 1000, 900, Code::io_error, "it did not fit"},
+      SnapshotNews{9, "failed", 17, "main-17", 1000, 900, Code::io_error, "it did not fit",
+                   {{"stale_state", "nothing \"moved\""}, {"non_finite_loss", "NaN"}}},
   };
 }
 
@@ -65,6 +66,19 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(news.stored_bytes, 900U);
   EXPECT_EQ(news.code, Code::io_error);
   EXPECT_EQ(news.error, "it did not fit");
+  ASSERT_EQ(news.alarms.size(), 2U);
+  EXPECT_EQ(news.alarms[0], (Alarm{"stale_state", "nothing \"moved\""}));
+  EXPECT_EQ(news.alarms[1], (Alarm{"non_finite_loss", "NaN"}));
+}
+
+TEST(Messages, AlarmsOfAnotherShapeAreRefused) {
+  const Json good = json_of(one_of_each()[10]);
+  for (const char* alarms : {"null", "{}", "\"stale_state\"", "[1]", "[[]]", R"([{"kind": "a"}])", R"([{"kind": 1, "text": ""}])",
+                             R"([{"kind": "", "text": "", "more": 1}])", R"([{"kind": "", "text": [[]]}])"}) {
+    Json bad = good;
+    bad["alarms"] = Json::parse(alarms);
+    EXPECT_EQ(refusal(bad).code(), Code::corrupt) << alarms;
+  }
 }
 
 TEST(Messages, TheLargestNumbersComeBack) {
