@@ -20,9 +20,13 @@ void decode(std::span<const std::byte> bytes, std::uint64_t image_bytes) {
   require_words(descriptor);
   if (!descriptor.ok()) return;
   require(descriptor->layout.bytes == image_bytes, "a descriptor of another image was taken");
-  const auto again = format::encode_descriptor(format::encode_layout(descriptor->layout), descriptor->tree_json,
-                                               descriptor->metrics_json);
-  require(format::decode_descriptor(again, image_bytes).ok(), "a descriptor that was taken is refused once written");
+  const std::string layout = format::encode_layout(descriptor->layout, descriptor->facts.trainable);
+  const auto written = format::encode_descriptor(layout, descriptor->tree_json, descriptor->metrics_json);
+  const auto again = format::decode_descriptor(written, image_bytes);
+  require(again.ok(), "a descriptor that was taken is refused once written");
+  require(again->layout.entries == descriptor->layout.entries && again->tree_json == descriptor->tree_json &&
+              again->facts.trainable == descriptor->facts.trainable,
+          "a descriptor changes when it is written");
 }
 
 // What the layout in the text says of itself; 0 when it says nothing.

@@ -1,5 +1,6 @@
-// The state tree against a fixed layout with an entry of each kind that a tree can refer to.
+// The state tree against a fixed layout with an entry of each kind that a tree can refer to, and what it says of training.
 #include "format/tree.hpp"
+#include "format/tree_facts.hpp"
 #include "harness.hpp"
 
 namespace stillframe::fuzz {
@@ -17,6 +18,16 @@ const format::ImageLayout& layout() {
   return made;
 }
 
+void check_facts(const format::TreeFacts& facts) {
+  require(facts.trainable.size() == layout().entries.size(), "not one fact per entry");
+  require(facts.step_counters.size() <= format::kMaxStepCounters, "more step counters than the limit");
+  for (const format::StepCounter& counter : facts.step_counters) {
+    require(!counter.path.empty(), "a step counter without a path");
+    const bool inside = counter.image_offset + dtype_bytes(counter.dtype) <= layout().bytes;
+    require(counter.value || inside, "a step counter outside of the image");
+  }
+}
+
 }  // namespace
 }  // namespace stillframe::fuzz
 
@@ -27,6 +38,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::MemoryBound bound(size, 256, 256 * 1024);
   const Status checked = format::check_tree(text, layout);
   fuzz::require_words(checked);
+  const auto facts = format::read_tree_facts(text, layout);
+  fuzz::require_words(facts);
+  fuzz::require(facts.ok() == checked.ok(), "the facts are read of a tree that is refused, or not of one that is taken");
+  if (facts.ok()) fuzz::check_facts(*facts);
   fuzz::require(!checked.ok() || text.find('\0') == std::string_view::npos, "a tree with a zero byte was taken");
   return 0;
 }
