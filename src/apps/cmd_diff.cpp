@@ -15,6 +15,9 @@
 namespace stillframe::apps {
 namespace {
 
+// As with diff(1), 1 says only that the two differ.
+constexpr int kDiffFailure = kExitUsage;
+
 struct DiffOptions {
   std::string before;
   std::string after;
@@ -39,12 +42,11 @@ Result<int> diff(const DiffOptions& options) {
   return found.equal() ? kExitOk : kExitDifferent;
 }
 
-// As with diff(1), 1 says only that the two differ: a failure without a code of its own is 2.
 int run(const DiffOptions& options) {
   const auto result = diff(options);
   if (result.ok()) return *result;
   const int code = report("stillframe diff", result.status());
-  return code == kExitFailure ? kExitUsage : code;
+  return code == kExitFailure ? kDiffFailure : code;
 }
 
 }  // namespace
@@ -63,7 +65,6 @@ Command add_diff(CLI::App& root) {
       "too;\n"
       "metrics, time and step of the checkpoint are not. Chunks that the chunk tables know to be equal are not read:\n"
       "`stillframe verify` checks bytes, diff does not.\n\n"
-      "Exit code 0: equal; 1: different, as with diff(1), and what is 1 for other commands is 2.\n\n"
       "JSON: a, b {store, name, run, step}; equal; tensors {equal, changed, layout_changed, added, removed}; changed\n"
       "[{rank, name, dtype, shape, elements, changed_elements, changed_share, max_difference, rms_difference, "
       "left_out,\n"
@@ -73,9 +74,10 @@ Command add_diff(CLI::App& root) {
       "values_total;\n"
       "ranks_added, ranks_removed; compared_bytes, skipped_bytes.\n\n"
       "Example:\n  stillframe diff runs/gpt@1000 runs/gpt@1000\n"
-      "  stillframe diff runs/gpt@1000 runs/gpt@latest --json\n\n" +
-      std::string(kExitCodesHelp));
-  return {parser, [options] { return run(*options); }};
+      "  stillframe diff runs/gpt@1000 runs/gpt@latest --json\n\n"
+      "Exit codes: 0 equal, 1 different (as with diff(1)), 2 usage or failure, 3 not found, 4 corrupt, 5 busy,\n"
+      "6 daemon unavailable");
+  return {parser, [options] { return run(*options); }, kDiffFailure};
 }
 
 }  // namespace stillframe::apps

@@ -50,6 +50,12 @@ std::string flag_of(std::string_view word) {
   return flag;
 }
 
+std::string upper_case(std::string_view text) {
+  std::string upper(text);
+  std::ranges::transform(upper, upper.begin(), [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
+  return upper;
+}
+
 bool keeps(std::string_view word) { return word.starts_with("keep_"); }
 
 std::string keep_flags() {
@@ -82,8 +88,8 @@ void apply_removals(std::vector<Row>& rows, const std::vector<persist::Removal>&
     const auto removal =
         std::ranges::find_if(removals, [&row](const auto& one) { return one.name == row.decision.name; });
     if (removal != removals.end()) {
-      row.removed = removal->outcome.ok();
-      row.problem = removal->outcome;
+      row.removed = removal->outcome.ok() || removal->outcome.code() == Code::not_found;  // the daemon was faster
+      if (!row.removed) row.problem = removal->outcome;
     } else if (!row.decision.keep) {
       row.problem = Status(Code::busy, "something changed meanwhile, and it stays; run this again");
     }
@@ -223,10 +229,12 @@ Command add_prune(CLI::App& root) {
   parser->add_option("STORE[:RUN]", options->address, "directory of the store; the run is main when not given")
       ->required();
   for (const retention::Word& word : retention::words()) {
-    parser->add_option_function<std::string>(
-        flag_of(word.name),
-        [options, name = std::string(word.name)](const std::string& text) { options->words[name] = text; },
-        std::string(word.help) + " [" + word.expected + "]");
+    parser
+        ->add_option_function<std::string>(
+            flag_of(word.name),
+            [options, name = std::string(word.name)](const std::string& text) { options->words[name] = text; },
+            std::string(word.help))
+        ->type_name(word.type == retention::WordType::best ? "RULES" : upper_case(word.unit));
   }
   parser->add_flag("--dry-run", options->dry_run, "print the same, remove nothing");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
@@ -235,7 +243,7 @@ Command add_prune(CLI::App& root) {
       "flags alone, not from a daemon's configuration, and one that says what stays is required. Whatever it says: "
       "what\n"
       "is pinned stays, nothing is removed while no newer one is verified, and what somebody reads is passed over.\n"
-      "Training may go on meanwhile.\n\n"
+      "Training may go on meanwhile; its daemon prunes by its own policy.\n\n"
       "JSON: store, run, dry_run, policy, checkpoints [{name, step, stored_bytes, keep, reasons, removed, problem}], "
       "bytes\n"
       "(of what was or would be removed), missing_bytes (by which the limits cannot be met), unreadable [name].\n\n"

@@ -152,10 +152,7 @@ Command add_verify(CLI::App& root) {
   const auto options = std::make_shared<VerifyOptions>();
   CLI::App* parser = root.add_subcommand(
       "verify", "Re-read checkpoints past the page cache and check every checksum; changes nothing");
-  parser
-      ->add_option("STORE_OR_ADDRESS", options->address,
-                   std::string(kAddressHelp) + "; the newest when nothing chooses one")
-      ->required();
+  parser->add_option("STORE_OR_ADDRESS", options->address, std::string(kAddressHelp) + "; default: newest")->required();
   parser->add_flag("--all", options->all, "every checkpoint of the store (of the run, with :RUN)");
   parser->add_flag("--quick", options->quick, "manifest, chunk tables and the size of every file; no data");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");

@@ -12,6 +12,7 @@ namespace stillframe::apps {
 struct Command {
   CLI::App* parser = nullptr;  // owned by the root
   std::function<int()> run;    // returns the exit code
+  int failure_code = 1;        // exit_code.hpp: of a failure without a code of its own
 };
 
 [[nodiscard]] Command add_ls(CLI::App& root);

@@ -10,10 +10,20 @@ namespace stillframe::apps {
 namespace {
 
 // A full disk or a closed pipe behind standard output must not look like success.
-int flush_output(int code) {
+int flush_output(int code, int failure_code) {
   std::cout.flush();
-  if (std::cout.good() || code != kExitOk) return code;
-  return report("stillframe", {Code::io_error, "standard output could not be written"});
+  if (std::cout.good()) return code;
+  std::cerr << "stillframe: standard output could not be written\n";
+  return code == kExitOk || code == kExitDifferent ? failure_code : code;
+}
+
+int run_command(const Command& command) {
+  try {
+    return flush_output(command.run(), command.failure_code);
+  } catch (const std::exception& error) {
+    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    return command.failure_code;
+  }
 }
 
 int run(int argc, char** argv) {
@@ -36,7 +46,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   for (const Command& command : commands) {
-    if (command.parser->parsed()) return flush_output(command.run());
+    if (command.parser->parsed()) return run_command(command);
   }
   return kExitUsage;
 }

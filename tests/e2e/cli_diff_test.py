@@ -3,10 +3,11 @@
 import math
 import re
 import shutil
+import subprocess
 
 import pytest
 
-from cli_test import ELEMENTS, flip_byte, make_store, stillframe, stillframe_json
+from cli_test import ELEMENTS, flip_byte, make_store, program, stillframe, stillframe_json
 
 DIFFERENT = 1
 
@@ -110,6 +111,10 @@ def test_failure_and_difference_have_exit_codes_of_their_own(store):
     table.unlink()
     table.symlink_to("/dev/null")
     assert stillframe("diff", f"{path}@1000", f"{path}@3000", code=2).stderr, "what is 1 elsewhere is 2 here"
+    with open("/dev/full", "w") as full:
+        args = [program("stillframe"), "diff", f"{path}@1000", f"{path}@2000"]
+        done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 2 and b"could not be written" in done.stderr
 
 
 def test_show_lists_tensors_locations_alarms_and_pins(tmp_path):
