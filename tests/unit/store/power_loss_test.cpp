@@ -90,9 +90,9 @@ TEST_F(PowerLoss, WithoutTheLastSyncOfTheStoreTheAcknowledgedCheckpointIsLost) {
       store::CheckpointWriter::begin(Store::open(recorder, "/runs/gpt").value(), "main", sequence, 2, kUtcNs);
   SF_ASSERT_OK(writer);
   const auto layout = three_chunk_layout();
-  SF_ASSERT_OK((*writer)->begin_rank(0, layout.bytes));
+  SF_ASSERT_OK((*writer)->begin_rank(0, layout, store::DataKind::container));
   SF_ASSERT_OK(append_image(**writer, layout, image_of(layout, 2), codec::CodecId::raw));
-  SF_ASSERT_OK((*writer)->end_rank(layout, format::flat_tree(layout)));
+  SF_ASSERT_OK((*writer)->end_rank(format::flat_tree(layout)));
   const auto published = (*writer)->commit(draft_of("main", 2));
   SF_ASSERT_OK(published);
   EXPECT_NE(wrong_after(*mem_.survivor(FaultEnv::kOnlySynced), {{published->name, 2}}), "");
