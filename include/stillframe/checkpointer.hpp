@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "stillframe/export.hpp"
+#include "stillframe/retention.hpp"
 #include "stillframe/status.hpp"
 #include "stillframe/types.hpp"
 
@@ -31,7 +32,7 @@ struct CheckpointerOptions {
   std::string group = "default";
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
-  std::uint32_t keep_last = 0;     // 0: the daemon's configuration stands
+  std::optional<Retention> retention;  // of this run; nullopt: the daemon's configuration stands
   std::string socket;              // empty: a daemon is started for this user and store when none is there
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults

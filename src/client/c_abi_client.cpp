@@ -8,6 +8,7 @@
 
 #include "client/c_abi.hpp"
 #include "client/core.hpp"
+#include "retention/policy.hpp"
 
 namespace client = stillframe::client;
 namespace capture = stillframe::capture;
@@ -92,8 +93,8 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     if (given == nullptr || out == nullptr) return null_argument("options or out");
     sf_client_options options{};
     std::memcpy(&options, given, std::min<std::size_t>(given->struct_bytes, sizeof options));
-    if (options.rank < 0 || options.world_size < 0 || options.keep_last < 0) {
-      return {Code::invalid_argument, "rank, world_size and keep_last must not be negative"};
+    if (options.rank < 0 || options.world_size < 0) {
+      return {Code::invalid_argument, "rank and world_size must not be negative"};
     }
     stillframe::CheckpointerOptions wanted;
     wanted.store = text_or(options.store, "");
@@ -101,7 +102,9 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     wanted.group = text_or(options.group, "default");
     wanted.rank = static_cast<std::uint32_t>(options.rank);
     wanted.world_size = options.world_size == 0 ? 1 : static_cast<std::uint32_t>(options.world_size);
-    wanted.keep_last = static_cast<std::uint32_t>(options.keep_last);
+    if (options.retention_json != nullptr) {
+      SF_ASSIGN(wanted.retention, stillframe::retention::policy_from_json(options.retention_json));
+    }
     wanted.socket = text_or(options.socket, "");
     wanted.daemon_path = text_or(options.daemon_path, "");
     wanted.daemon_config = text_or(options.daemon_config, "");

@@ -9,6 +9,7 @@
 #include "format/descriptor.hpp"
 #include "format/names.hpp"
 #include "format/tree.hpp"
+#include "retention/policy.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::client {
@@ -32,6 +33,7 @@ Core::Core(CheckpointerOptions options)
 Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
   SF_TRY(format::check_run_name(options.run));
+  if (options.retention) SF_TRY(retention::check(*options.retention));
   SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
   options.store = store.path();
   LinkOptions link;
@@ -48,7 +50,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.rank = options.rank;
   link.hello.world_size = options.world_size;
   link.hello.budget_bytes = options.budget_bytes;
-  link.hello.keep_last = options.keep_last;
+  if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
   std::shared_ptr<Core> core(new Core(std::move(options)));

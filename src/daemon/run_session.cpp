@@ -26,10 +26,11 @@ Result<std::unique_ptr<env::Lock>> lock_run_patiently(const store::Store& store,
 
 }  // namespace
 
-RunSession::RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
-                       base::UniqueFd pidfd)
+RunSession::RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
+                       std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd)
     : hello_(std::move(hello)),
       config_(config),
+      retention_(std::move(retention)),
       store_(std::move(store)),
       lock_(std::move(lock)),
       pidfd_(std::move(pidfd)) {}
@@ -41,6 +42,10 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     return Status(Code::unsupported, "this version commits groups of one rank; rank " + std::to_string(hello.rank) + " of " +
                                          std::to_string(hello.world_size) + " was asked for");
   }
+  retention::Policy retention = config.retention;
+  if (!hello.retention_json.empty()) {
+    SF_ASSIGN(retention, retention::policy_from_json(hello.retention_json));
+  }
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
   if (inherited_lock == nullptr) {
     SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
@@ -51,7 +56,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     }
   }
   return std::shared_ptr<RunSession>(
-      new RunSession(hello, config, std::move(store), std::move(inherited_lock), std::move(pidfd)));
+      new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd)));
 }
 
 Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
@@ -62,8 +67,7 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.rank = hello_.rank;
   options.world_size = hello_.world_size;
   options.codec = config_.codec;
-  options.retention = config_.retention;
-  if (hello_.keep_last != 0) options.retention.keep_last = hello_.keep_last;
+  options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
   auto owned = std::make_unique<arena::Arena>(std::move(arena));
   SF_ASSIGN(auto persister,

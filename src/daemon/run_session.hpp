@@ -22,7 +22,8 @@ namespace stillframe::daemon {
 class RunSession {
  public:
   // Opens (making it when missing) the store, takes the run's lock or shares `inherited_lock`, and, with a lock of its own,
-  // removes what dead writers left. busy names the run when another process writes it.
+  // removes what dead writers left. busy names the run when another process writes it; invalid_argument, before anything
+  // is touched, for a retention policy that cannot be taken.
   [[nodiscard]] static Result<std::shared_ptr<RunSession>> open(const protocol::Hello& hello, const Config& config,
                                                                 base::UniqueFd pidfd,
                                                                 std::shared_ptr<env::Lock> inherited_lock);
@@ -66,13 +67,14 @@ class RunSession {
   [[nodiscard]] persist::PersistCounters counters() const;
 
  private:
-  RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
-             base::UniqueFd pidfd);
+  RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
+             std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd);
   [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
 
   const protocol::Hello hello_;
   const Config config_;
+  const retention::Policy retention_;  // the trainer's, else the daemon's
   const store::Store store_;
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;

@@ -131,7 +131,7 @@ Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::stri
 }
 
 void Verifier::apply_retention() {
-  const auto removals = prune(store_, run_, policy_);
+  const auto removals = prune(store_, run_, policy_, base::system_clock().unix_ns() / 1'000'000'000);
   if (!removals.ok()) {
     base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
     return;

@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 template <typename V> void fields(V& v, Hello& m) {
   v("protocol", m.protocol), v("client_version", m.client_version), v("store", m.store), v("run", m.run);
   v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
-  v("keep_last", m.keep_last), v("pid", m.pid), v("adopt", m.adopt);
+  v("retention_json", m.retention_json), v("pid", m.pid), v("adopt", m.adopt);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {

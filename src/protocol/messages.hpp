@@ -11,7 +11,7 @@
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // ---- trainer to daemon ----
 
@@ -25,7 +25,7 @@ struct Hello {
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   std::uint64_t budget_bytes = 0;  // 0: the daemon's configuration stands
-  std::uint32_t keep_last = 0;     // likewise
+  std::string retention_json;      // of this run (retention::policy_to_json); empty: the daemon's configuration stands
   std::int64_t pid = 0;
   bool adopt = false;
 };
