@@ -198,7 +198,7 @@ Shape shape_of(std::uint64_t seed, std::uint64_t which) {
   if (drawn == 0) return Shape::safetensors_long;
   if (drawn == 1) return Shape::two_chunks;
   if (drawn < 5) return Shape::constant_chunk;
-  return kShort.at(drawn % kShort.size());
+  return kShort.at((seed + which) % kShort.size());
 }
 
 Stage stage_with_history(std::uint64_t seed, std::size_t count) {
@@ -218,9 +218,9 @@ Stage stage_with_history(std::uint64_t seed, std::size_t count) {
     return {};
   };
   build().ignore("the first crash then finds that something is missing");
-  for (std::int64_t step : {1000, 1010}) {
-    stage.to_write.push_back(
-        draw_content(random, std::string(kMain), step, shape_of(seed, static_cast<std::uint64_t>(step))));
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    const auto step = static_cast<std::int64_t>(1000 + i);
+    stage.to_write.push_back(draw_content(random, std::string(kMain), step, shape_of(seed, count + 1 + i)));
   }
   stage.process = stage.process->survivor(FaultEnv::kEverything);
   return stage;
