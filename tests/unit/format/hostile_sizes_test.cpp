@@ -19,6 +19,8 @@ std::atomic<std::size_t> peak_bytes{0};
 
 }  // namespace
 
+// The sanitizers have an operator of their own: there only the refusals are tested.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 void* operator new(std::size_t size) {
   void* memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
@@ -31,6 +33,7 @@ void operator delete(void* memory) noexcept {
   std::free(memory);
 }
 void operator delete(void* memory, std::size_t /*size*/) noexcept { operator delete(memory); }
+#endif
 
 namespace stillframe::format {
 namespace {
