@@ -170,8 +170,8 @@ void print_text(const Located& found, const store::CheckpointReader& reader, boo
 
 Status show(const ShowOptions& options) {
   SF_ASSIGN(const Located found, locate(options.address));
-  if (!found.checkpoint.head) return {Code::corrupt, found.checkpoint.problem};
   SF_ASSIGN(const auto reader, store::CheckpointReader::open(found.store, found.checkpoint.name));
+  if (!found.checkpoint.head) return {Code::io_error, found.checkpoint.problem};  // its marks, since the manifest opens
   options.json ? print_json(found, *reader, options.tensors) : print_text(found, *reader, options.tensors);
   return {};
 }

@@ -117,6 +117,14 @@ def test_failure_and_difference_have_exit_codes_of_their_own(store):
     assert done.returncode == 2 and b"could not be written" in done.stderr
 
 
+def test_show_of_a_damaged_one_says_where(store):
+    path, names = store
+    flip_byte(path / names[2] / "rank-00000.table", 70)
+    assert "rank-00000.table" in stillframe("show", path, code=4).stderr
+    flip_byte(path / names[1] / "manifest.json", 40)
+    assert "manifest.json" in stillframe("show", f"{path}@2000", code=4).stderr
+
+
 def test_show_lists_tensors_locations_alarms_and_pins(tmp_path):
     make_store(tmp_path, "--count", 1, "--zeros", "--elements", 800_000, "--alarm", "stale=model.weight did not move since step 900")
     stillframe("pin", tmp_path, "--reason", "for a look")
