@@ -1,4 +1,5 @@
 // stillframed: the daemon's process. What it does stands in daemon/server.hpp.
+#include <csignal>
 #include <iostream>
 
 #include "apps/daemon_options.hpp"
@@ -20,6 +21,8 @@ int serve(const daemon::Config& config, StartReport& start) {
 }
 
 int run(int argc, char** argv) {
+  // A file that grows beyond a limit (ulimit -f), be it the log, is an error and not the end.
+  std::signal(SIGXFSZ, SIG_IGN);
   const auto options = parse_daemon_options(argc, argv);
   if (!options.ok()) return report("stillframed", options.status());
   if (!options->has_value()) return kExitOk;

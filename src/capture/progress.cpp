@@ -99,8 +99,9 @@ Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) cons
   });
   if (is_end(info_.state)) return {info_.code, info_.error};
   if (reached) return {};
-  return {Code::deadline, "step " + std::to_string(info_.step) + " was not " + word_of(wanted) + " in time; it is still on "
-                          "its way"};
+  const char* now = info_.state == SnapshotState::copying ? "still being copied" : word_of(info_.state);
+  return {Code::deadline, "step " + std::to_string(info_.step) + " was not " + word_of(wanted) + " in time; it is " + now +
+                              ", and on its way"};
 }
 
 bool Progress::wait_copied(const base::Deadline& deadline) const {

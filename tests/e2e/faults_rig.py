@@ -20,7 +20,7 @@ from killsweep_events import Follower, Happening  # noqa: E402
 from killsweep_phases import Phases  # noqa: E402
 from killsweep_processes import Trainer, Victim  # noqa: E402
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = float(os.environ.get("STILLFRAME_PATIENCE_SECONDS", "60"))
 DOUBLE_BUDGET = 32 << 20  # two images of the trainer's six chunks
 
 

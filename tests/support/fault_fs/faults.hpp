@@ -10,7 +10,7 @@
 //   held                    answered once a request is being held
 //   quit
 //
-// Ops: lookup read write fsync fsyncdir create mkdir rename unlink rmdir link open setattr statfs.
+// Ops: lookup read bulkread (of 64 KiB or more) write fsync fsyncdir create mkdir rename unlink rmdir link open setattr statfs.
 #pragma once
 
 #include <cstdint>

@@ -17,6 +17,8 @@ constexpr std::uint32_t kBlockBytes = 4096;
 constexpr std::uint64_t kUnlimitedBytes = 1ULL << 40;
 constexpr std::uint32_t kNoReplace = 1;  // RENAME_NOREPLACE
 
+constexpr std::uint32_t kBulkBytes = 64 << 10;
+
 struct Kind {
   const char* op;
   bool changes;
@@ -77,7 +79,8 @@ bool Server::serve() {
 void Server::request(const Bytes& request) {
   const auto header = head<fuse_in_header>(request);
   if (header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET || header.opcode == FUSE_INTERRUPT) return;
-  const Kind kind = kind_of(header.opcode);
+  Kind kind = kind_of(header.opcode);
+  if (header.opcode == FUSE_READ && head<fuse_read_in>(request.substr(sizeof header)).size >= kBulkBytes) kind.op = "bulkread";
   if (*kind.op != '\0') {
     if (faults_.holds(kind.op, kind.changes)) {
       held_.push_back(request);
