@@ -9,6 +9,8 @@ namespace stillframe::store {
 namespace {
 
 constexpr std::string_view kTemporarySuffix = ".tmp";
+// A start does not hang on garbage: what cannot be collected soon is left to the next one.
+constexpr std::uint64_t kLeftoversLockWaitMs = 1000;
 // What env::replace_file_synced() replaces: in the store's directory, and in a checkpoint's.
 constexpr std::array kReplacedInStore{format::kSequenceFile, format::kFormatPageFile, format::kReaderFile};
 constexpr std::array kReplacedInCheckpoint{format::kVerifiedMark, format::kBadMark, format::kPinnedMark};
@@ -58,7 +60,7 @@ std::vector<std::string> find_temporaries(const Store& store, const std::vector<
 // Who replaces a file holds the store's lock: with the lock in hand, what is still there is nobody's.
 void remove_temporaries(const Store& store, const std::vector<std::string>& found, RecoveryReport& report) {
   if (found.empty()) return;
-  const auto lock = lock_store(store, base::Deadline::after_ms(kStoreLockWaitMs));
+  const auto lock = lock_store(store, base::Deadline::after_ms(kLeftoversLockWaitMs));
   for (const std::string& temporary : found) {
     if (!lock.ok()) {
       failed(report, temporary, lock.status());

@@ -113,6 +113,12 @@ TEST(SafetensorsHeader, WhatContradictsItselfIsRefused) {
   EXPECT_EQ(read(tensor("[20]", "[0,20]", "\"F4\"")).status().code(), Code::unsupported);
 }
 
+// The JSON parser takes a NUL for the end of its text: what followed was not looked at.
+TEST(SafetensorsHeader, ANulInThePaddingIsRefused) {
+  EXPECT_TRUE(read(std::string(kGood) + "  ").ok());
+  EXPECT_EQ(read(std::string(kGood) + std::string(2, '\0')).status().code(), Code::corrupt);
+}
+
 TEST(SafetensorsHeader, AFlippedBitNeverLeadsOutsideTheData) {
   std::string prefix = prefix_of(kGood);
   for (std::size_t i = 0; i < prefix.size() * 8; ++i) {
