@@ -12,7 +12,7 @@ except ImportError:
 
 LIST = pathlib.Path(__file__).resolve().parent / "mutations.toml"
 KEYS = {"name", "file", "before", "after", "breaks", "programs"}
-DEFAULT_PROGRAMS = ("unit_store",)
+DEFAULT_PROGRAMS = ("crash", "unit_store")
 
 
 @dataclasses.dataclass(frozen=True)

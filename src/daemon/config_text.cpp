@@ -12,7 +12,8 @@ std::size_t end_of_string(std::string_view toml, std::size_t at) noexcept {
   const char quote = toml[at];
   const bool escapes = quote == '"';
   const std::string_view quotes = toml.substr(at, kLongQuotes);
-  const bool many_lines = quotes.size() == kLongQuotes && std::ranges::all_of(quotes, [&](char c) { return c == quote; });
+  const bool many_lines =
+      quotes.size() == kLongQuotes && std::ranges::all_of(quotes, [&](char c) { return c == quote; });
   const std::size_t length = many_lines ? kLongQuotes : 1;
   for (std::size_t i = at + length; i < toml.size(); ++i) {
     if (escapes && toml[i] == '\\') {

@@ -1,8 +1,8 @@
 // A chunk container: table, records of every location, derived pieces and codecs over data and shared files in memory.
 //
-// Input: u8 chunks, u16 bytes of the last chunk, u8 shared files, then of each u16 bytes and the bytes; then 64 bytes per
-// record as they stand in a table; the rest is the data file. The whole input is also tried as a table. What no mutator can
-// guess (sizes that the image gives, offsets, checksums) is made right, so that the insides are reached.
+// Input: u8 chunks, u16 bytes of the last chunk, u8 shared files, then of each u16 bytes and the bytes; then 64 bytes
+// per record as they stand in a table; the rest is the data file. The whole input is also tried as a table. What no
+// mutator can guess (sizes that the image gives, offsets, checksums) is made right, so that the insides are reached.
 #include <algorithm>
 #include <cstring>
 #include <memory>

@@ -1,5 +1,5 @@
-// Chunk codecs. Input: codec id, u32 raw bytes, then the stored bytes; the rest is also encoded and decoded again, with runs
-// of element widths taken from its front.
+// Chunk codecs. Input: codec id, u32 raw bytes, then the stored bytes; the rest is also encoded and decoded again, with
+// runs of element widths taken from its front.
 #include <algorithm>
 #include <vector>
 

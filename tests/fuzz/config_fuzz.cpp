@@ -27,8 +27,8 @@ void check_flags(std::string_view text) {
     text.remove_prefix(std::min(line.size() + 1, text.size()));
     const std::size_t equals = line.find('=');
     if (equals == std::string_view::npos) continue;
-    require_words(daemon::set_config_key(config, std::string(line.substr(0, equals)),
-                                         std::string(line.substr(equals + 1))));
+    require_words(
+        daemon::set_config_key(config, std::string(line.substr(0, equals)), std::string(line.substr(equals + 1))));
   }
 }
 

@@ -1,5 +1,5 @@
-// The snapshot descriptor in the arena. Tried as it is, and with lengths and image size made to fit, so that layout and tree
-// are reached.
+// The snapshot descriptor in the arena. Tried as it is, and with lengths and image size made to fit, so that layout and
+// tree are reached.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>

@@ -62,7 +62,8 @@ void* count_new(std::size_t bytes) {
   if (!counted.armed) return std::malloc(bytes);
   if (bytes > static_cast<std::uint64_t>(std::max<std::int64_t>(0, counted.limit_bytes - counted.live_bytes))) {
     counted.armed = false;
-    std::fprintf(stderr, "fuzz: %zu bytes of memory are asked for on top of %lld, for an input of %zu; the bound is %lld\n",
+    std::fprintf(stderr,
+                 "fuzz: %zu bytes of memory are asked for on top of %lld, for an input of %zu; the bound is %lld\n",
                  bytes, static_cast<long long>(counted.live_bytes), counted.input_bytes,
                  static_cast<long long>(counted.limit_bytes));
     std::abort();
@@ -91,9 +92,7 @@ void* operator new(std::size_t bytes) {
 }
 void* operator new[](std::size_t bytes) { return operator new(bytes); }
 void* operator new[](std::size_t bytes, const std::nothrow_t& unused) noexcept { return operator new(bytes, unused); }
-void operator delete(void* memory) noexcept {
-  stillframe::fuzz::count_delete(memory);
-}
+void operator delete(void* memory) noexcept { stillframe::fuzz::count_delete(memory); }
 void operator delete[](void* memory) noexcept { operator delete(memory); }
 void operator delete(void* memory, std::size_t /*bytes*/) noexcept { operator delete(memory); }
 void operator delete[](void* memory, std::size_t /*bytes*/) noexcept { operator delete(memory); }

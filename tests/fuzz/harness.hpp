@@ -1,5 +1,5 @@
-// What every fuzz target shares: checks that end the run with the reason, and a bound on the memory that a parser may take.
-// A target is one file that defines LLVMFuzzerTestOneInput; docs/testing.md, "Fuzzing".
+// What every fuzz target shares: checks that end the run with the reason, and a bound on the memory that a parser may
+// take. A target is one file that defines LLVMFuzzerTestOneInput; docs/testing.md, "Fuzzing".
 #pragma once
 
 #include <cstddef>
@@ -48,7 +48,7 @@ class Input {
 
   // 0 behind the end.
   [[nodiscard]] std::uint8_t byte();
-  [[nodiscard]] std::uint64_t number(std::size_t bytes);  // little-endian, at most 8 bytes
+  [[nodiscard]] std::uint64_t number(std::size_t bytes);             // little-endian, at most 8 bytes
   [[nodiscard]] std::span<const std::byte> take(std::size_t bytes);  // fewer at the end
   [[nodiscard]] std::span<const std::byte> rest() const noexcept { return rest_; }
   [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }

@@ -1,6 +1,8 @@
 // Replays a corpus and seeded mutations of it in builds without libFuzzer:
 //   <target> <corpus directory or file …> [--runs N] [--seed S] [--only NUMBER]
 // A failing input is named by its file, or by the number that --only takes.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -14,7 +16,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unistd.h>
 #include <vector>
 
 #include "harness.hpp"
@@ -129,7 +130,8 @@ int replay(const Arguments& arguments) {
   const std::uint64_t first = arguments.only.value_or(0);
   const std::uint64_t end = arguments.only ? first + 1 : arguments.runs;
   for (std::uint64_t i = first; i < end; ++i) {
-    std::snprintf(last_words.data(), last_words.size(), "fuzz: the input was a mutation; replay it with --seed %llu --only %llu\n",
+    std::snprintf(last_words.data(), last_words.size(),
+                  "fuzz: the input was a mutation; replay it with --seed %llu --only %llu\n",
                   static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(i));
     run(mutated(corpus, arguments.seed, i));
   }

@@ -1,4 +1,5 @@
-// The state tree against a fixed layout with an entry of each kind that a tree can refer to, and what it says of training.
+// The state tree against a fixed layout with an entry of each kind that a tree can refer to, and what it says of
+// training.
 #include "format/tree.hpp"
 #include "format/tree_facts.hpp"
 #include "harness.hpp"
@@ -40,7 +41,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::require_words(checked);
   const auto facts = format::read_tree_facts(text, layout);
   fuzz::require_words(facts);
-  fuzz::require(facts.ok() == checked.ok(), "the facts are read of a tree that is refused, or not of one that is taken");
+  fuzz::require(facts.ok() == checked.ok(),
+                "the facts are read of a tree that is refused, or not of one that is taken");
   if (facts.ok()) fuzz::check_facts(*facts);
   fuzz::require(!checked.ok() || text.find('\0') == std::string_view::npos, "a tree with a zero byte was taken");
   return 0;
