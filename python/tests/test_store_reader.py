@@ -208,6 +208,15 @@ def test_the_verdict_names_the_bad_one_and_goes_on(tmp_path: Path) -> None:
     assert listed.returncode == 1 and "BAD" in listed.stdout.splitlines()[2]
 
 
+def test_a_safetensors_header_that_says_something_else_is_found(tmp_path: Path) -> None:
+    store = copied("safetensors", tmp_path)
+    (name,) = checkpoints(store)
+    data = store / name / "rank-00000.safetensors"
+    data.write_bytes(data.read_bytes().replace(b'"dtype":"F32"', b'"dtype":"I32"'))
+    verified = run(store, "verify")
+    assert verified.returncode == 1 and "header" in verified.stdout
+
+
 @pytest.mark.parametrize("file", ["manifest.json", "rank-00000.table", "rank-00000.data"])
 def test_a_link_is_not_followed(tmp_path: Path, file: str) -> None:
     store = copied("planes-lz4", tmp_path)

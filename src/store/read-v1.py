@@ -107,6 +107,13 @@ def f16_of_f32(bits):
     return sign | (round_off(size & 0x7FFFFF | 0x800000, shift) if shift < 25 else 0)
 
 
+def described(entry, begin):
+    """What safetensors says of a tensor; it has no C128."""
+    odd = entry["dtype"] == "C128"
+    shape = entry["shape"] + [16] * odd
+    return {"dtype": "U8" if odd else entry["dtype"], "shape": shape, "data_offsets": [begin, begin + entry["bytes"]]}
+
+
 class Rank:
     """The image of one rank, a chunk at a time; the last few chunks are kept."""
 
@@ -122,6 +129,11 @@ class Rank:
         files = [(stem + (".safetensors" if data["start"] else ".data"), data["bytes"])]
         files += [(f"{stem}.shared-{i}.data", one["bytes"]) for i, one in enumerate(info["shared"])]
         self.files = [open_file(directory, *one) for one in files]
+        if data["start"]:
+            header = json.loads(self.files[0].read(data["start"])[8:])
+            header.pop("__metadata__", None)
+            tensors = {entry["name"]: described(entry, entry["offset"]) for entry in self.entries}
+            expect(header == tensors, f"the header of {files[0][0]} describes other tensors than the manifest")
 
     def block(self, index):
         """0 is the header, 1 the record of chunk 0."""
@@ -218,8 +230,7 @@ def extract_command(store, name, target, *wanted):
     expect(not missing, f"there is no tensor {', '.join(sorted(missing))}; nothing was written")
     header, end = {}, 0
     for title, entry, _ in chosen:
-        dtype, shape = (entry["dtype"], entry["shape"]) if entry["dtype"] != "C128" else ("U8", entry["shape"] + [16])
-        header[title] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + entry["bytes"]]}
+        header[title] = described(entry, end)
         end += entry["bytes"]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -73,12 +73,12 @@ inline format::Manifest draft_of(const std::string& run, std::int64_t step, std:
 // The whole way of one checkpoint, as persist goes it; raw data as safetensors. `draft` gives run, step, ranks and what
 // its manifest is to say.
 inline Result<store::Published> publish_draft(const store::Store& store, format::Manifest draft,
-                                              codec::CodecId wanted = codec::CodecId::planes_lz4) {
+                                              codec::CodecId wanted = codec::CodecId::planes_lz4,
+                                              const format::ImageLayout& layout = three_chunk_layout()) {
   SF_ASSIGN(const std::uint64_t sequence, store.claim_sequence(base::Deadline::after_ms(10'000)));
   SF_ASSIGN(const auto writer, store::CheckpointWriter::begin(store, draft.run, sequence, draft.step, kUtcNs));
   const auto kind = wanted == codec::CodecId::raw ? store::DataKind::safetensors : store::DataKind::container;
   for (std::uint32_t rank = 0; rank < draft.world_size; ++rank) {
-    const format::ImageLayout layout = three_chunk_layout();
     SF_TRY(writer->begin_rank(rank, layout, kind));
     SF_TRY(append_image(*writer, layout, image_of(layout, draft.step + rank), wanted));
     SF_TRY(writer->end_rank(format::flat_tree(layout)));

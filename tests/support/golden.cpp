@@ -187,7 +187,7 @@ void shared(Cases& cases) {
   cases.begin("shared", 2, 20);
   GoldenRank second(0, {{"tail", DType::u8, {500}, 0, 0}});
   fill_random(second.tensor("tail"), 2);
-  second.begin_safetensors();
+  second.begin_safetensors("main", 20);
   second.add_raw();
   cases.add(std::move(second));
   cases.publish();
@@ -262,7 +262,7 @@ void safetensors(Cases& cases) {
                       {"empty", DType::u8, {0}, 0, 0}});
   for (const Entry& entry : rank.layout().entries) fill_random(rank.tensor(entry.name), 99);
   for (std::byte& truth : rank.tensor("mask")) truth &= std::byte{1};
-  rank.begin_safetensors();
+  rank.begin_safetensors("main", 10);
   rank.add_raw();
   cases.add(std::move(rank));
   cases.publish();

@@ -163,9 +163,11 @@ void GoldenRank::add_own(format::ChunkRecord record, const std::string& stored) 
   table_.chunks.push_back(record);
 }
 
-void GoldenRank::begin_safetensors() {
+void GoldenRank::begin_safetensors(const std::string& run, std::int64_t step) {
   manifest_.data.file = format::safetensors_file(manifest_.rank);
-  data_ = format::safetensors_prefix(layout().entries, {{"format", "pt"}}).value();
+  data_ = format::safetensors_prefix(
+              layout().entries, {{"format", "pt"}, {"stillframe.run", run}, {"stillframe.step", std::to_string(step)}})
+              .value();
   manifest_.data.start = data_.size();
 }
 

@@ -27,7 +27,8 @@ class GoldenRank {
   [[nodiscard]] const format::ImageLayout& layout() const noexcept { return manifest_.layout; }
   [[nodiscard]] std::span<std::byte> tensor(const std::string& name);  // to be filled before the first chunk is added
 
-  void begin_safetensors();  // before the first chunk; else the data file is a container
+  // Before the first chunk; else the data file is a container.
+  void begin_safetensors(const std::string& run, std::int64_t step);
   void add_raw();
   void add_planes();
   void add_constant();  // of the first 16 bytes that stand there
