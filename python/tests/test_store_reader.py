@@ -296,11 +296,10 @@ def test_hostile_manifests_end_in_an_error(tmp_path: Path, before: str, after: s
 
 
 def hostile_rank(reader: ModuleType, tmp_path: Path, records: List[bytes], data: bytes) -> Any:
-    """A rank of whole chunks whose records have right checksums, whatever they say."""
+    """A rank of whole chunks under a right checksum, whatever its records say."""
     size = MIB * len(records)
-    blocks = [struct.pack("<8sIIQQI24x", b"SFTABLE", 1, 64, len(records), size, MIB)]
-    blocks += [record.ljust(60, b"\0") for record in records]
-    table = b"".join(block + struct.pack("<I", zlib.crc32(block)) for block in blocks)
+    header = struct.pack("<8sIIQQI", b"SFTABLE", 1, 64, len(records), size, MIB)
+    table = b"".join(block.ljust(64, b"\0") for block in [header, *records])
     (tmp_path / "rank-00000.table").write_bytes(table)
     (tmp_path / "rank-00000.data").write_bytes(data)
     info = {"rank": 0, "image_bytes": size, "entries": [], "shared": [], "data": {"bytes": len(data), "start": 0},
