@@ -19,6 +19,9 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
+from machine import cli
+from training import save_steps
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "src" / "store" / "read-v1.py"
 GOLDEN = ROOT / "tests" / "golden" / "v1"
@@ -63,6 +66,7 @@ def tensors_in(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
     data = content[8 + length :]
+    header.pop("__metadata__", None)
     assert sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in header.values()) == len(data)
     return header, {name: data[slice(*entry["data_offsets"])] for name, entry in header.items()}
 
@@ -107,6 +111,23 @@ def test_a_whole_store_is_listed_and_verified(store: Path) -> None:
     assert [line.endswith(" pinned") for line in lines] == [True] + [False] * (len(names) - 1)
     tensors = run(store, "list", names[0])
     assert len(tensors.stdout.splitlines()) == len(EXPECTED[f"{store.name}/{names[0]}"])
+
+
+@pytest.mark.usefixtures("library")
+def test_what_a_training_run_wrote_is_extracted_as_we_restore_it(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    save_steps(store, 2)
+    shutil.copy(SCRIPT, store)
+    verified = run(store, "verify")
+    assert verified.returncode == 0, verified.stdout
+    assert len(verified.stdout.splitlines()) == 2
+    newest = verified.stdout.split()[0]
+    target = tmp_path / "out.safetensors"
+    assert run(store, "extract", newest, str(target)).returncode == 0
+    cli("restore", store, tmp_path / "restored")
+    _, tensors = tensors_in(target)
+    _, restored = tensors_in(tmp_path / "restored" / "rank-00000.safetensors")
+    assert tensors == restored and tensors
 
 
 def test_one_tensor_alone(tmp_path: Path) -> None:
