@@ -44,6 +44,12 @@ Status retain_two(Actor& actor, const Stage& /*stage*/) {
   return actor.prune(std::string(kMain), kKeepLast);
 }
 
+Status make_room_and_commit(Actor& actor, const Stage& stage) {
+  SF_TRY(open_and_lock(actor));
+  SF_TRY(actor.make_room(std::string(kMain)));
+  return actor.commit(stage.to_write[0]);
+}
+
 Status mark(Actor& actor, const Stage& /*stage*/) {
   SF_TRY(open_and_lock(actor));
   SF_TRY(actor.scrub_all());
@@ -231,6 +237,7 @@ Scenarios all_scenarios() {
   add_one_process(all, "commit", two_older, commit_twice);
   add_one_process(all, "removal", perhaps_without_sequence_file, remove_newest_and_oldest);
   add_one_process(all, "retention", four_older, retain_two);
+  add_one_process(all, "room", four_older, make_room_and_commit);
   add_one_process(all, "marks", with_a_damaged_one, mark);
   add_one_process(all, "claim", two_older, claim_thrice);
   add_one_process(all, "create", no_store, create_and_commit);
