@@ -77,7 +77,8 @@ class Env {
 
   // busy when it exists.
   [[nodiscard]] virtual Status make_dir(const std::string& path) = 0;
-  // Missing parents too; ok when it exists already. Every directory made, and the parent of each, is synced.
+  // Missing parents too; ok when it exists already. Every directory made, and the parent of each, is synced; so, as far
+  // as that is allowed, is the name of each that stood already and belongs to this user.
   [[nodiscard]] virtual Status make_dirs_synced(const std::string& path) = 0;
   // Unordered, without "." and "..".
   [[nodiscard]] virtual Result<std::vector<DirEntry>> list(const std::string& path) = 0;

@@ -50,6 +50,19 @@ Status write_and_publish(Env& env, const std::string& temporary, const std::stri
   return env.rename(temporary, path);
 }
 
+// What stands already may have been made by a process that died before it synced, or by a script that never does. So
+// the name of each directory that belongs to this user is synced, up to the first that does not. Best effort: a parent
+// may be another's, unreadable, or on a read-only file system.
+void sync_names_of_own(Env& env, const std::string& real_directory) {
+  std::string directory = real_directory;
+  while (parent_dir(directory) != directory) {
+    const auto info = env.info(directory);
+    if (!info.ok() || info->owner_uid != env.user_id()) return;
+    directory = parent_dir(directory);
+    env.sync_dir(directory).ignore("whatever refuses to be synced here was not made by us just now");
+  }
+}
+
 }  // namespace
 
 Status make_dirs_synced_over(Env& env, const std::string& path) {
@@ -63,6 +76,7 @@ Status make_dirs_synced_over(Env& env, const std::string& path) {
     current = above;
     base = real_directory(env, current);
   }
+  sync_names_of_own(env, *base);
   for (std::string directory = *base; !missing.empty(); missing.pop_back()) {
     directory = join(directory, missing.back());
     SF_TRY(make_one_synced(env, directory));

@@ -109,6 +109,8 @@ Result<JsonValue> parse_json(std::string_view text, std::size_t max_depth, std::
   if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
     return Status(Code::corrupt, "a byte order mark before the JSON text");
   }
+  // The parser takes it for the end of the text, and would not look at what follows.
+  if (text.find('\0') != std::string_view::npos) return Status(Code::corrupt, "a NUL byte in the JSON text");
   Builder builder(max_depth, stop_key);
   const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   if (!parsed && !builder.stopped()) return Status(Code::corrupt, builder.complaint());

@@ -89,6 +89,31 @@ void append_filled(std::string& out, const JsonArray& scalars, std::size_t inden
   out += ']';
 }
 
+void append_escape(std::string& out, char c) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(c);
+  out += '\\';
+  switch (c) {
+    case '\n':
+      out += 'n';
+      break;
+    case '\r':
+      out += 'r';
+      break;
+    case '\t':
+      out += 't';
+      break;
+    case '"':
+    case '\\':
+      out += c;
+      break;
+    default:
+      out += "u00";
+      out += kHex[byte >> 4U];
+      out += kHex[byte & 15U];
+  }
+}
+
 }  // namespace
 
 void append_json(std::string& out, const JsonValue& value) {
@@ -128,36 +153,14 @@ void append_json_pretty(std::string& out, const JsonValue& value, std::size_t in
 }
 
 void append_json_string(std::string& out, std::string_view utf8) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   out += '"';
-  for (const char c : utf8) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default: {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20) {
-          out += c;
-        } else {
-          out += "\\u00";
-          out += kHex[byte >> 4U];
-          out += kHex[byte & 15U];
-        }
-      }
-    }
+  const auto is_special = [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; };
+  for (auto from = utf8.begin(); from != utf8.end();) {
+    const auto special = std::find_if(from, utf8.end(), is_special);
+    out.append(from, special);
+    if (special == utf8.end()) break;
+    append_escape(out, *special);
+    from = special + 1;
   }
   out += '"';
 }

@@ -9,6 +9,8 @@ namespace stillframe::store {
 namespace {
 
 constexpr std::string_view kTemporarySuffix = ".tmp";
+// A start does not hang on garbage: what cannot be collected soon is left to the next one.
+constexpr std::uint64_t kLeftoversLockWaitMs = 1000;
 // What env::replace_file_synced() replaces: in the store's directory, and in a checkpoint's.
 constexpr std::array kReplacedInStore{format::kSequenceFile, format::kFormatPageFile, format::kReaderFile};
 constexpr std::array kReplacedInCheckpoint{format::kVerifiedMark, format::kBadMark, format::kPinnedMark};
@@ -58,7 +60,7 @@ std::vector<std::string> find_temporaries(const Store& store, const std::vector<
 // Who replaces a file holds the store's lock: with the lock in hand, what is still there is nobody's.
 void remove_temporaries(const Store& store, const std::vector<std::string>& found, RecoveryReport& report) {
   if (found.empty()) return;
-  const auto lock = lock_store(store, base::Deadline::after_ms(kStoreLockWaitMs));
+  const auto lock = lock_store(store, base::Deadline::after_ms(kLeftoversLockWaitMs));
   for (const std::string& temporary : found) {
     if (!lock.ok()) {
       failed(report, temporary, lock.status());
@@ -78,14 +80,7 @@ void remove_temporaries(const Store& store, const std::vector<std::string>& foun
 // One that cannot be removed (another user's, a failing disk) stands in nobody's way: the others go.
 void remove_orphans(const Store& store, const std::vector<std::string>& orphans, RecoveryReport& report) {
   if (orphans.empty()) return;
-  // The name we see may not be on disk yet (the remover died between rename and sync): if power failed after the first
-  // unlink, the final name could come back over missing files.
-  const Status synced = store.env().sync_dir(store.path());
   for (const std::string& orphan : orphans) {
-    if (!synced.ok()) {
-      failed(report, orphan, synced);
-      continue;
-    }
     const auto freed = unlink_directory(store.env(), env::join(store.path(), orphan));
     if (!freed.ok()) {
       failed(report, orphan, freed.status());
@@ -100,6 +95,9 @@ void remove_orphans(const Store& store, const std::vector<std::string>& orphans,
 }  // namespace
 
 Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs) {
+  // The names we see may not be on disk yet: a writer or remover died between rename and sync. From here on they are, so
+  // what is found is durable, and no final name comes back over files that are unlinked below.
+  SF_TRY(store.env().sync_dir(store.path()).with_context("starting on the store '" + store.path() + "'"));
   SF_ASSIGN(auto entries, store.env().list(store.path()));
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   RecoveryReport report;

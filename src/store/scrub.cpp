@@ -9,7 +9,9 @@ namespace {
 
 std::string now_utc() { return base::utc_iso(base::system_clock().unix_ns()); }
 
+// Verified means durable as well: its writer may have died between the rename and the sync.
 Status mark_verified(const Store& store, ScrubReport& report) {
+  SF_TRY(store.env().sync_dir(store.path()));
   SF_TRY(store.set_mark(report.name, format::kVerifiedMark, "re-read and checked by scrub " + now_utc() + "\n"));
   report.marked = true;
   return Status();

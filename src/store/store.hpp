@@ -76,8 +76,9 @@ struct RecoveryReport {
   std::uint64_t bytes_freed = 0;        // of what was removed; a file that has another name is not freed
 };
 // Removes what is unpublished and not owned by a living writer. `own_runs`: runs whose lock the caller holds and for
-// which it writes nothing now. Idempotent; a crash inside changes nothing that counts. An error only when the store
-// cannot be listed: what cannot be removed is reported and stands in nobody's way.
+// which it writes nothing now. First makes durable whatever bears a checkpoint's name, also when its writer died before
+// it could. Idempotent; a crash inside changes nothing that counts. An error only when the store's directory cannot be
+// synced or listed: what cannot be removed is reported and stands in nobody's way.
 [[nodiscard]] Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs);
 
 }  // namespace stillframe::store

@@ -209,8 +209,13 @@ Status CheckpointWriter::publish() {
     unlink_directory(env, env::join(store_.path(), format::removing_name(name_)))
         .status()
         .ignore("the failed sync is what the caller must hear; recovery finishes the removal");
+    return synced;
   }
-  return synced;
+  const auto stands = env.exists(env::join(store_.path(), name_));
+  if (stands.ok() && !*stands) return synced;  // renamed: recovery finishes the removal
+  return Status(synced.code(), synced.message() + "; nor could it be withdrawn (" + withdrawn.message() +
+                                   "): whole as it is, it stands under its name all the same, and a power loss may "
+                                   "take that away");
 }
 
 Result<Published> CheckpointWriter::commit(format::Manifest draft) {

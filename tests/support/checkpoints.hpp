@@ -70,19 +70,25 @@ inline format::Manifest draft_of(const std::string& run, std::int64_t step, std:
   return draft;
 }
 
-// The whole way of one checkpoint, as persist goes it.
-inline Result<store::Published> publish(const store::Store& store, const std::string& run, std::int64_t step,
-                                        codec::CodecId wanted = codec::CodecId::planes_lz4, std::uint32_t ranks = 1) {
+// The whole way of one checkpoint, as persist goes it; raw data as safetensors. `draft` gives run, step, ranks and what
+// its manifest is to say.
+inline Result<store::Published> publish_draft(const store::Store& store, format::Manifest draft,
+                                              codec::CodecId wanted = codec::CodecId::planes_lz4,
+                                              const format::ImageLayout& layout = three_chunk_layout()) {
   SF_ASSIGN(const std::uint64_t sequence, store.claim_sequence(base::Deadline::after_ms(10'000)));
-  SF_ASSIGN(const auto writer, store::CheckpointWriter::begin(store, run, sequence, step, kUtcNs));
+  SF_ASSIGN(const auto writer, store::CheckpointWriter::begin(store, draft.run, sequence, draft.step, kUtcNs));
   const auto kind = wanted == codec::CodecId::raw ? store::DataKind::safetensors : store::DataKind::container;
-  for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-    const format::ImageLayout layout = three_chunk_layout();
+  for (std::uint32_t rank = 0; rank < draft.world_size; ++rank) {
     SF_TRY(writer->begin_rank(rank, layout, kind));
-    SF_TRY(append_image(*writer, layout, image_of(layout, step + rank), wanted));
+    SF_TRY(append_image(*writer, layout, image_of(layout, draft.step + rank), wanted));
     SF_TRY(writer->end_rank(format::flat_tree(layout)));
   }
-  return writer->commit(draft_of(run, step, ranks));
+  return writer->commit(std::move(draft));
+}
+
+inline Result<store::Published> publish(const store::Store& store, const std::string& run, std::int64_t step,
+                                        codec::CodecId wanted = codec::CodecId::planes_lz4, std::uint32_t ranks = 1) {
+  return publish_draft(store, draft_of(run, step, ranks), wanted);
 }
 
 inline Result<std::vector<std::byte>> read_image(const store::CheckpointReader& reader, std::size_t rank_index = 0) {

@@ -46,7 +46,8 @@ enum class EnvOp : std::uint8_t {
 [[nodiscard]] std::string_view env_op_name(EnvOp op) noexcept;
 
 // One planned failure. A failing write_at still writes the first half of its bytes, as a full disk does; every other
-// failing call changes nothing. After a failing sync the open file is given up: its later writes and syncs fail too.
+// failing call changes nothing. With Code::ok the call says ok and does nothing: a sync of a disk that lies. After a
+// failing sync the open file is given up: its later writes and syncs fail too.
 struct EnvFailure {
   EnvOp op;
   Code code;

@@ -51,7 +51,7 @@ class FaultFile final : public env::File {
       if (!process_->dead) process_->disk->edit(node_).content.lose_a_sync();
       return call.status();
     }
-    if (node().content.has_unsynced()) process_->disk->edit(node_).content.sync();
+    if (!call.is_a_lie() && node().content.has_unsynced()) process_->disk->edit(node_).content.sync();
     return {};
   }
 

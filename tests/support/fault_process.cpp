@@ -77,6 +77,8 @@ Status FaultCall::planned_failure(EnvOp op, const std::string& path) {
     const bool failing_for_ever = failure.for_ever && failure.nth_call == 0;
     const bool due = failure.nth_call > 0 && --failure.nth_call == 0;
     if (due || failing_for_ever) {
+      lie_ = failure.code == Code::ok;
+      if (lie_) return {};
       return fault_error(failure.code, env_op_name(op), path, "a failure planned by the test");
     }
   }

@@ -34,6 +34,8 @@ class FaultCall {
   FaultCall(FaultProcess& process, EnvOp op, const std::string& path);
 
   [[nodiscard]] const Status& status() const noexcept { return status_; }
+  // The disk lies: the call is to say ok and do nothing.
+  [[nodiscard]] bool is_a_lie() const noexcept { return lie_; }
   // Whether a write that fails has begun before.
   [[nodiscard]] bool was_cut_off() const noexcept { return cut_off_; }
 
@@ -44,6 +46,7 @@ class FaultCall {
   std::unique_lock<std::mutex> lock_;
   Status status_;
   bool cut_off_ = false;
+  bool lie_ = false;
 };
 
 [[nodiscard]] std::unique_ptr<env::File> make_fault_file(std::shared_ptr<FaultProcess> process, NodeId node,

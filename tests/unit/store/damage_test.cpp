@@ -1,6 +1,8 @@
 // Damage is found, named, and never handed out.
 #include <gmock/gmock.h>
 
+#include "base/bytes.hpp"
+#include "format/safetensors.hpp"
 #include "support/store_fixture.hpp"
 
 namespace stillframe::test {
@@ -10,25 +12,34 @@ using store::CheckpointReader;
 using store::Store;
 using testing::HasSubstr;
 
-class Damage : public testing::Test {
+// Both ways in which data lies on disk: a safetensors file, and a container.
+class Damage : public testing::TestWithParam<codec::CodecId> {
  protected:
   void SetUp() override {
     auto opened = Store::open_or_create(env_, "/runs/gpt");
     SF_ASSERT_OK(opened);
     store_ = std::make_unique<Store>(*std::move(opened));
-    const auto published = publish(*store_, "main", 1);
+    const auto published = publish(*store_, "main", 1, GetParam());
     SF_ASSERT_OK(published);
     name_ = published->name;
   }
   std::string file(std::string_view name) const { return file_of(*store_, name_, name); }
   store::VerifyReport verified() const { return store::verify(*store_, name_, store::VerifyDepth::full, {}).value(); }
 
+  static std::string data_file() {
+    return GetParam() == codec::CodecId::raw ? format::safetensors_file(0) : format::data_file(0);
+  }
+
   FaultEnv env_;
   std::unique_ptr<Store> store_;
   std::string name_;
 };
+std::string codec_of(const testing::TestParamInfo<codec::CodecId>& tested) {
+  return std::string(codec::codec_name(static_cast<std::uint8_t>(tested.param)));
+}
+INSTANTIATE_TEST_SUITE_P(Of, Damage, testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4), codec_of);
 
-TEST_F(Damage, NoByteOfTheManifestCanChangeUnnoticed) {
+TEST_P(Damage, NoByteOfTheManifestCanChangeUnnoticed) {
   const std::string content = content_of(env_, file(format::kManifestFile)).value();
   for (std::size_t at = 0; at < content.size(); ++at) {
     std::string damaged = content;
@@ -38,7 +49,7 @@ TEST_F(Damage, NoByteOfTheManifestCanChangeUnnoticed) {
   }
 }
 
-TEST_F(Damage, NoByteOfTheTableCanChangeUnnoticed) {
+TEST_P(Damage, NoByteOfTheTableCanChangeUnnoticed) {
   const std::string content = content_of(env_, file(format::table_file(0))).value();
   for (std::size_t at = 0; at < content.size(); ++at) {
     std::string damaged = content;
@@ -48,23 +59,22 @@ TEST_F(Damage, NoByteOfTheTableCanChangeUnnoticed) {
   }
 }
 
-TEST_F(Damage, NoByteOfTheDataIsHandedOutChanged) {
-  const std::string content = content_of(env_, file(format::data_file(0))).value();
+TEST_P(Damage, NoByteOfTheDataIsHandedOutChanged) {
+  const std::string content = content_of(env_, file(data_file())).value();
   const std::size_t stride = content.size() / 97;
   for (std::size_t at = 0; at < content.size(); at += stride) {
     std::string damaged = content;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x80);
-    SF_ASSERT_OK(overwrite(env_, file(format::data_file(0)), damaged));
-    const auto reader = CheckpointReader::open(*store_, name_);
-    SF_ASSERT_OK(reader);
-    const auto image = read_image(**reader);
-    EXPECT_EQ(image.status().code(), Code::corrupt) << "byte " << at;
-    EXPECT_THAT(image.status().message(), HasSubstr(format::data_file(0)));
+    SF_ASSERT_OK(overwrite(env_, file(data_file()), damaged));
+    const Status found = check_whole(*store_, name_, 1);
+    EXPECT_EQ(found.code(), Code::corrupt) << "byte " << at;
+    EXPECT_THAT(found.message(), HasSubstr(data_file()));
+    EXPECT_TRUE(verified().damaged);
   }
 }
 
-TEST_F(Damage, FilesThatAreMissingTruncatedOrGrownAreNamed) {
-  for (const std::string& damaged : {format::data_file(0), format::table_file(0), std::string(format::kManifestFile)}) {
+TEST_P(Damage, FilesThatAreMissingTruncatedOrGrownAreNamed) {
+  for (const std::string& damaged : {data_file(), format::table_file(0), std::string(format::kManifestFile)}) {
     const std::string content = content_of(env_, file(damaged)).value();
     for (const std::string& other : {content.substr(0, content.size() - 1), content + "x", std::string()}) {
       SF_ASSERT_OK(overwrite(env_, file(damaged), other));
@@ -82,10 +92,10 @@ TEST_F(Damage, FilesThatAreMissingTruncatedOrGrownAreNamed) {
   }
 }
 
-TEST_F(Damage, AStaleCopyOfAnotherCheckpointsFilesIsFound) {
-  const auto newer = publish(*store_, "main", 2);
+TEST_P(Damage, AStaleCopyOfAnotherCheckpointsFilesIsFound) {
+  const auto newer = publish(*store_, "main", 2, GetParam());
   SF_ASSERT_OK(newer);
-  for (const std::string& swapped : {format::data_file(0), format::table_file(0), std::string(format::kManifestFile)}) {
+  for (const std::string& swapped : {data_file(), format::table_file(0), std::string(format::kManifestFile)}) {
     const std::string own = content_of(env_, file_of(*store_, newer->name, swapped)).value();
     const std::string stale = content_of(env_, file(swapped)).value();
     SF_ASSERT_OK(overwrite(env_, file_of(*store_, newer->name, swapped), stale));
@@ -95,7 +105,7 @@ TEST_F(Damage, AStaleCopyOfAnotherCheckpointsFilesIsFound) {
   SF_ASSERT_OK(check_whole(*store_, newer->name, 2));
 }
 
-TEST_F(Damage, ARenamedCheckpointIsNotTakenForAnother) {
+TEST_P(Damage, ARenamedCheckpointIsNotTakenForAnother) {
   const std::string other = "000099-step000005-20261122T123005Z";
   SF_ASSERT_OK(env_.rename(file_of(*store_, name_, ""), env::join(store_->path(), other)));
   const auto reader = CheckpointReader::open(*store_, other);
@@ -103,8 +113,77 @@ TEST_F(Damage, ARenamedCheckpointIsNotTakenForAnother) {
   EXPECT_THAT(reader.status().message(), HasSubstr("belongs to another checkpoint"));
 }
 
+// What other tools read of a safetensors file, and no chunk's checksum covers.
+class DataHeader : public Damage {
+ protected:
+  void SetUp() override {
+    Damage::SetUp();
+    const auto published = publish_draft(*store_, draft_of("main", 1), GetParam(), layout_);
+    SF_ASSERT_OK(published);
+    name_ = published->name;
+  }
+  const format::ImageLayout layout_ =
+      format::lay_out({{"weight", DType::f32, {10, 3}}, {"phase", DType::c128, {2}}, {"mask", DType::boolean, {7}}})
+          .value();
+};
+INSTANTIATE_TEST_SUITE_P(Of, DataHeader, testing::Values(codec::CodecId::raw), codec_of);
+
+TEST_P(DataHeader, NoByteOfItCanChangeUnnoticed) {
+  const std::string content = content_of(env_, file(data_file())).value();
+  const std::size_t last_brace = content.rfind('}', 4095);
+  for (std::size_t at = 0; at < 4096; at += at < last_brace + 20 ? 1 : 101) {
+    for (const char bit : {'\x01', '\x20'}) {
+      std::string damaged = content;
+      damaged[at] = static_cast<char>(damaged[at] ^ bit);
+      SF_ASSERT_OK(overwrite(env_, file(data_file()), damaged));
+      EXPECT_EQ(CheckpointReader::open(*store_, name_).status().code(), Code::corrupt) << "byte " << at;
+    }
+  }
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), content));
+  SF_ASSERT_OK(CheckpointReader::open(*store_, name_));
+}
+
+TEST_P(DataHeader, OneThatIsSoundButOfAnotherStepIsFoundByQuickVerifyAsWell) {
+  const auto other = publish_draft(*store_, draft_of("main", 2), GetParam(), layout_);
+  SF_ASSERT_OK(other);
+  const std::string content = content_of(env_, file(data_file())).value();
+  const std::string foreign = content_of(env_, file_of(*store_, other->name, data_file())).value();
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), foreign.substr(0, 4096) + content.substr(4096)));
+  const auto report = store::verify(*store_, name_, store::VerifyDepth::quick, {});
+  SF_ASSERT_OK(report);
+  ASSERT_EQ(report->findings.size(), 1U);
+  EXPECT_THAT(report->findings[0].what, HasSubstr("another run or step"));
+}
+
+// Another writer's wording: other order, no padding but what the page needs.
+TEST_P(DataHeader, OneOfAnotherWordingThatSaysTheSameIsFine) {
+  const std::string content = content_of(env_, file(data_file())).value();
+  std::string header = content.substr(8, 4088);
+  const std::size_t comma = header.find(',');
+  ASSERT_NE(comma, std::string::npos);
+  ASSERT_EQ(header.back(), ' ');
+  header.insert(comma + 1, " ");
+  header.pop_back();
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), content.substr(0, 8) + header + content.substr(4096)));
+  SF_ASSERT_OK(CheckpointReader::open(*store_, name_));
+}
+
+TEST_P(DataHeader, TheFileIsASafetensorsFileOfTheVeryTensors) {
+  const std::string content = content_of(env_, file(data_file())).value();
+  const auto header = format::read_safetensors_header(base::as_bytes(content), content.size());
+  SF_ASSERT_OK(header);
+  EXPECT_EQ(header->data_start % 4096, 0U);
+  ASSERT_EQ(header->entries.size(), 3U);
+  EXPECT_EQ(header->entries[1], layout_.entries[1]);
+  EXPECT_EQ(header->entries[1].name, "weight");
+  EXPECT_EQ(header->metadata.at("stillframe.run"), "main");
+  EXPECT_EQ(header->metadata.at("stillframe.step"), "1");
+  const auto image = image_of(layout_, 1);
+  EXPECT_TRUE(content.substr(header->data_start) == base::as_text(image));
+}
+
 // Each checksum alone: a record that lies in one of them, in a table that is otherwise sound.
-TEST_F(Damage, EachChecksumOfAChunkIsCheckedByItself) {
+TEST_P(Damage, EachChecksumOfAChunkIsCheckedByItself) {
   const std::vector<std::pair<std::string, void (*)(format::ChunkRecord&)>> lies{
       {"CRC-32C", [](format::ChunkRecord& record) { record.stored_crc32c ^= 1U; }},
       {"XXH3-128", [](format::ChunkRecord& record) { record.raw_hash.bytes[3] ^= 1U; }},
@@ -133,7 +212,7 @@ TEST_F(Damage, EachChecksumOfAChunkIsCheckedByItself) {
   }
 }
 
-TEST_F(Damage, VerifyOfAWholeCheckpointSaysHowMuchItRead) {
+TEST_P(Damage, VerifyOfAWholeCheckpointSaysHowMuchItRead) {
   const auto report = verified();
   EXPECT_TRUE(report.ok);
   EXPECT_EQ(report.chunks, three_chunk_layout().chunk_count());
@@ -141,15 +220,15 @@ TEST_F(Damage, VerifyOfAWholeCheckpointSaysHowMuchItRead) {
   EXPECT_EQ(report.findings_total, 0U);
 }
 
-TEST_F(Damage, VerifyNamesFileTensorsAndChunkOfEveryFinding) {
+TEST_P(Damage, VerifyNamesFileTensorsAndChunkOfEveryFinding) {
   const auto chunks = CheckpointReader::open(*store_, name_).value()->table(0).chunks;
   ASSERT_EQ(chunks.size(), 3U);
-  SF_ASSERT_OK(flip_bit(env_, file(format::data_file(0)), chunks[1].offset));
-  SF_ASSERT_OK(flip_bit(env_, file(format::data_file(0)), chunks[2].offset + chunks[2].stored_bytes - 1));
+  SF_ASSERT_OK(flip_bit(env_, file(data_file()), chunks[1].offset));
+  SF_ASSERT_OK(flip_bit(env_, file(data_file()), chunks[2].offset + chunks[2].stored_bytes - 1));
   const auto report = verified();
   EXPECT_FALSE(report.ok);
   ASSERT_EQ(report.findings.size(), 2U);
-  EXPECT_EQ(report.findings[0].file, name_ + "/" + format::data_file(0));
+  EXPECT_EQ(report.findings[0].file, name_ + "/" + data_file());
   EXPECT_EQ(report.findings[0].chunk, 1);
   EXPECT_EQ(report.findings[0].tensors, "layer.weight");
   EXPECT_EQ(report.findings[1].chunk, 2);
@@ -158,16 +237,16 @@ TEST_F(Damage, VerifyNamesFileTensorsAndChunkOfEveryFinding) {
   EXPECT_EQ(report.chunks, 3U);  // it went on after the first finding
 }
 
-TEST_F(Damage, VerifyReportsATruncatedFileAndWhatIsLostInIt) {
-  const std::string content = content_of(env_, file(format::data_file(0))).value();
-  SF_ASSERT_OK(overwrite(env_, file(format::data_file(0)), content.substr(0, content.size() - 1)));
+TEST_P(Damage, VerifyReportsATruncatedFileAndWhatIsLostInIt) {
+  const std::string content = content_of(env_, file(data_file())).value();
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), content.substr(0, content.size() - 1)));
   const auto report = verified();
   ASSERT_EQ(report.findings.size(), 2U);
   EXPECT_THAT(report.findings[0].what, HasSubstr("truncated"));
   EXPECT_EQ(report.findings[1].chunk, 2);
 }
 
-TEST_F(Damage, VerifyReportsDamagedTableAndManifestAsFindings) {
+TEST_P(Damage, VerifyReportsDamagedTableAndManifestAsFindings) {
   SF_ASSERT_OK(flip_bit(env_, file(format::table_file(0)), 40));
   EXPECT_EQ(verified().findings.at(0).file, name_ + "/" + format::table_file(0));
   SF_ASSERT_OK(flip_bit(env_, file(format::kManifestFile), 40));
@@ -175,7 +254,29 @@ TEST_F(Damage, VerifyReportsDamagedTableAndManifestAsFindings) {
   EXPECT_EQ(store::verify(*store_, "000099-step000001-20261122T123005Z", store::VerifyDepth::full, {}).status().code(), Code::not_found);
 }
 
-TEST_F(Damage, VerifyCanBeEndedEarly) {
+TEST_P(Damage, QuickVerifyFindsWhatNeedsNoChunkToBeRead) {
+  const auto quick = [&] { return store::verify(*store_, name_, store::VerifyDepth::quick, {}).value(); };
+  EXPECT_TRUE(quick().ok);
+  EXPECT_EQ(quick().chunks, 0U);
+  const std::string content = content_of(env_, file(data_file())).value();
+  SF_ASSERT_OK(flip_bit(env_, file(data_file()), content.size() - 1));
+  EXPECT_TRUE(quick().ok);
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), content.substr(1)));
+  EXPECT_TRUE(quick().damaged);
+  SF_ASSERT_OK(overwrite(env_, file(data_file()), content));
+  SF_ASSERT_OK(flip_bit(env_, file(format::table_file(0)), 100));
+  EXPECT_TRUE(quick().damaged);
+}
+
+TEST_P(Damage, AFileThatCannotBeReadIsAFindingButNoDamage) {
+  env_.fail({EnvOp::read_at, Code::io_error, 1, true, data_file()});
+  const auto report = verified();
+  EXPECT_FALSE(report.ok);
+  EXPECT_FALSE(report.damaged);
+  EXPECT_EQ(report.findings.at(0).code, Code::io_error);
+}
+
+TEST_P(Damage, VerifyCanBeEndedEarly) {
   std::uint64_t last_done = 0;
   const auto ended = store::verify(*store_, name_, store::VerifyDepth::full, [&](std::uint64_t done, std::uint64_t total) {
     EXPECT_EQ(total, three_chunk_layout().bytes);

@@ -116,6 +116,59 @@ TEST_F(RefusingDisk, NoSpaceWhileAppendingLeavesTheOldWholeAndRemovesThePartial)
   expect_only_the_old_one();
 }
 
+TEST_F(RefusingDisk, NoSpaceFreesWhatWasWrittenAtOnceAndSaysTheFigures) {
+  env_.set_space({5 << 20, 10 << 20, "mem"});
+  const auto writer = CheckpointWriter::begin(*store_, "main", 9, 2, kUtcNs);
+  SF_ASSERT_OK(writer);
+  const auto layout = three_chunk_layout();
+  SF_ASSERT_OK((*writer)->begin_rank(0, layout, store::DataKind::safetensors));
+  env_.fail({EnvOp::write_at, Code::no_space, 3, false, ".safetensors"});
+  const Status failed = append_image(**writer, layout, image_of(layout, 2), codec::CodecId::raw);
+  EXPECT_EQ(failed.code(), Code::no_space);
+  EXPECT_THAT(failed.message(), HasSubstr("the 2.1 MiB that it had written were freed"));
+  EXPECT_THAT(failed.message(), HasSubstr("the image of this rank has 2.3 MiB"));
+  EXPECT_THAT(failed.message(), HasSubstr("5.0 MiB are free now"));
+  EXPECT_THAT(names_in(env_, "/runs/gpt"), ElementsAre(old_)) << "while the writer still lives";
+  expect_only_the_old_one();
+}
+
+TEST_F(RefusingDisk, WhereverTheSpaceEndsTheOldIsWholeAndNothingIsLeft) {
+  for (const auto wanted : {codec::CodecId::raw, codec::CodecId::planes_lz4}) {
+    std::uint64_t failures = 0;
+    for (std::uint64_t n = 1;; ++n) {
+      env_.fail({EnvOp::any_change, Code::no_space, n, true});
+      const auto published = publish(*store_, "main", 2, wanted);
+      if (published.ok()) break;
+      EXPECT_EQ(published.status().code(), Code::no_space) << n;
+      ++failures;
+      env_.fail_nothing();
+      // When it can neither make the new name durable nor take it away, the checkpoint stays, and is said to.
+      if (published.status().message().find("stands under its name all the same") != std::string::npos) {
+        const std::string stands = store_->list()->front().name;
+        SF_ASSERT_OK(check_whole(*store_, stands, 2));
+        SF_ASSERT_OK(store_->remove(stands));
+      }
+      expect_only_the_old_one();
+    }
+    EXPECT_GT(failures, 8U);
+    env_.fail_nothing();
+    SF_ASSERT_OK(store_->remove(store_->list()->front().name));
+  }
+}
+
+TEST_F(RefusingDisk, WhatCannotBeRemovedAfterAFailureIsSaidAndGoesAtTheNextStart) {
+  env_.fail({EnvOp::write_at, Code::io_error, 2, true, ".data"});
+  env_.fail({EnvOp::remove_file, Code::io_error, 1, true});
+  const auto failed = publish(*store_, "main", 2);
+  EXPECT_EQ(failed.status().code(), Code::io_error);
+  EXPECT_THAT(failed.status().message(), HasSubstr("goes at the next start"));
+  env_.fail_nothing();
+  const auto report = store::recover(*store_, {});
+  SF_ASSERT_OK(report);
+  EXPECT_GT(report->bytes_freed, kChunkBytes / 2);
+  expect_only_the_old_one();
+}
+
 TEST_F(RefusingDisk, AFailedSyncIsFinalForTheCheckpoint) {
   for (const std::string file : {".data", ".table", "manifest"}) {
     env_.fail({EnvOp::sync, Code::io_error, 1, false, file});

@@ -1,0 +1,178 @@
+#include "crash/actor.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "persist/retention_task.hpp"
+#include "store/scrub.hpp"
+
+namespace stillframe::test {
+namespace {
+
+constexpr std::int64_t kUtcNs = 1'795'350'605'000'000'000;
+constexpr std::uint64_t kNoWaitMs = 0;  // nobody holds the store's lock while a scenario waits for it
+
+// Open while the call runs; then as it was told.
+void settle(Promise& promise, const Status& told, Promise wanted) {
+  if (told.ok()) promise = wanted;
+}
+
+}  // namespace
+
+Status Actor::open() {
+  SF_ASSIGN(store::Store opened, store::Store::open_or_create(process_, std::string(kStorePath)));
+  store_.emplace(std::move(opened));
+  ledger_.store_exists = true;
+  return {};
+}
+
+Status Actor::lock_run(const std::string& run) {
+  SF_ASSIGN(auto lock, store_->lock_run(run));
+  run_locks_.push_back(std::move(lock));
+  runs_.push_back(run);
+  return {};
+}
+
+Status Actor::recover() {
+  SF_ASSIGN(const auto report, store::recover(*store_, runs_));
+  for (const std::string& name : names()) {  // what is found is durable from here on
+    const auto known = ledger_.checkpoints.find(name);
+    if (known != ledger_.checkpoints.end() && known->second.standing == Promise::open) {
+      known->second.standing = Promise::there;
+    }
+  }
+  if (report.failed.empty()) return {};
+  return {Code::io_error, "recovery could not remove " + report.failed.front()};
+}
+
+Status Actor::start_up(const std::string& run) {
+  SF_TRY(open());
+  SF_TRY(lock_run(run));
+  SF_TRY(recover());
+  return scrub_all();
+}
+
+Status Actor::claim() {
+  SF_ASSIGN(const std::uint64_t sequence, store_->claim_sequence(base::Deadline::after_ms(kNoWaitMs)));
+  if (sequence <= ledger_.highest_claimed) {
+    return {Code::internal, "sequence " + std::to_string(sequence) + " was handed out after " +
+                                std::to_string(ledger_.highest_claimed)};
+  }
+  ledger_.highest_claimed = sequence;
+  return {};
+}
+
+Status Actor::begin(ContentPtr content) {
+  SF_TRY(claim());
+  const std::uint64_t sequence = ledger_.highest_claimed;
+  writing_ = std::move(content);
+  SF_ASSIGN(writer_, store::CheckpointWriter::begin(*store_, writing_->run, sequence, writing_->step, kUtcNs));
+  KnownCheckpoint& known = ledger_.checkpoints[writer_->name()];
+  known.content = writing_;
+  known.sequence = sequence;
+  return {};
+}
+
+Status Actor::write() {
+  const Status written = write_ranks(*writer_, *writing_);
+  if (!written.ok()) writer_.reset();
+  return written;
+}
+
+Status Actor::publish() {
+  const auto published = writer_->commit(draft_of(*writing_));
+  settle(ledger_.checkpoints[writer_->name()].standing, published.status(), Promise::there);
+  writer_.reset();
+  return published.status();
+}
+
+Status Actor::commit(ContentPtr content) {
+  SF_TRY(begin(std::move(content)));
+  SF_TRY(write());
+  return publish();
+}
+
+Status Actor::remove(const std::string& name) {
+  Promise& standing = ledger_.checkpoints.at(name).standing;
+  standing = Promise::open;
+  const Status removed = store_->remove(name);
+  settle(standing, removed, Promise::gone);
+  return removed;
+}
+
+Status Actor::set_mark(const std::string& name, std::string_view mark) {
+  Promise& promise = ledger_.checkpoints.at(name).marks[std::string(mark)];
+  promise = Promise::open;
+  const Status marked = store_->set_mark(name, mark, "crash suite\n");
+  settle(promise, marked, Promise::there);
+  return marked;
+}
+
+Status Actor::clear_mark(const std::string& name, std::string_view mark) {
+  Promise& promise = ledger_.checkpoints.at(name).marks[std::string(mark)];
+  promise = Promise::open;
+  const Status cleared = store_->clear_mark(name, mark);
+  settle(promise, cleared, Promise::gone);
+  return cleared;
+}
+
+Status Actor::scrub(const std::string& name) {
+  KnownCheckpoint& known = ledger_.checkpoints.at(name);
+  Promise& promise = known.marks[std::string(known.damaged ? format::kBadMark : format::kVerifiedMark)];
+  const bool was_there = promise == Promise::there;
+  promise = Promise::open;
+  const auto scrubbed = store::scrub_checkpoint(*store_, name, store::Pace{});
+  if (!scrubbed.ok()) return scrubbed.status();
+  const auto expected = known.damaged ? store::ScrubOutcome::bad
+                        : was_there   ? store::ScrubOutcome::already_verified
+                                      : store::ScrubOutcome::verified;
+  const bool as_expected = scrubbed->outcome == expected || scrubbed->outcome == store::ScrubOutcome::already_verified;
+  if (!as_expected) return {Code::internal, "scrub of " + name + " judged otherwise: " + scrubbed->reason};
+  if (was_there || scrubbed->marked) promise = Promise::there;
+  // Verified means durable, also of one whose writer died before it could say so.
+  if (scrubbed->marked && !known.damaged) known.standing = Promise::there;
+  return {};
+}
+
+Status Actor::scrub_all() {
+  for (const std::string& name : names()) {
+    if (ledger_.checkpoints.find(name) == ledger_.checkpoints.end()) {
+      return {Code::internal, "there is a checkpoint that nobody wrote: " + name};
+    }
+    SF_TRY(scrub(name));
+  }
+  return {};
+}
+
+Status Actor::prune(const std::string& run, std::uint32_t keep_last) {
+  std::vector<KnownCheckpoint*> stood;
+  std::uint32_t newer = 0;
+  for (const std::string& name : names()) {
+    KnownCheckpoint& known = ledger_.checkpoints.at(name);
+    if (known.content->run != run || newer++ < keep_last || known.standing != Promise::there) continue;
+    known.expirable = true;
+    known.standing = Promise::open;
+    stood.push_back(&known);
+  }
+  SF_ASSIGN(const auto removals, persist::prune(*store_, run, {keep_last}));
+  for (const auto& removal : removals) {
+    KnownCheckpoint& known = ledger_.checkpoints.at(removal.name);
+    if (!known.expirable) return {Code::internal, "retention removed " + removal.name + ", which had to stay"};
+    SF_TRY(removal.outcome);
+    known.standing = Promise::gone;
+  }
+  for (KnownCheckpoint* known : stood) {
+    if (known->standing == Promise::open) known->standing = Promise::there;
+  }
+  return {};
+}
+
+std::vector<std::string> Actor::names() const {
+  std::vector<std::string> names;
+  const auto listed = store_->list();
+  if (!listed.ok()) return names;
+  for (const auto& ref : *listed) names.push_back(ref.name);
+  return names;
+}
+
+}  // namespace stillframe::test

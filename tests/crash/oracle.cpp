@@ -1,0 +1,146 @@
+#include "crash/oracle.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "crash/actor.hpp"
+
+namespace stillframe::test {
+namespace {
+
+constexpr std::string_view kRun = "main";
+
+std::string wrong(std::string_view what, const Status& status) { return std::string(what) + ": " + status.message(); }
+
+std::uint64_t changes_but_syncs(const FaultEnv& disk) {
+  return disk.changes() - disk.calls(EnvOp::sync) - disk.calls(EnvOp::sync_dir);
+}
+
+bool is_mark(std::string_view file) {
+  return file == format::kVerifiedMark || file == format::kBadMark || file == format::kPinnedMark;
+}
+
+bool is_checkpoints_file(std::string_view file) {
+  return file == format::kManifestFile || file.ends_with(".data") || file.ends_with(".safetensors") ||
+         file.ends_with(".table") || is_mark(file);
+}
+
+bool is_stores_file(std::string_view file) {
+  return file == format::kSequenceFile || file == format::kStoreLockFile || file == format::kFormatPageFile ||
+         file == format::kReaderFile || (file.starts_with("run-") && file.ends_with(".lock"));
+}
+
+// Whatever recovery should have collected.
+std::string find_leftover(FaultEnv& disk, const store::Store& store) {
+  const auto entries = disk.list(store.path());
+  if (!entries.ok()) return wrong("the store cannot be listed", entries.status());
+  for (const auto& entry : *entries) {
+    if (!entry.is_directory) {
+      if (!is_stores_file(entry.name)) return "'" + entry.name + "' was left in the store";
+      continue;
+    }
+    if (!format::parse_checkpoint_name(entry.name)) return "the directory '" + entry.name + "' was left in the store";
+    const auto inside = disk.list(env::join(store.path(), entry.name));
+    if (!inside.ok()) return wrong("a checkpoint cannot be listed", inside.status());
+    for (const auto& file : *inside) {
+      if (!is_checkpoints_file(file.name)) return "'" + file.name + "' was left in '" + entry.name + "'";
+    }
+  }
+  return {};
+}
+
+std::string find_wrong_mark(const store::Store& store, const std::string& name, const KnownCheckpoint& known) {
+  const auto marks = store.marks(name);
+  if (!marks.ok()) return wrong("marks cannot be read", marks.status());
+  const std::array<std::pair<std::string_view, bool>, 3> found{
+      {{format::kVerifiedMark, marks->verified}, {format::kBadMark, marks->bad}, {format::kPinnedMark, marks->pinned}}};
+  for (const auto& [mark, stands] : found) {
+    const auto promise = known.marks.find(mark);
+    const Promise expected = promise == known.marks.end() ? Promise::gone : promise->second;
+    if (expected == Promise::there && !stands) return "the mark '" + std::string(mark) + "' of " + name + " is lost";
+    if (expected == Promise::gone && stands) return name + " bears the mark '" + std::string(mark) + "' unasked";
+  }
+  return {};
+}
+
+bool has_verified_successor(const store::Store& store, const Ledger& ledger, const KnownCheckpoint& gone,
+                            const std::vector<std::string>& listed) {
+  return std::ranges::any_of(listed, [&](const std::string& name) {
+    const KnownCheckpoint& known = ledger.checkpoints.at(name);
+    if (known.content->run != gone.content->run || known.sequence <= gone.sequence) return false;
+    const auto marks = store.marks(name);
+    return marks.ok() && marks->verified && !marks->bad;
+  });
+}
+
+std::string find_wrong_checkpoint(const store::Store& store, const Ledger& ledger,
+                                  const std::vector<std::string>& listed) {
+  for (const std::string& name : listed) {
+    const auto found = ledger.checkpoints.find(name);
+    if (found == ledger.checkpoints.end()) return "there is a checkpoint that nobody wrote: " + name;
+    const KnownCheckpoint& known = found->second;
+    if (known.standing == Promise::gone) return "the removed checkpoint " + name + " came back";
+    if (!known.damaged) {
+      if (const Status whole = check_content(store, name, *known.content); !whole.ok()) {
+        return wrong(known.standing == Promise::there ? "an acknowledged checkpoint is not whole"
+                                                      : "a checkpoint that was under way is neither whole nor absent",
+                     whole);
+      }
+    }
+    if (std::string mark = find_wrong_mark(store, name, known); !mark.empty()) return mark;
+  }
+  for (const auto& [name, known] : ledger.checkpoints) {
+    if (std::ranges::find(listed, name) != listed.end()) continue;
+    if (known.standing == Promise::there) return "the acknowledged checkpoint " + name + " is lost";
+    if (known.expirable && !has_verified_successor(store, ledger, known, listed)) {
+      return name + " was removed before a newer one was verified";
+    }
+  }
+  return {};
+}
+
+// A commit after the crash, and what the power leaves of it.
+std::string find_wrong_afterwards(FaultEnv& disk, Actor& actor, Ledger& ledger, bool deep) {
+  constexpr std::int64_t kStep = 999;
+  static const ContentPtr kContent = [] {
+    Random random(kStep);
+    return draw_content(random, std::string(kRun), kStep, Shape::container);
+  }();
+  if (const Status committed = actor.commit(kContent); !committed.ok()) {
+    return wrong("a commit after the crash failed", committed);
+  }
+  if (!deep) {
+    const Status whole = check_content(actor.store(), actor.names().front(), *kContent);
+    return whole.ok() ? "" : wrong("the commit after the crash", whole);
+  }
+  const auto after = disk.survivor(FaultEnv::kOnlySynced);
+  Ledger unchanged = ledger;
+  Actor reader(*after, unchanged);
+  if (const Status opened = reader.open(); !opened.ok()) return wrong("opening after a second power loss", opened);
+  std::string lost = find_wrong_checkpoint(reader.store(), ledger, reader.names());
+  return lost.empty() ? lost : "after a second power loss: " + lost;
+}
+
+}  // namespace
+
+std::string find_wrong(FaultEnv& disk, Ledger ledger, bool deep) {
+  if (ledger.store_exists) {
+    const auto opened = store::Store::open(disk, std::string(kStorePath));
+    if (!opened.ok()) return wrong("the store is lost", opened.status());
+  }
+  Actor actor(disk, ledger);
+  if (const Status opened = actor.open(); !opened.ok()) return wrong("the store cannot be opened", opened);
+  if (const Status locked = actor.lock_run(std::string(kRun)); !locked.ok()) return wrong("locking the run", locked);
+  if (const Status recovered = actor.recover(); !recovered.ok()) return wrong("recovery", recovered);
+  const std::vector<std::string> listed = actor.names();
+  if (std::string found = find_wrong_checkpoint(actor.store(), ledger, listed); !found.empty()) return found;
+  if (std::string found = find_leftover(disk, actor.store()); !found.empty()) return found;
+
+  const std::uint64_t changes = changes_but_syncs(disk);
+  if (const Status recovered = actor.recover(); !recovered.ok()) return wrong("a second recovery", recovered);
+  if (changes_but_syncs(disk) != changes) return "a second recovery changed something";
+  return find_wrong_afterwards(disk, actor, ledger, deep);
+}
+
+}  // namespace stillframe::test

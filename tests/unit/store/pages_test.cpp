@@ -1,0 +1,77 @@
+// The format's page and the reader stand in every store that was opened for writing, and only there.
+#include "store/pages.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "support/store_fixture.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using store::Store;
+using testing::HasSubstr;
+
+std::string source_file(const std::string& path) {
+  std::ifstream file(std::string(STILLFRAME_SOURCE_DIR) + "/" + path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class Pages : public StoreTest {
+ protected:
+  std::string page(std::string_view name) {
+    const auto content = content_of(env(), env::join(store_path(), name));
+    return content.ok() ? *content : "absent";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(On, Pages, testing::Values(EnvKind::posix, EnvKind::mem), env_kind_name);
+
+TEST_P(Pages, AreTheProjectsOwnWordForWord) {
+  make_store();
+  EXPECT_TRUE(page(format::kFormatPageFile) == source_file("docs/format.md"));
+  EXPECT_TRUE(page(format::kReaderFile) == source_file("src/store/read-v1.py"));
+  EXPECT_THAT(page(format::kReaderFile), HasSubstr("import"));
+}
+
+TEST_P(Pages, HoldNoPathOfTheMachineThatBuiltThem) {
+  for (const std::string_view text : {store::format_page(), store::reader_script()}) {
+    EXPECT_EQ(text.find(STILLFRAME_SOURCE_DIR), std::string_view::npos);
+  }
+}
+
+TEST_P(Pages, AreReplacedWhenMissingOrOfAnotherText) {
+  make_store();
+  SF_ASSERT_OK(overwrite(env(), env::join(store_path(), format::kReaderFile), "print('mine')\n"));
+  SF_ASSERT_OK(env().remove_file(env::join(store_path(), format::kFormatPageFile)));
+  make_store();
+  EXPECT_EQ(page(format::kFormatPageFile), store::format_page());
+  EXPECT_EQ(page(format::kReaderFile), store::reader_script());
+}
+
+TEST_P(Pages, ReadersWriteNothing) {
+  make_store();
+  SF_ASSERT_OK(env().remove_file(env::join(store_path(), format::kFormatPageFile)));
+  SF_ASSERT_OK(Store::open(env(), store_path()));
+  EXPECT_EQ(page(format::kFormatPageFile), "absent");
+}
+
+TEST(PagesOnce, AStoreThatHasThemIsOpenedWithoutReplacingThem) {
+  FaultEnv env;
+  SF_ASSERT_OK(Store::open_or_create(env, "/s"));
+  const auto renames = env.calls(EnvOp::rename);
+  SF_ASSERT_OK(Store::open_or_create(env, "/s"));
+  EXPECT_EQ(env.calls(EnvOp::rename), renames);
+}
+
+TEST(PagesOnce, AStoreWhereTheyCannotBeWrittenIsRefusedBeforeTrainingStarts) {
+  FaultEnv env;
+  env.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::kFormatPageFile)});
+  const auto opened = Store::open_or_create(env, "/s");
+  EXPECT_EQ(opened.status().code(), Code::no_space);
+  EXPECT_THAT(opened.status().message(), HasSubstr("free space"));
+}
+
+}  // namespace
+}  // namespace stillframe::test
