@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
-    from ._checkpointer import Checkpointer, Retention
+    from ._checkpointer import Checkpointer
     from ._errors import (
         BusyError,
         CorruptError,
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from ._pin import pin, unpin
     from ._reader import Skipped, load
     from ._restore import Restored
+    from ._retention import Retention
     from ._ticket import Alarm, Ticket, Timings
     from ._types import EnumValue
 
@@ -59,13 +61,17 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "load",
+    "pin",
+    "unpin",
 ]
 
 # Looked up when first used: the command line starts without loading torch.
 _MODULES = {
-    "_checkpointer": ("Checkpointer", "Retention"),
+    "_checkpointer": ("Checkpointer",),
+    "_pin": ("pin", "unpin"),
     "_reader": ("Skipped", "load"),
     "_restore": ("Restored",),
+    "_retention": ("Retention",),
     "_ticket": ("Alarm", "Ticket", "Timings"),
     "_types": ("EnumValue",),
 }

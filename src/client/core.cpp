@@ -10,6 +10,7 @@
 #include "format/names.hpp"
 #include "format/tree.hpp"
 #include "retention/policy.hpp"
+#include "store/file_system.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::client {
@@ -68,6 +69,10 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
     const std::lock_guard lock(raw->mutex_);
     return raw->arena_ ? raw->arena_->memfd() : -1;
   };
+  if (const auto space = store.env().space(store.path()); space.ok()) {
+    const std::string notice = store::file_system_notice(space->file_system);
+    if (!notice.empty()) core->warnings_.push_back(notice);
+  }
   SF_ASSIGN(core->link_, Link::open(std::move(link), std::move(events)));
   return core;
 }

@@ -132,6 +132,12 @@ std::vector<KeyRule> make_rules() {
       "persist.group_deadline_seconds", {1, kDaySeconds}, [](Config & c) -> auto& { return c.group_deadline_seconds; },
       "ranks of a group seal the same step within so many seconds, else none is kept"));
   for (const retention::Word& word : retention::words()) rules.push_back(retention_key(word));
+  rules.push_back(integer_key(
+      "scrub.bytes_per_second", {1024, kMaxImageBytes, true}, [](Config & c) -> auto& { return c.scrub_bytes_per_second; },
+      "checkpoints are re-read in the background at this rate at most, in bytes per second; 0: not at all"));
+  rules.push_back(integer_key(
+      "scrub.every_seconds", {0, 10 * kYearSeconds}, [](Config & c) -> auto& { return c.scrub_every_seconds; },
+      "a verified checkpoint is re-read when it was verified so many seconds ago; 0: never again"));
   rules.push_back(string_key("log.level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"", set_log_level,
                              "least severe event that is logged: debug, info, warn, error or off"));
   rules.push_back(path_key("log.path", &Config::log_path, "log file, appended to; empty: standard error"));

@@ -4,6 +4,7 @@
 
 #include "base/futex.hpp"
 #include "base/log.hpp"
+#include "store/file_system.hpp"
 
 namespace stillframe::daemon {
 
@@ -22,6 +23,12 @@ Result<std::unique_ptr<env::Lock>> lock_run_patiently(const store::Store& store,
     if (lock.ok() || lock.status().code() != Code::busy || deadline.expired()) return lock;
     base::futex_wait(never, 0, deadline.at_most_ms(kLockPollMs));
   }
+}
+
+void warn_of_file_system(const store::Store& store) {
+  const auto space = store.env().space(store.path());
+  const std::string notice = space.ok() ? store::file_system_notice(space->file_system) : "";
+  if (!notice.empty()) base::log(base::LogLevel::warn, "store.file_system", {{"store", store.path()}, {"notice", notice}});
 }
 
 }  // namespace
@@ -47,6 +54,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     SF_ASSIGN(retention, retention::policy_from_json(hello.retention_json));
   }
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
+  warn_of_file_system(store);
   if (inherited_lock == nullptr) {
     SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
     inherited_lock = std::move(lock);
@@ -69,6 +77,9 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.codec = config_.codec;
   options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
+  options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {
+    if (const auto living = scrub.lock()) living->let_go();
+  };
   auto owned = std::make_unique<arena::Arena>(std::move(arena));
   SF_ASSIGN(auto persister,
             persist::Persister::start(*owned, store_, encoders, std::move(options), std::move(on_news)));
@@ -141,6 +152,9 @@ bool RunSession::drained() const {
 
 void RunSession::drop() noexcept {
   const std::lock_guard one_at_a_time(drop_mutex_);
+  // First: from here on the scrub asks us nothing. With the last session of its store it ends.
+  if (const auto scrub = scrubber()) scrub->remove_writer(this);
+  set_scrubber(nullptr);
   std::unique_ptr<persist::Persister> persister;
   std::unique_ptr<arena::Arena> arena;
   {
@@ -154,6 +168,29 @@ void RunSession::drop() noexcept {
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
   lock_.reset();
+}
+
+void RunSession::set_scrubber(std::shared_ptr<Scrubber> scrubber) {
+  if (scrubber) {
+    scrubber->add_writer(this, {[this] { return writing(); }, [this](const std::string& name) { return verifies(name); }});
+  }
+  const std::lock_guard guard(mutex_);
+  scrubber_.swap(scrubber);
+}
+
+std::shared_ptr<Scrubber> RunSession::scrubber() const {
+  const std::lock_guard guard(mutex_);
+  return scrubber_;
+}
+
+bool RunSession::writing() const {
+  const std::lock_guard guard(mutex_);
+  return persister_ && persister_->writing();
+}
+
+bool RunSession::verifies(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  return persister_ && persister_->verifies(name);
 }
 
 std::shared_ptr<env::Lock> RunSession::lock() const {

@@ -201,7 +201,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   if (outcome != Outcome::published) return outcome;
   SF_ASSIGN(format::Descriptor descriptor, format::decode_descriptor(bytes, view.image_bytes));
 
-  SF_TRY(verifier_->ensure_room(most_bytes(view, descriptor.layout)));
+  SF_TRY(ensure_room(most_bytes(view, descriptor.layout)));
   SF_ASSIGN(const std::uint64_t sequence, store_.claim_sequence(base::Deadline::after_ms(30'000)));
   side_.set_sequence(view, sequence);
   SF_ASSIGN(const std::unique_ptr<store::CheckpointWriter> writer,
@@ -256,6 +256,13 @@ Status Persister::begin_rank(store::CheckpointWriter& writer, const format::Imag
     base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});
   }
   return writer.begin_rank(options_.rank, layout, store::DataKind::container);
+}
+
+Status Persister::ensure_room(std::uint64_t needed_bytes) {
+  Status room = verifier_->ensure_room(needed_bytes);
+  if (room.code() != Code::no_space || !options_.make_way) return room;
+  options_.make_way();
+  return verifier_->ensure_room(needed_bytes);
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {

@@ -31,6 +31,7 @@ struct PersistOptions {
   codec::CodecId codec = codec::CodecId::planes_lz4;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
+  std::function<void()> make_way;  // may be empty: whoever reads old checkpoints in the background lets go of them
 };
 
 // News of a snapshot, for people; the arena holds the state itself.
@@ -106,6 +107,7 @@ class Persister {
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
   [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, Written& written);
+  [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes);
   [[nodiscard]] Status begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const;
   [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
   [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,

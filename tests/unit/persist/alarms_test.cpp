@@ -100,7 +100,7 @@ TEST_F(Alarming, AnAttemptThatFailedIsNotTheSnapshotBefore) {
 TEST_F(Alarming, ASnapshotThatWasNotPublishedIsPassedOver) {
   start(12);
   take(1, 1);
-  mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
+  mem_.fail({EnvOp::create, Code::no_space, 1, true, std::string(format::kManifestFile)});
   const Shot lost = captured(2, 2);
   ASSERT_TRUE(trainer_->is_done(lost));
   mem_.fail_nothing();

@@ -64,6 +64,35 @@ TEST_F(Pipeline, AWatcherSeesEachChunkWithItsHashBeforeItIsTaken) {
   SF_ASSERT_OK(pipeline.take());
 }
 
+// Zeros, or one value of up to 16 bytes again and again, also where the chunk ends in the middle of it.
+TEST_F(Pipeline, AConstantChunkIsStoredAsItsPattern) {
+  for (const std::size_t length : {std::size_t{kChunkBytes}, std::size_t{1003}, std::size_t{17}}) {
+    std::vector<std::byte> bytes(length);
+    for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(i % 16 * 3);
+    EncodePipeline pipeline(*pool_, CodecId::planes_lz4, 1);
+    pipeline.submit(bytes, {{static_cast<std::uint32_t>(length), 1}});
+    const auto encoded = pipeline.take();
+    SF_ASSERT_OK(encoded);
+    EXPECT_EQ(encoded->record.location, format::LocationKind::constant);
+    EXPECT_TRUE(encoded->stored.empty());
+    std::vector<std::byte> decoded(length);
+    format::fill_constant(encoded->record.pattern, decoded);
+    EXPECT_EQ(decoded, bytes);
+    EXPECT_EQ(encoded->record.raw_hash, base::xxh128(bytes));
+  }
+}
+
+TEST_F(Pipeline, AChunkThatDiffersInItsLastByteIsNoConstantAndUncompressedNoneIs) {
+  std::vector<std::byte> bytes(kChunkBytes);
+  EncodePipeline raw(*pool_, CodecId::raw, 1);
+  raw.submit(bytes, words(bytes.size()));
+  EXPECT_EQ(raw.take()->stored.size(), bytes.size());
+  bytes.back() = std::byte{1};
+  EncodePipeline encoded(*pool_, CodecId::planes_lz4, 1);
+  encoded.submit(bytes, words(bytes.size()));
+  EXPECT_EQ(encoded.take()->record.location, format::LocationKind::own_bytes);
+}
+
 TEST_F(Pipeline, TakesNoMoreThanItsDepth) {
   const auto bytes = chunk(1);
   EncodePipeline pipeline(*pool_, CodecId::raw, 2);

@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 // One of every kind, no member at its default.
 std::vector<Message> one_of_each() {
   return {
-      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, 5, 4711, true},
+      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, R"({"keep_last":5})", 4711, true},
       Settle{5000},
       ArenaRequest{123'456'789, 4096, 7000},
       Bye{},
@@ -54,7 +54,7 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(hello.rank, 3U);
   EXPECT_EQ(hello.world_size, 8U);
   EXPECT_EQ(hello.budget_bytes, 1ULL << 34U);
-  EXPECT_EQ(hello.keep_last, 5U);
+  EXPECT_EQ(hello.retention_json, R"({"keep_last":5})");
   EXPECT_EQ(hello.pid, 4711);
   EXPECT_TRUE(hello.adopt);
   const auto news = std::get<SnapshotNews>(*decode(encode(one_of_each()[10])));
@@ -191,7 +191,8 @@ TEST(MessagesRefused, WhatFollowsAZeroByteIsNotOverlooked) {
 TEST(MessagesRefused, OtherProtocolVersionsAreUnsupportedWhateverElseTheyHold) {
   for (const char* type : {"hello", "welcome"}) {
     for (const std::uint64_t version :
-         {std::uint64_t{0}, std::uint64_t{2}, std::numeric_limits<std::uint64_t>::max()}) {
+         {std::uint64_t{0}, std::uint64_t{kProtocolVersion - 1}, std::uint64_t{kProtocolVersion + 1},
+          std::numeric_limits<std::uint64_t>::max()}) {
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}}).code(), Code::unsupported) << type << version;
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}, {"of_the_future", {1}}, {"run", 5}}).code(),
                 Code::unsupported);
