@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "stillframe/export.hpp"
+#include "stillframe/retention.hpp"
 #include "stillframe/status.hpp"
 #include "stillframe/types.hpp"
 
@@ -31,7 +32,7 @@ struct CheckpointerOptions {
   std::string group = "default";
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
-  std::uint32_t keep_last = 0;     // 0: the daemon's configuration stands
+  std::optional<Retention> retention;  // of this run; nullopt: the daemon's configuration stands
   std::string socket;              // empty: a daemon is started for this user and store when none is there
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults
@@ -50,6 +51,8 @@ struct TicketInfo {
   std::uint64_t sequence = 0;
   std::string name;
   std::string error;
+  Code code = Code::ok;            // of the error: no_space, io_error, …
+  std::vector<Alarm> alarms;       // once durable: what this snapshot says about the training
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;
   double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;

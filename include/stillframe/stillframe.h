@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define SF_API __attribute__((visibility("default")))
-#define SF_ABI_VERSION 1u
+#define SF_ABI_VERSION 2u
 
 typedef int32_t sf_code;
 enum {
@@ -43,13 +43,14 @@ typedef struct {
   uint32_t struct_bytes;       /* sizeof(sf_client_options); newer fields of an older caller read as 0 */
   int32_t rank;                /* of this process in its group, from 0 */
   int32_t world_size;          /* ranks that commit together; 0 means 1 */
-  int32_t keep_last;           /* retention of this run; 0: the daemon's configuration stands */
   const char* store;           /* directory; made when missing */
   const char* run;             /* NULL: "main" */
   const char* group;           /* NULL: "default" */
   const char* socket;          /* of a running daemon; NULL: one is started for this user and store when none is there */
   const char* daemon_path;     /* the stillframed to start; NULL: beside this library, then on PATH */
   const char* daemon_config;   /* TOML for a started daemon; NULL: defaults */
+  const char* retention_json;  /* of this run: {"keep_last": 3, "keep_best": [{"metric": "loss", "mode": "min", "count": 1}], …}
+                                  (docs/retention.md); a word left out has its default; NULL: the daemon's configuration stands */
   uint64_t budget_bytes;       /* hard limit of the arena; 0: the daemon's configuration stands */
   uint64_t scratch_bytes;      /* limit of memory for unguarded entries copied in the call; 0: 64 MiB */
   uint64_t connect_deadline_ms;/* 0: 20000 */
@@ -77,7 +78,10 @@ SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
 
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
-enum { SF_ENTRY_GUARDED = 1u }; /* mutated only behind a fence: copied by the copier after the call has returned */
+enum {
+  SF_ENTRY_GUARDED = 1u,  /* mutated only behind a fence: copied by the copier after the call has returned */
+  SF_ENTRY_TRAINABLE = 2u /* training changes it from step to step: alarms say when it does not */
+};
 
 typedef struct {
   const char* name;      /* unique in the plan */
@@ -146,6 +150,9 @@ typedef struct {
   double captured_seconds;/* from the call; 0 until then; likewise the next two */
   double durable_seconds;
   double verified_seconds;
+  int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
+  const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
+                             durable. Lives until the next sf_ticket_get on this ticket */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
@@ -182,6 +189,14 @@ typedef struct {
  * name is unknown or a size differs; SF_CORRUPT when a chunk fails its checksum, and then targets are partly overwritten.
  * `threads` 0: one per core, at most 8. */
 SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target* targets, size_t count, uint32_t threads);
+
+/* ---- pins --------------------------------------------------------------------------------------------------------- */
+
+/* A pinned checkpoint is never removed by retention. `address` chooses it as for sf_reader_open: the one that a restore would
+ * take. `reason` is for people, NULL: none. Pinning twice replaces the reason; unpinning what is not pinned is SF_OK. Both are
+ * durable on return and need no daemon. */
+SF_API sf_code sf_pin(const char* address, const char* reason);
+SF_API sf_code sf_unpin(const char* address);
 
 #ifdef __cplusplus
 }

@@ -52,6 +52,13 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
+// What a snapshot says about the training: docs/alarms.md gives the kinds. `text` is for people.
+struct Alarm {
+  std::string kind;
+  std::string text;
+  friend bool operator==(const Alarm&, const Alarm&) = default;
+};
+
 // A range of a chunk whose elements have one width. The runs of a chunk are in order and add up to its length; a run's
 // length is a multiple of its width.
 struct ElementRun {

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
-    from ._checkpointer import Checkpointer, Retention
+    from ._checkpointer import Checkpointer
     from ._errors import (
         BusyError,
         CorruptError,
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from ._pin import pin, unpin
     from ._reader import Skipped, load
     from ._restore import Restored
-    from ._ticket import Ticket, Timings
+    from ._retention import Retention
+    from ._ticket import Alarm, Ticket, Timings
     from ._types import EnumValue
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alarm",
     "BusyError",
     "Checkpointer",
     "CorruptError",
@@ -58,14 +61,18 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "load",
+    "pin",
+    "unpin",
 ]
 
 # Looked up when first used: the command line starts without loading torch.
 _MODULES = {
-    "_checkpointer": ("Checkpointer", "Retention"),
+    "_checkpointer": ("Checkpointer",),
+    "_pin": ("pin", "unpin"),
     "_reader": ("Skipped", "load"),
     "_restore": ("Restored",),
-    "_ticket": ("Ticket", "Timings"),
+    "_retention": ("Retention",),
+    "_ticket": ("Alarm", "Ticket", "Timings"),
     "_types": ("EnumValue",),
 }
 

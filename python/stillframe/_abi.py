@@ -10,13 +10,14 @@ from typing import Any, Dict, List, Optional
 
 from ._errors import error_for
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
 CORRUPT = 3
 DEADLINE = 8
 ENTRY_GUARDED = 1
+ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
 
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
@@ -27,13 +28,13 @@ class ClientOptions(ctypes.Structure):
         ("struct_bytes", ctypes.c_uint32),
         ("rank", ctypes.c_int32),
         ("world_size", ctypes.c_int32),
-        ("keep_last", ctypes.c_int32),
         ("store", ctypes.c_char_p),
         ("run", ctypes.c_char_p),
         ("group", ctypes.c_char_p),
         ("socket", ctypes.c_char_p),
         ("daemon_path", ctypes.c_char_p),
         ("daemon_config", ctypes.c_char_p),
+        ("retention_json", ctypes.c_char_p),
         ("budget_bytes", ctypes.c_uint64),
         ("scratch_bytes", ctypes.c_uint64),
         ("connect_deadline_ms", ctypes.c_uint64),
@@ -78,6 +79,8 @@ class TicketInfo(ctypes.Structure):
         ("captured_seconds", ctypes.c_double),
         ("durable_seconds", ctypes.c_double),
         ("verified_seconds", ctypes.c_double),
+        ("error_code", ctypes.c_int32),
+        ("alarms", ctypes.c_char_p),
     ]
 
 
@@ -118,6 +121,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_reader_manifest": [_handle, _out_text],
     "sf_reader_name": [_handle, _out_text],
     "sf_reader_skipped": [_handle, _out_text],
+    "sf_pin": [ctypes.c_char_p, ctypes.c_char_p],
+    "sf_unpin": [ctypes.c_char_p],
     "sf_reader_read": [_handle, ctypes.c_uint32, ctypes.POINTER(Target), ctypes.c_size_t, ctypes.c_uint32],
 }
 _RESULTS: Dict[str, Any] = {

@@ -9,7 +9,6 @@ import threading
 import time
 import warnings
 import weakref
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
@@ -20,23 +19,13 @@ from ._client import Client
 from ._errors import StillframeError, UnavailableError
 from ._metrics import metrics_json
 from ._restore import Restored, restore_into
+from ._retention import Retention
 from ._state import TrainingState
 from ._ticket import Ticket
 from ._versions import VersionRecord, describe_moved
 from ._walk import walk
 
 _ABSENT = object()
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Which checkpoints of the run stay: the newest `keep_last` (at least 1)."""
-
-    keep_last: int = 3
-
-    def __post_init__(self) -> None:
-        if type(self.keep_last) is not int or self.keep_last < 1:
-            raise ValueError(f"Retention: keep_last must be an integer of at least 1, not {self.keep_last!r}")
 
 
 class Checkpointer:
@@ -48,7 +37,8 @@ class Checkpointer:
     state           a dict of further objects (state_dict()/load_state_dict(), or any tree), or a callable that
                     returns a tree
     run             name of the training job: 1 to 64 of [A-Za-z0-9_-]; one living writer per run
-    retention       which checkpoints stay
+    retention       which checkpoints of the run stay (Retention); None: the daemon's configuration stands, which keeps
+                    the newest three unless it says otherwise
     budget_bytes    hard limit of the host memory for snapshots; 0: the daemon's configuration stands
     socket          of a running daemon; None: one is started for this user and store
     daemon_config   TOML file for a started daemon
@@ -68,7 +58,7 @@ class Checkpointer:
 
     def __init__(self, store: Union[str, "os.PathLike[str]"], *, model: Any = None, optimizer: Any = None,
                  scheduler: Any = None, rng: bool = False, state: Union[None, Dict[str, Any], Callable[[], Any]] = None,
-                 run: str = "main", retention: Retention = Retention(), budget_bytes: int = 0,
+                 run: str = "main", retention: Optional[Retention] = None, budget_bytes: int = 0,
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
                  scratch_bytes: int = 0, rank: int = 0, world_size: int = 1, group: str = "default") -> None:
         self._client: Optional[Client] = None
@@ -85,8 +75,8 @@ class Checkpointer:
         self._state.check()
         self._client = Client(
             store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=rank,
-            world_size=world_size, keep_last=retention.keep_last, budget_bytes=budget_bytes,
-            scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
+            world_size=world_size, retention_json=None if retention is None else retention.to_json(),
+            budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
         )  # fmt: skip
         this = weakref.ref(self)
         for one in self._state.optimizers:
@@ -120,7 +110,8 @@ class Checkpointer:
             client = self._open_client()
             self._confirm_pending(only_if_captured=not wait)
             if state is _ABSENT:
-                walked = walk(self._state.collect(extra), self._state.guarded_storages())
+                guarded, trained = self._state.storages()
+                walked = walk(self._state.collect(extra), guarded, trained_storages=trained)
             else:
                 walked = walk(state, root=("state",))
             record = VersionRecord(walked.guarded)

@@ -21,20 +21,20 @@ class Client:
     """Owns the handles. Every method raises the StillframeError of its code. Not for use in a forked child."""
 
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
-                 rank: int, world_size: int, keep_last: int, budget_bytes: int, scratch_bytes: int,
+                 rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
                  fence_deadline: float) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
             rank=rank,
             world_size=world_size,
-            keep_last=keep_last,
             store=_bytes(store),
             run=_bytes(run),
             group=_bytes(group),
             socket=_bytes(socket),
             daemon_path=_bytes(str(daemon)) if os.access(daemon, os.X_OK) else None,
             daemon_config=_bytes(daemon_config),
+            retention_json=_bytes(retention_json),
             budget_bytes=budget_bytes,
             scratch_bytes=scratch_bytes,
             connect_deadline_ms=0,
@@ -80,12 +80,12 @@ class Client:
             return self._plan
         self._drop_plan()
         entries = (_abi.EntryStruct * len(layout))()
-        for entry, (name, dtype, shape, guarded) in zip(entries, layout):
+        for entry, (name, dtype, shape, guarded, trainable) in zip(entries, layout):
             entry.name = name.encode("utf-8")
             entry.dtype = dtype.encode("ascii")
             entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
             entry.dims = len(shape)
-            entry.flags = _abi.ENTRY_GUARDED if guarded else 0
+            entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
         deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
         _abi.check(

@@ -76,17 +76,23 @@ class TrainingState:
         for name, value in self.collect(None).items():
             walk(value, root=(name,), lazy=True)
 
-    def guarded_storages(self) -> FrozenSet[int]:
-        """Storages that only a tracked optimizer's step() changes: its parameters and its state."""
-        found: Set[int] = set()
+    def storages(self) -> Tuple[FrozenSet[int], FrozenSet[int]]:
+        """Storages that only a tracked optimizer's step() changes, which are its parameters and its state; and of these
+        the parameters that it trains."""
+        guarded: Set[int] = set()
+        trained: Set[int] = set()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    if not isinstance(parameter, torch.nn.UninitializedParameter):
-                        found.add(storage_id(parameter))
+                    if isinstance(parameter, torch.nn.UninitializedParameter):
+                        continue
+                    key = storage_id(parameter)
+                    guarded.add(key)
+                    if parameter.requires_grad:
+                        trained.add(key)
             for state in optimizer.state.values():
-                _add_storages(state, found)
-        return frozenset(found)
+                _add_storages(state, guarded)
+        return frozenset(guarded), frozenset(trained)
 
 
 def _add_storages(value: Any, found: Set[int]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 from . import _abi
-from ._errors import DeadlineError, StillframeError, UnavailableError
+from ._errors import DeadlineError, StillframeError, UnavailableError, error_for
 from ._versions import VersionRecord
 
 _NAMES = ("copying", "captured", "durable", "verified", "failed", "abandoned", "skipped")
@@ -32,10 +33,21 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """Something about the training that a snapshot shows. `kind` is one of stale_state, stale_tensors,
+    step_counters_disagree, non_finite_loss; `text` says what, and where to look."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class _Seen:
     state: int
     name: str = ""
     error: str = ""
+    code: int = _abi.OK
+    alarms: Tuple[Alarm, ...] = ()
     raw_bytes: int = 0
     stored_bytes: int = 0
     timings: Timings = Timings()
@@ -94,8 +106,14 @@ class Ticket:
         seen = self._refresh()
         if self._error is None and seen.state in (_abi.FAILED, _abi.ABANDONED, _abi.SKIPPED):
             text = seen.error or f"the snapshot of step {self._step} was {_NAMES[seen.state]}"
-            self._error = UnavailableError(text) if seen.state == _abi.SKIPPED else StillframeError(text)
+            self._error = _error_of(seen, text)
         return self._error
+
+    @property
+    def alarms(self) -> List[Alarm]:
+        """What this snapshot says about the training, once it is durable. Empty when all is well. The same stands in
+        the checkpoint's manifest, and each kind is warned of once until it clears."""
+        return list(self._refresh().alarms)
 
     @property
     def name(self) -> str:
@@ -164,7 +182,7 @@ class Ticket:
             if self._refresh().state >= wanted or self.error is not None:
                 continue
             if failed:
-                raise StillframeError(message)
+                raise error_for(code, message)
             if left == 0.0:
                 raise DeadlineError(
                     f"the snapshot of step {self._step} was not {_NAMES[wanted]} within {limit:g} s; it is "
@@ -221,11 +239,28 @@ class Ticket:
             info.call_seconds, info.fence_seconds, info.captured_seconds, info.durable_seconds, info.verified_seconds
         )
         name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
-        self._seen = _Seen(info.state, name, error, info.raw_bytes, info.stored_bytes, timings)
+        alarms = self._seen.alarms or _alarms_of(info.alarms)
+        self._seen = _Seen(
+            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings
+        )
         return self._seen
 
     def __repr__(self) -> str:
         return f"<Ticket step={self._step} {self.state}>"
+
+
+def _error_of(seen: _Seen, text: str) -> StillframeError:
+    if seen.state == _abi.SKIPPED:
+        return UnavailableError(text)
+    # A deadline of the daemon's is not the end of a wait, which a TimeoutError would say.
+    plain = seen.state == _abi.ABANDONED or seen.code in (_abi.OK, _abi.DEADLINE)
+    return StillframeError(text) if plain else error_for(seen.code, text)
+
+
+def _alarms_of(raw: Optional[bytes]) -> Tuple[Alarm, ...]:
+    if raw is None or raw == b"[]":
+        return ()
+    return tuple(Alarm(str(one["kind"]), str(one["text"])) for one in json.loads(raw))
 
 
 def _nothing() -> None:

@@ -48,9 +48,10 @@ class Entry:
     address: int  # 0 when `source` has to be made contiguous, or brought to the host, first
     bytes: int
     source: Any  # keeps the memory alive
+    trainable: bool = False
 
-    def layout(self) -> Tuple[str, str, Tuple[int, ...], bool]:
-        return (self.name, self.dtype, self.shape, self.guarded)
+    def layout(self) -> Tuple[str, str, Tuple[int, ...], bool, bool]:
+        return (self.name, self.dtype, self.shape, self.guarded, self.trainable)
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Walk:
     tree_json: str
     guarded: List[Tuple[str, torch.Tensor]]
 
-    def layout(self) -> Tuple[Tuple[str, str, Tuple[int, ...], bool], ...]:
+    def layout(self) -> Tuple[Tuple[str, str, Tuple[int, ...], bool, bool], ...]:
         """Equal for two walks exactly when one plan fits both."""
         return tuple(entry.layout() for entry in self.entries)
 
@@ -77,14 +78,14 @@ class Walk:
 
 
 def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple[Any, ...] = (), *,
-         lazy: bool = False) -> Walk:
-    """Walks `value`. `guarded_storages` are storage_id()s whose memory only changes behind a fence; `root` begins
-    every path in a message, and no entry's name. With `lazy`, parameters without a shape yet are passed over: good
-    for a check, not for a snapshot.
+         lazy: bool = False, trained_storages: FrozenSet[int] = frozenset()) -> Walk:
+    """Walks `value`. `guarded_storages` are storage_id()s whose memory only changes behind a fence,
+    `trained_storages` those that an optimizer trains; `root` begins every path in a message, and no entry's name.
+    With `lazy`, parameters without a shape yet are passed over: good for a check, not for a snapshot.
 
     TypeError with the path of the first leaf that cannot be stored.
     """
-    sink = _Sink(guarded_storages, lazy, len(root))
+    sink = _Sink(guarded_storages, trained_storages, lazy, len(root))
     node = encode(value, sink, root)
     sink.complete()
     return Walk(sink.entries, dump(node), sink.guarded)
@@ -99,10 +100,12 @@ def storage_id(tensor: torch.Tensor) -> int:
 class _Sink:
     """Collects what encode() hands out; complete() groups tensors by storage and fills in their nodes."""
 
-    def __init__(self, guarded_storages: FrozenSet[int], lazy: bool, unnamed: int) -> None:
+    def __init__(self, guarded_storages: FrozenSet[int], trained_storages: FrozenSet[int], lazy: bool,
+                 unnamed: int) -> None:
         self.entries: List[Entry] = []
         self.guarded: List[Tuple[str, torch.Tensor]] = []
         self._guarded_storages = guarded_storages
+        self._trained_storages = trained_storages
         self._lazy = lazy
         self._unnamed = unnamed  # leading path parts that messages show and entry names leave out
         self._names: Set[str] = set()
@@ -163,7 +166,12 @@ class _Sink:
 
     def complete(self) -> None:
         for item in self._order:
-            self.entries.append(self._storage_entry(item) if isinstance(item, _Storage) else item)
+            if not isinstance(item, _Storage):
+                self.entries.append(item)
+                continue
+            entry = self._storage_entry(item)
+            entry.trainable = storage_id(item.views[0].tensor) in self._trained_storages
+            self.entries.append(entry)
 
     def _storage_entry(self, storage: _Storage) -> Entry:
         first = storage.views[0].tensor

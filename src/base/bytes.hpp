@@ -34,6 +34,13 @@ void store_le(std::span<std::byte> bytes, std::size_t offset, T value) noexcept 
   std::memcpy(bytes.data() + offset, &value, sizeof value);
 }
 
+// The longest beginning of at most `most_bytes` that cuts no character in two.
+[[nodiscard]] inline std::string_view utf8_prefix(std::string_view utf8, std::size_t most_bytes) noexcept {
+  if (utf8.size() <= most_bytes) return utf8;
+  while (most_bytes > 0 && (static_cast<unsigned char>(utf8[most_bytes]) & 0xC0U) == 0x80U) --most_bytes;
+  return utf8.substr(0, most_bytes);
+}
+
 // nullopt on overflow.
 [[nodiscard]] inline std::optional<std::uint64_t> checked_mul(std::uint64_t a, std::uint64_t b) noexcept {
   std::uint64_t product;

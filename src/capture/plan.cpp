@@ -17,6 +17,7 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
     entries.push_back(std::move(specs[i].entry));
   }
   SF_ASSIGN(plan->layout, format::lay_out(std::move(entries)));
+  std::vector<bool> trainable;
   plan->source_of_entry.reserve(specs.size());
   plan->source_bytes.resize(specs.size());
   plan->source_guarded.resize(specs.size());
@@ -25,6 +26,7 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
     const std::size_t source = source_by_name.at(entry.name);
     plan->source_of_entry.push_back(source);
     plan->source_bytes[source] = entry.bytes;
+    trainable.push_back(specs[source].trainable);
   }
   for (std::size_t i = 0; i < specs.size(); ++i) {
     plan->source_guarded[i] = specs[i].guarded;
@@ -35,7 +37,7 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
       plan->unguarded_bytes += plan->source_bytes[i];
     }
   }
-  plan->layout_text = format::encode_layout(plan->layout);
+  plan->layout_text = format::encode_layout(plan->layout, trainable);
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 

@@ -14,6 +14,7 @@ namespace stillframe::capture {
 struct EntrySpec {
   Entry entry;           // name, dtype, shape; offset and bytes are set by the plan
   bool guarded = false;  // mutated only behind a fence
+  bool trainable = false;  // training changes it: what stands still is worth an alarm
 };
 
 // A run of bytes to copy: `bytes` from `offset` of source `source` to `chunk_offset` of the chunk.

@@ -35,7 +35,8 @@ void Progress::set_captured() {
   changed_.notify_all();
 }
 
-void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes) {
+void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes,
+                           std::vector<Alarm> alarms) {
   const std::lock_guard lock(mutex_);
   // The daemon's words may overtake the copier's own, by an instant.
   if (info_.state != SnapshotState::captured && info_.state != SnapshotState::copying) return;
@@ -44,6 +45,7 @@ void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64
   info_.sequence = sequence;
   info_.name = std::move(name);
   info_.stored_bytes = stored_bytes;
+  info_.alarms = std::move(alarms);
   info_.durable_seconds = since_call();
   changed_.notify_all();
 }
@@ -60,7 +62,7 @@ void Progress::end(SnapshotState state, Code code, std::string error) {
   const std::lock_guard lock(mutex_);
   if (is_end(info_.state)) return;
   info_.state = state;
-  code_ = code;
+  info_.code = code;
   info_.error = std::move(error);
   changed_.notify_all();
 }
@@ -95,7 +97,7 @@ Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) cons
   const bool reached = changed_.wait_for(lock, deadline.remaining(), [&] {
     return is_end(info_.state) || static_cast<int>(info_.state) >= static_cast<int>(wanted);
   });
-  if (is_end(info_.state)) return {code_, info_.error};
+  if (is_end(info_.state)) return {info_.code, info_.error};
   if (reached) return {};
   const char* now = info_.state == SnapshotState::copying ? "still being copied" : word_of(info_.state);
   return {Code::deadline, "step " + std::to_string(info_.step) + " was not " + word_of(wanted) + " in time; it is " + now +

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/clock.hpp"
 #include "stillframe/checkpointer.hpp"
@@ -16,7 +17,7 @@ class Progress {
   Progress(std::int64_t step, std::uint64_t raw_bytes);
 
   void set_captured();
-  void set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes);
+  void set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});
   void set_verified();
   // failed, abandoned or skipped, with the reason. A durable snapshot that is withdrawn becomes abandoned as well.
   void end(SnapshotState state, Code code, std::string error);
@@ -38,7 +39,6 @@ class Progress {
   mutable std::condition_variable changed_;
   const std::int64_t called_ns_;
   TicketInfo info_;
-  Code code_ = Code::ok;
 };
 
 }  // namespace stillframe::capture

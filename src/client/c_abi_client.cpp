@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "client/c_abi.hpp"
 #include "client/core.hpp"
+#include "retention/policy.hpp"
 
 namespace client = stillframe::client;
 namespace capture = stillframe::capture;
@@ -33,6 +35,7 @@ struct sf_ticket {
   std::weak_ptr<client::Core> core;
   client::Snapshot snapshot;
   stillframe::TicketInfo info;
+  std::string alarms;
   pid_t pid = ::getpid();  // the client may be gone before the ticket
 
   [[nodiscard]] bool in_child() const noexcept { return ::getpid() != pid; }
@@ -59,7 +62,14 @@ stillframe::Result<capture::EntrySpec> to_spec(const sf_entry& entry) {
   spec.entry.dtype = *dtype;
   spec.entry.shape.assign(entry.shape, entry.shape + entry.dims);
   spec.guarded = (entry.flags & SF_ENTRY_GUARDED) != 0;
+  spec.trainable = (entry.flags & SF_ENTRY_TRAINABLE) != 0;
   return spec;
+}
+
+std::string alarms_json(const std::vector<stillframe::Alarm>& alarms) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const stillframe::Alarm& alarm : alarms) list.push_back({{"kind", alarm.kind}, {"text", alarm.text}});
+  return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -92,8 +102,8 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     if (given == nullptr || out == nullptr) return null_argument("options or out");
     sf_client_options options{};
     std::memcpy(&options, given, std::min<std::size_t>(given->struct_bytes, sizeof options));
-    if (options.rank < 0 || options.world_size < 0 || options.keep_last < 0) {
-      return {Code::invalid_argument, "rank, world_size and keep_last must not be negative"};
+    if (options.rank < 0 || options.world_size < 0) {
+      return {Code::invalid_argument, "rank and world_size must not be negative"};
     }
     stillframe::CheckpointerOptions wanted;
     wanted.store = text_or(options.store, "");
@@ -101,7 +111,9 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     wanted.group = text_or(options.group, "default");
     wanted.rank = static_cast<std::uint32_t>(options.rank);
     wanted.world_size = options.world_size == 0 ? 1 : static_cast<std::uint32_t>(options.world_size);
-    wanted.keep_last = static_cast<std::uint32_t>(options.keep_last);
+    if (options.retention_json != nullptr) {
+      SF_ASSIGN(wanted.retention, stillframe::retention::policy_from_json(options.retention_json));
+    }
     wanted.socket = text_or(options.socket, "");
     wanted.daemon_path = text_or(options.daemon_path, "");
     wanted.daemon_config = text_or(options.daemon_config, "");
@@ -236,11 +248,13 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
     if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");
     if (ticket->in_child()) return forked();
     ticket->info = ticket->snapshot.progress->info();
+    ticket->alarms = alarms_json(ticket->info.alarms);
     const stillframe::TicketInfo& info = ticket->info;
     const uint32_t wanted_bytes = out->struct_bytes;
     const sf_ticket_info full{wanted_bytes, static_cast<int32_t>(info.state), info.step, info.sequence, info.name.c_str(),
                               info.error.c_str(), info.raw_bytes, info.stored_bytes, info.call_seconds, info.fence_seconds,
-                              info.captured_seconds, info.durable_seconds, info.verified_seconds};
+                              info.captured_seconds, info.durable_seconds, info.verified_seconds,
+                              static_cast<int32_t>(info.code), ticket->alarms.c_str()};
     std::memcpy(out, &full, std::min<std::size_t>(wanted_bytes, sizeof full));
     return {};
   });

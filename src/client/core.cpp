@@ -9,6 +9,8 @@
 #include "format/descriptor.hpp"
 #include "format/names.hpp"
 #include "format/tree.hpp"
+#include "retention/policy.hpp"
+#include "store/file_system.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::client {
@@ -32,6 +34,7 @@ Core::Core(CheckpointerOptions options)
 Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
   SF_TRY(format::check_run_name(options.run));
+  if (options.retention) SF_TRY(retention::check(*options.retention));
   SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
   options.store = store.path();
   LinkOptions link;
@@ -48,7 +51,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.rank = options.rank;
   link.hello.world_size = options.world_size;
   link.hello.budget_bytes = options.budget_bytes;
-  link.hello.keep_last = options.keep_last;
+  if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
   std::shared_ptr<Core> core(new Core(std::move(options)));
@@ -66,6 +69,10 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
     const std::lock_guard lock(raw->mutex_);
     return raw->arena_ ? raw->arena_->memfd() : -1;
   };
+  if (const auto space = store.env().space(store.path()); space.ok()) {
+    const std::string notice = store::file_system_notice(space->file_system);
+    if (!notice.empty()) core->warnings_.push_back(notice);
+  }
   SF_ASSIGN(core->link_, Link::open(std::move(link), std::move(events)));
   return core;
 }

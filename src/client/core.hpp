@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void count_failure(const std::string& error);  // with mutex_ held
   void count_durable(std::int64_t step);         // with mutex_ held
   void warn(std::string text);                   // with mutex_ held
+  void warn_of_alarms(const std::vector<Alarm>& alarms);  // with mutex_ held
   [[nodiscard]] Status wait_finished(const base::Deadline& deadline);
 
   CheckpointerOptions options_;
@@ -94,6 +96,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::deque<Outstanding> outstanding_;
   std::vector<protocol::SnapshotNews> early_news_;  // of a snapshot that snapshot() has not entered yet
   std::deque<std::string> warnings_;
+  std::set<std::string> standing_alarms_;  // kinds, of the newest durable snapshot
   Counters counters_;
   Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;

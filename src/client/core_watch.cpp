@@ -29,8 +29,9 @@ void Core::on_news(const protocol::SnapshotNews& news) {
 void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   capture::Progress& progress = *one.snapshot.progress;
   if (news.state == "durable") {
-    progress.set_durable(news.sequence, news.name, news.stored_bytes);
+    progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
     count_durable(progress.info().step);
+    warn_of_alarms(news.alarms);
   } else if (news.state == "verified") {
     progress.set_verified();
     ++counters_.verified;
@@ -40,6 +41,16 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
     count_failure(news.error);
     warn(news.error);
   }
+}
+
+// Once for each kind, until a snapshot comes without it.
+void Core::warn_of_alarms(const std::vector<Alarm>& alarms) {
+  std::set<std::string> standing;
+  for (const Alarm& alarm : alarms) {
+    if (!standing_alarms_.contains(alarm.kind)) warn("alarm " + alarm.kind + ": " + alarm.text);
+    standing.insert(alarm.kind);
+  }
+  standing_alarms_ = std::move(standing);
 }
 
 void Core::on_lost(const std::string& why) {

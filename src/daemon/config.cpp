@@ -49,7 +49,30 @@ class Parser {
       for (const KeyRule& known : rules) names.push_back(known.key.name);
       return add(key, node, name, "a known key", "an unknown one", nearest(name, names));
     }
+    if (rule->set_text) return read_text(key, node, *rule);
     if (!set(*rule, node)) add(key, node, name, rule->expected, describe(node), "");
+  }
+
+  void read_text(const toml::key& key, const toml::node& node, const KeyRule& rule) {
+    const auto text = text_of(node);
+    if (!text) return add(key, node, rule.key.name, rule.expected, describe(node), "");
+    if (const Status set = rule.set_text(config_, *text); !set.ok()) {
+      problems_.push_back({line_of(key, node), rule.key.name + ": " + set.message()});
+    }
+  }
+
+  // Of an integer, a string, or a list of them; nullopt for anything else.
+  static std::optional<std::string> text_of(const toml::node& node) {
+    if (const auto* integer = node.as_integer()) return std::to_string(integer->get());
+    if (const auto* string = node.as_string()) return string->get();
+    const auto* list = node.as_array();
+    if (list == nullptr) return std::nullopt;
+    std::string text;
+    for (const toml::node& item : *list) {
+      if (!item.is_integer() && !item.is_string()) return std::nullopt;
+      text += (text.empty() ? "" : ", ") + *text_of(item);
+    }
+    return text;
   }
 
   bool set(const KeyRule& rule, const toml::node& node) {
@@ -91,11 +114,14 @@ class Parser {
 
   void add(const toml::key& key, const toml::node& node, const std::string& name, const std::string& expected,
            const std::string& found, const std::string& suggestion) {
-    // A key's own position is missing for tables that only dotted names imply; their first value has one.
-    const auto line = key.source().begin.line != 0 ? key.source().begin.line : node.source().begin.line;
     std::string text = name + ": expected " + expected + ", found " + found;
     if (!suggestion.empty()) text += "; did you mean " + suggestion + "?";
-    problems_.push_back({line, std::move(text)});
+    problems_.push_back({line_of(key, node), std::move(text)});
+  }
+
+  // A key's own position is missing for tables that only dotted names imply; their first value has one.
+  static std::uint32_t line_of(const toml::key& key, const toml::node& node) {
+    return key.source().begin.line != 0 ? key.source().begin.line : node.source().begin.line;
   }
 
   Config config_;

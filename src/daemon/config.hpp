@@ -28,6 +28,9 @@ struct Config {
   std::uint64_t group_deadline_seconds = 120;    // ranks of a group seal the same step within this, else none is kept
   // [retention]
   retention::Policy retention;                   // of a run whose client states none
+  // [scrub]
+  std::uint64_t scrub_bytes_per_second = 64ULL << 20;  // re-read in the background; 0: no scrub
+  std::uint64_t scrub_every_seconds = 7 * 86'400;      // a verified checkpoint is re-read when that is so long ago; 0: never again
   // [log]
   base::LogLevel log_level = base::LogLevel::info;
   std::string log_path;                          // empty: standard error

@@ -90,6 +90,20 @@ bool set_log_level(Config& config, const std::string& value) {
   return level.has_value();
 }
 
+// The words of retention check themselves: the section has the very words of Python and the command line.
+KeyRule retention_key(const retention::Word& word) {
+  KeyRule rule;
+  const std::string name(word.name);
+  const bool plain = word.type == retention::WordType::count;
+  rule.key = make_key("retention." + name, plain ? "integer" : "string", std::string(word.help));
+  rule.expected = word.expected;
+  rule.set_text = [name](Config& config, const std::string& text) -> Status {
+    const Status set = retention::set_word(config.retention, name, text);
+    return set.ok() ? set : Status(set.code(), set.message().substr(name.size() + 2));
+  };
+  return rule;
+}
+
 std::vector<KeyRule> make_rules() {
   std::vector<KeyRule> rules;
   rules.push_back(string_key("daemon.socket", "an absolute path of at most 107 bytes", set_socket,
@@ -117,9 +131,13 @@ std::vector<KeyRule> make_rules() {
   rules.push_back(integer_key(
       "persist.group_deadline_seconds", {1, kDaySeconds}, [](Config & c) -> auto& { return c.group_deadline_seconds; },
       "ranks of a group seal the same step within so many seconds, else none is kept"));
+  for (const retention::Word& word : retention::words()) rules.push_back(retention_key(word));
   rules.push_back(integer_key(
-      "retention.keep_last", {1, 1'000'000}, [](Config & c) -> auto& { return c.retention.keep_last; },
-      "newest checkpoints kept of a run whose client states no number"));
+      "scrub.bytes_per_second", {1024, kMaxImageBytes, true}, [](Config & c) -> auto& { return c.scrub_bytes_per_second; },
+      "checkpoints are re-read in the background at this rate at most, in bytes per second; 0: not at all"));
+  rules.push_back(integer_key(
+      "scrub.every_seconds", {0, 10 * kYearSeconds}, [](Config & c) -> auto& { return c.scrub_every_seconds; },
+      "a verified checkpoint is re-read when it was verified so many seconds ago; 0: never again"));
   rules.push_back(string_key("log.level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"", set_log_level,
                              "least severe event that is logged: debug, info, warn, error or off"));
   rules.push_back(path_key("log.path", &Config::log_path, "log file, appended to; empty: standard error"));
@@ -177,6 +195,10 @@ Status set_config_key(Config& config, const std::string& name, const std::string
   const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
   if (rule == rules.end()) return {Code::invalid_argument, name + ": expected a known key, found an unknown one"};
   bool taken = false;
+  if (rule->set_text) {
+    const Status set = rule->set_text(config, value);
+    return set.ok() ? set : Status(set.code(), rule->key.flag + ": " + set.message());
+  }
   if (rule->set_string) {
     taken = rule->set_string(config, value);
   } else {

@@ -14,9 +14,12 @@ namespace stillframe::daemon {
 struct KeyRule {
   ConfigKey key;
   std::string expected;  // "an integer from 1 to 4096", "one of …": what the error says
-  // Exactly one of the two is set. false: the value is not what is expected, and nothing was changed.
+  // Exactly one of the three is set. false: the value is not what is expected, and nothing was changed.
   std::function<bool(Config&, std::uint64_t)> set_integer;
   std::function<bool(Config&, const std::string&)> set_string;
+  // Takes an integer, a string, or a list of either with commas between them, as text. The message stands for
+  // "expected …, found …" and says which part was not taken.
+  std::function<Status(Config&, const std::string&)> set_text;
 };
 
 [[nodiscard]] const std::vector<KeyRule>& key_rules();

@@ -57,6 +57,7 @@ class DaemonCore {
   [[nodiscard]] Status admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const;
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> sessions_of(const std::string& store, const std::string& run) const;
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> predecessors(const RunSession& session) const;
+  [[nodiscard]] std::shared_ptr<Scrubber> scrubber_for(const RunSession& session) const;
   [[nodiscard]] std::uint64_t used_arena_bytes() const;
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);

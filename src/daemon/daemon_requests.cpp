@@ -21,7 +21,8 @@ constexpr std::uint64_t kTurnDeadlineMs = 15'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 
 protocol::SnapshotNews to_message(const persist::News& news) {
-  return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes, news.code, news.error};
+  return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes,
+          news.code,        news.error, news.alarms};
 }
 
 nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
@@ -40,13 +41,22 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
                       {"consecutive_failures", counters.consecutive_failures},
                       {"last_error", counters.last_error},
                       {"persisting", counters.phase},
+                      {"alarms", nlohmann::json::array()},
                       {"last_durable_step", nullptr},
                       {"last_durable_age_seconds", nullptr}};
   if (counters.last_durable_monotonic_ns != 0) {
     json["last_durable_step"] = counters.last_durable_step;
     json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;
   }
+  for (const persist::StandingAlarm& alarm : counters.alarms) {
+    json["alarms"].push_back(
+        {{"kind", alarm.kind}, {"text", alarm.text}, {"since_step", alarm.since_step}, {"times", alarm.times}});
+  }
   return json;
+}
+
+nlohmann::json scrub_json(const ScrubCounters& counters) {
+  return {{"checked", counters.checked}, {"bad", counters.bad}, {"last", counters.last}, {"reading", counters.reading}};
 }
 
 }  // namespace
@@ -151,6 +161,7 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     co_return;
   }
   client->session = *opened;
+  (*opened)->set_scrubber(scrubber_for(**opened));
   sessions_.push_back(*opened);
   if (hello.adopt) {
     const auto memfd = std::make_shared<base::UniqueFd>(std::move(descriptors[1]));
@@ -220,6 +231,22 @@ DaemonCore::Task DaemonCore::handle_bye(ClientPtr client) {
   co_await retire(client->session, client);
 }
 
+// One for each store that is served: it lives as long as the sessions that share it.
+std::shared_ptr<Scrubber> DaemonCore::scrubber_for(const RunSession& session) const {
+  if (config_.scrub_bytes_per_second == 0) return nullptr;
+  for (const auto& other : sessions_) {
+    if (other->store_path() != session.store_path()) continue;
+    if (auto scrubber = other->scrubber()) return scrubber;
+  }
+  ScrubOptions options;
+  options.bytes_per_second = config_.scrub_bytes_per_second;
+  options.every_seconds = config_.scrub_every_seconds;
+  auto started = Scrubber::start(session.store(), options);
+  if (started.ok()) return *started;
+  base::log(base::LogLevel::warn, "scrub.failed", {{"store", session.store_path()}, {"error", started.status().message()}});
+  return nullptr;
+}
+
 std::uint64_t DaemonCore::used_arena_bytes() const {
   std::uint64_t used = 0;
   for (const auto& session : sessions_) used += session->arena_facts().committed_bytes;
@@ -242,12 +269,17 @@ std::string DaemonCore::status_json() const {
   const std::int64_t now_ns = base::system_clock().monotonic_ns();
   nlohmann::json sessions = nlohmann::json::array();
   for (const auto& session : sessions_) sessions.push_back(session_json(*session, now_ns));
+  nlohmann::json scrubs = nlohmann::json::object();
+  for (const auto& session : sessions_) {
+    if (const auto scrubber = session->scrubber()) scrubs[session->store_path()] = scrub_json(scrubber->counters());
+  }
   const nlohmann::json json{{"daemon",
                              {{"pid", ::getpid()},
                               {"version", STILLFRAME_VERSION},
                               {"socket", config_.socket},
                               {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
                             {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
+                            {"scrub", std::move(scrubs)},
                             {"sessions", std::move(sessions)}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

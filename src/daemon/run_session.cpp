@@ -4,6 +4,7 @@
 
 #include "base/futex.hpp"
 #include "base/log.hpp"
+#include "store/file_system.hpp"
 
 namespace stillframe::daemon {
 
@@ -24,12 +25,19 @@ Result<std::unique_ptr<env::Lock>> lock_run_patiently(const store::Store& store,
   }
 }
 
+void warn_of_file_system(const store::Store& store) {
+  const auto space = store.env().space(store.path());
+  const std::string notice = space.ok() ? store::file_system_notice(space->file_system) : "";
+  if (!notice.empty()) base::log(base::LogLevel::warn, "store.file_system", {{"store", store.path()}, {"notice", notice}});
+}
+
 }  // namespace
 
-RunSession::RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
-                       base::UniqueFd pidfd)
+RunSession::RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
+                       std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd)
     : hello_(std::move(hello)),
       config_(config),
+      retention_(std::move(retention)),
       store_(std::move(store)),
       lock_(std::move(lock)),
       pidfd_(std::move(pidfd)) {}
@@ -41,7 +49,12 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     return Status(Code::unsupported, "this version commits groups of one rank; rank " + std::to_string(hello.rank) + " of " +
                                          std::to_string(hello.world_size) + " was asked for");
   }
+  retention::Policy retention = config.retention;
+  if (!hello.retention_json.empty()) {
+    SF_ASSIGN(retention, retention::policy_from_json(hello.retention_json));
+  }
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
+  warn_of_file_system(store);
   if (inherited_lock == nullptr) {
     SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
     inherited_lock = std::move(lock);
@@ -51,7 +64,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     }
   }
   return std::shared_ptr<RunSession>(
-      new RunSession(hello, config, std::move(store), std::move(inherited_lock), std::move(pidfd)));
+      new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd)));
 }
 
 Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
@@ -62,9 +75,11 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.rank = hello_.rank;
   options.world_size = hello_.world_size;
   options.codec = config_.codec;
-  options.retention = config_.retention;
-  if (hello_.keep_last != 0) options.retention.keep_last = hello_.keep_last;
+  options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
+  options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {
+    if (const auto living = scrub.lock()) living->let_go();
+  };
   auto owned = std::make_unique<arena::Arena>(std::move(arena));
   SF_ASSIGN(auto persister,
             persist::Persister::start(*owned, store_, encoders, std::move(options), std::move(on_news)));
@@ -137,6 +152,9 @@ bool RunSession::drained() const {
 
 void RunSession::drop() noexcept {
   const std::lock_guard one_at_a_time(drop_mutex_);
+  // First: from here on the scrub asks us nothing. With the last session of its store it ends.
+  if (const auto scrub = scrubber()) scrub->remove_writer(this);
+  set_scrubber(nullptr);
   std::unique_ptr<persist::Persister> persister;
   std::unique_ptr<arena::Arena> arena;
   {
@@ -150,6 +168,29 @@ void RunSession::drop() noexcept {
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
   lock_.reset();
+}
+
+void RunSession::set_scrubber(std::shared_ptr<Scrubber> scrubber) {
+  if (scrubber) {
+    scrubber->add_writer(this, {[this] { return writing(); }, [this](const std::string& name) { return verifies(name); }});
+  }
+  const std::lock_guard guard(mutex_);
+  scrubber_.swap(scrubber);
+}
+
+std::shared_ptr<Scrubber> RunSession::scrubber() const {
+  const std::lock_guard guard(mutex_);
+  return scrubber_;
+}
+
+bool RunSession::writing() const {
+  const std::lock_guard guard(mutex_);
+  return persister_ && persister_->writing();
+}
+
+bool RunSession::verifies(const std::string& name) const {
+  const std::lock_guard guard(mutex_);
+  return persister_ && persister_->verifies(name);
 }
 
 std::shared_ptr<env::Lock> RunSession::lock() const {

@@ -12,6 +12,7 @@
 #include "base/unique_fd.hpp"
 #include "daemon/config.hpp"
 #include "daemon/grant.hpp"
+#include "daemon/scrubber.hpp"
 #include "persist/persister.hpp"
 #include "protocol/messages.hpp"
 #include "store/store.hpp"
@@ -21,8 +22,12 @@ namespace stillframe::daemon {
 // open(), provide_arena(), adopt() and drop() come from one thread at a time; the rest from any.
 class RunSession {
  public:
+  ~RunSession() { drop(); }
+  RunSession(const RunSession&) = delete;
+  RunSession& operator=(const RunSession&) = delete;
   // Opens (making it when missing) the store, takes the run's lock or shares `inherited_lock`, and, with a lock of its own,
-  // removes what dead writers left. busy names the run when another process writes it.
+  // removes what dead writers left. busy names the run when another process writes it; invalid_argument, before anything
+  // is touched, for a retention policy that cannot be taken.
   [[nodiscard]] static Result<std::shared_ptr<RunSession>> open(const protocol::Hello& hello, const Config& config,
                                                                 base::UniqueFd pidfd,
                                                                 std::shared_ptr<env::Lock> inherited_lock);
@@ -57,7 +62,11 @@ class RunSession {
     arena::Mode mode = arena::Mode::none;
   };
   [[nodiscard]] ArenaFacts arena_facts() const;
+  // Before provide_arena() and adopt(): the scrub of its store, which stands still while this session writes.
+  void set_scrubber(std::shared_ptr<Scrubber> scrubber);
+  [[nodiscard]] std::shared_ptr<Scrubber> scrubber() const;
   [[nodiscard]] std::shared_ptr<env::Lock> lock() const;  // null once dropped
+  [[nodiscard]] const store::Store& store() const noexcept { return store_; }
   [[nodiscard]] const std::string& store_path() const noexcept { return store_.path(); }
   [[nodiscard]] const std::string& run() const noexcept { return hello_.run; }
   [[nodiscard]] std::int64_t pid() const noexcept { return hello_.pid; }
@@ -66,13 +75,16 @@ class RunSession {
   [[nodiscard]] persist::PersistCounters counters() const;
 
  private:
-  RunSession(protocol::Hello hello, const Config& config, store::Store store, std::shared_ptr<env::Lock> lock,
-             base::UniqueFd pidfd);
+  RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
+             std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd);
+  [[nodiscard]] bool writing() const;
+  [[nodiscard]] bool verifies(const std::string& name) const;
   [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
 
   const protocol::Hello hello_;
   const Config config_;
+  const retention::Policy retention_;  // the trainer's, else the daemon's
   const store::Store store_;
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;
@@ -84,6 +96,7 @@ class RunSession {
   std::uint64_t image_bytes_ = 0;
   std::unique_ptr<arena::Arena> arena_;
   std::unique_ptr<persist::Persister> persister_;
+  std::shared_ptr<Scrubber> scrubber_;
 };
 
 }  // namespace stillframe::daemon

@@ -1,12 +1,12 @@
 #include "format/descriptor.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.hpp"
-#include "format/tree.hpp"
 
 namespace stillframe::format {
 namespace {
@@ -18,11 +18,14 @@ constexpr std::size_t kHeaderBytes = kMagic.size() + 3 * sizeof(std::uint64_t);
 
 Status corrupt(const std::string& what) { return {Code::corrupt, "snapshot descriptor: " + what}; }
 
-// An entry is ["name", "F32", [shape …]]; offsets follow from the order.
+// An entry is ["name", "F32", [shape …]], with a fourth member `true` when it is trainable; offsets follow from the order.
+bool is_trainable(const Json& json) { return json.size() == 4; }
+
 Result<Entry> read_entry(const Json& json) {
   const auto is_size = [](const Json& value) { return value.is_number_unsigned(); };
-  if (!json.is_array() || json.size() != 3 || !json[0].is_string() || !json[1].is_string() || !json[2].is_array()) {
-    return corrupt("an entry is not [name, dtype, shape]");
+  const bool three_or_four = json.is_array() && (json.size() == 3 || (json.size() == 4 && json[3] == true));
+  if (!three_or_four || !json[0].is_string() || !json[1].is_string() || !json[2].is_array()) {
+    return corrupt("an entry is not [name, dtype, shape] or [name, dtype, shape, true]");
   }
   Entry entry;
   entry.name = json[0].get<std::string>();
@@ -36,25 +39,40 @@ Result<Entry> read_entry(const Json& json) {
   return entry;
 }
 
-Result<ImageLayout> read_layout(std::string_view text) {
+struct ReadLayout {
+  ImageLayout layout;
+  std::vector<bool> trainable;
+};
+
+Result<ReadLayout> read_layout(std::string_view text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_array() || json.size() > kMaxEntries) return corrupt("the layout is not a list of entries");
+  ReadLayout read;
   std::vector<Entry> entries;
   entries.reserve(json.size());
   for (const Json& one : json) {
     SF_ASSIGN(Entry entry, read_entry(one));
     entries.push_back(std::move(entry));
+    read.trainable.push_back(is_trainable(one));
   }
-  // They stand in image order already, and the order is stable: laying out again gives the same offsets.
-  return lay_out(std::move(entries));
+  if (!std::is_sorted(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+        return dtype_bytes(a.dtype) > dtype_bytes(b.dtype);
+      })) {
+    return corrupt("its entries do not stand in the order of the image");
+  }
+  // They do, and the order is stable: laying out again gives the same offsets.
+  SF_ASSIGN(read.layout, lay_out(std::move(entries)));
+  return read;
 }
 
 }  // namespace
 
-std::string encode_layout(const ImageLayout& layout) {
+std::string encode_layout(const ImageLayout& layout, const std::vector<bool>& trainable) {
   Json json = Json::array();
-  for (const Entry& entry : layout.entries) {
+  for (std::size_t i = 0; i < layout.entries.size(); ++i) {
+    const Entry& entry = layout.entries[i];
     json.push_back(Json::array({entry.name, std::string(dtype_name(entry.dtype)), entry.shape}));
+    if (i < trainable.size() && trainable[i]) json.back().push_back(true);
   }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -92,11 +110,15 @@ Result<Descriptor> decode_descriptor(std::span<const std::byte> bytes, std::uint
   }
   if (!rest.empty()) return corrupt("it has bytes after its end");
   Descriptor descriptor;
-  SF_ASSIGN(descriptor.layout, read_layout(texts[0]));
+  SF_ASSIGN(ReadLayout read, read_layout(texts[0]));
+  descriptor.layout = std::move(read.layout);
   if (descriptor.layout.bytes != image_bytes) return corrupt("its layout is of another image");
   descriptor.tree_json = texts[1];
   descriptor.metrics_json = texts[2];
-  SF_TRY(check_tree(descriptor.tree_json, descriptor.layout));
+  SF_ASSIGN(descriptor.facts, read_tree_facts(descriptor.tree_json, descriptor.layout));
+  for (std::size_t i = 0; i < read.trainable.size(); ++i) {
+    if (read.trainable[i]) descriptor.facts.trainable[i] = true;
+  }
   return descriptor;
 }
 

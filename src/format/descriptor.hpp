@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "format/image.hpp"
+#include "format/tree_facts.hpp"
 #include "stillframe/status.hpp"
 
 namespace stillframe::format {
@@ -17,10 +18,12 @@ struct Descriptor {
   ImageLayout layout;
   std::string tree_json;
   std::string metrics_json;
+  TreeFacts facts;  // of the tree; trainable also what the plan says is
 };
 
-// The layout part, made once per plan; the rest changes with every snapshot.
-[[nodiscard]] std::string encode_layout(const ImageLayout& layout);
+// The layout part, made once per plan; the rest changes with every snapshot. `trainable`: per entry whether training changes
+// it; empty: nothing is said of that.
+[[nodiscard]] std::string encode_layout(const ImageLayout& layout, const std::vector<bool>& trainable = {});
 // Bytes: "SFDESC\0\0", three u64 lengths (layout, tree, metrics), the three texts.
 [[nodiscard]] std::uint64_t descriptor_bytes(std::string_view layout, std::string_view tree, std::string_view metrics) noexcept;
 [[nodiscard]] std::vector<std::byte> encode_descriptor(std::string_view layout, std::string_view tree,

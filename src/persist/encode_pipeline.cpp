@@ -32,7 +32,7 @@ EncodePipeline::~EncodePipeline() {
   });
 }
 
-void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs) {
+void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, ChunkWatcher watch) {
   std::unique_ptr<Task> task;
   if (idle_.empty()) {
     task = std::make_unique<Task>();
@@ -42,6 +42,7 @@ void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementR
   }
   task->raw = raw;
   task->runs = std::move(runs);
+  task->watch = std::move(watch);
   task->finished = false;
   Task* const one = task.get();
   under_way_.push_back(std::move(task));
@@ -61,6 +62,7 @@ Status EncodePipeline::encode(Task& task) const {
   task.record.raw_bytes = static_cast<std::uint32_t>(task.raw.size());
   task.record.raw_hash = base::xxh128(task.raw);
   task.record.raw_crc32 = base::crc32(task.raw);
+  if (task.watch) task.watch(task.raw, task.record.raw_hash);
   // Uncompressed data is a safetensors file, which holds every byte.
   const auto pattern = codec_ == codec::CodecId::raw ? std::nullopt : constant_pattern(task.raw);
   if (pattern) {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -21,6 +22,9 @@ struct EncodedChunk {
   std::span<const std::byte> stored;  // valid until the next take() or submit(); empty for a constant
 };
 
+// Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
+using ChunkWatcher = std::function<void(std::span<const std::byte> raw, const base::Hash128& hash)>;
+
 // One thread drives it. At most `depth` chunks are under way; each costs about 2 MiB of buffers, kept for reuse.
 class EncodePipeline {
  public:
@@ -31,8 +35,8 @@ class EncodePipeline {
 
   [[nodiscard]] bool full() const noexcept { return under_way_.size() >= depth_; }
   [[nodiscard]] bool empty() const noexcept { return under_way_.empty(); }
-  // Not when full. `raw` stays valid until its take().
-  void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs);
+  // Not when full. `raw` stays valid until its take(). `watch` (may be empty) is called before that.
+  void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, ChunkWatcher watch = {});
   // The oldest, waited for. Not when empty. corrupt when what was encoded does not decode to what was hashed: the memory
   // changed meanwhile, or the machine computes wrongly.
   [[nodiscard]] Result<EncodedChunk> take();
@@ -41,6 +45,7 @@ class EncodePipeline {
   struct Task {
     std::span<const std::byte> raw;
     std::vector<ElementRun> runs;
+    ChunkWatcher watch;
     std::vector<std::byte> stored;
     std::vector<std::byte> decoded;
     format::ChunkRecord record;

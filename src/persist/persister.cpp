@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "format/descriptor.hpp"
+#include "store/catalog.hpp"
 
 namespace stillframe::persist {
 namespace {
@@ -11,6 +12,14 @@ namespace {
 constexpr std::uint64_t kIdleWaitMs = 1000;
 // While the arena holds the image it is written again to fresh files, so often at most.
 constexpr int kAttempts = 3;
+
+// At most what the checkpoint will take. Chunks are never stored larger than they are; the manifest and a safetensors header
+// say again what the descriptor says, spread over lines.
+std::uint64_t most_bytes(const arena::RecordView& view, const format::ImageLayout& layout) {
+  constexpr std::uint64_t kTableRecordBytes = 64, kEntryBytes = 512, kDescriptorFold = 4, kSlackBytes = 256 * 1024;
+  return view.image_bytes + kTableRecordBytes * (1 + view.image_chunks()) + kEntryBytes * layout.entries.size() +
+         kDescriptorFold * view.descriptor_bytes + kSlackBytes;
+}
 
 }  // namespace
 
@@ -82,6 +91,11 @@ PersistCounters Persister::counters() const {
   return counters_;
 }
 
+bool Persister::writing() const {
+  const std::lock_guard lock(mutex_);
+  return busy_;
+}
+
 // A daemon before us may have died between publishing and saying so: the sequence in the record tells.
 Status Persister::adopt_finished() {
   const std::vector<arena::RecordView> records = side_.records();
@@ -106,7 +120,7 @@ Status Persister::adopt_finished() {
       view.state = arena::RecordState::durable;
     }
     if (published && view.state == arena::RecordState::durable) {
-      on_news_({view.snapshot_id, view.step, "durable", view.sequence, found->name, view.image_bytes, 0, Code::ok, ""});
+      on_news_(news_of_published(view, *found));
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
@@ -115,6 +129,17 @@ Status Persister::adopt_finished() {
     }
   }
   return {};
+}
+
+// What the daemon before us could not say any more; its alarms stand in the manifest.
+News Persister::news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const {
+  News news{view.snapshot_id, view.step, "durable", view.sequence, ref.name, view.image_bytes, 0, Code::ok, "", {}};
+  const auto entry = store::read_catalog_entry(store_, ref);
+  if (!entry.ok() || !*entry || !(*entry)->head.ok()) return news;
+  const format::ManifestHead& head = *(*entry)->head;
+  news.stored_bytes = head.stored_bytes + (*entry)->manifest_bytes;
+  for (const format::Alarm& alarm : head.alarms) news.alarms.push_back({alarm.kind, alarm.text});
+  return news;
 }
 
 void Persister::run() {
@@ -153,11 +178,11 @@ bool Persister::take(const arena::RecordView& view) {
     const std::lock_guard lock(mutex_);
     busy_ = true;
   }
-  store::Published published;
+  Written written;
   Result<Outcome> outcome = Outcome::left;
   const bool ring = is_ring(view);  // once: an arena that grows in between has still lost the early chunks
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    outcome = persist_once(view, published);
+    outcome = persist_once(view, written);
     // A full disk stays full, and in ring mode the early chunks are gone: only then is another attempt of no use.
     const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !ring && !stopping_;
     if (!worth_it) break;
@@ -167,7 +192,7 @@ bool Persister::take(const arena::RecordView& view) {
   if (!outcome.ok()) {
     fail(view, outcome.status());
   } else if (*outcome == Outcome::published) {
-    publish_done(view, published);
+    publish_done(view, std::move(written));
   } else if (*outcome == Outcome::given_up) {
     give_up(view);
   }
@@ -177,13 +202,14 @@ bool Persister::take(const arena::RecordView& view) {
   return !outcome.ok() || *outcome != Outcome::left;
 }
 
-Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, store::Published& published) {
+Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, Written& written) {
   set_phase("copying", view);
   Outcome outcome = Outcome::published;
   SF_ASSIGN(const std::vector<std::byte> bytes, wait_for_descriptor(view, outcome));
   if (outcome != Outcome::published) return outcome;
   SF_ASSIGN(format::Descriptor descriptor, format::decode_descriptor(bytes, view.image_bytes));
 
+  SF_TRY(ensure_room(most_bytes(view, descriptor.layout)));
   SF_ASSIGN(const std::uint64_t sequence, store_.claim_sequence(base::Deadline::after_ms(30'000)));
   side_.set_sequence(view, sequence);
   SF_ASSIGN(const std::unique_ptr<store::CheckpointWriter> writer,
@@ -191,7 +217,8 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(begin_rank(*writer, descriptor.layout));
-  SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout));
+  Inspector inspector(descriptor.layout, descriptor.facts);
+  SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
   }
@@ -201,6 +228,15 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(writer->end_rank(std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
+  written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
+                                                 format::metric_number(descriptor.metrics_json, "loss"));
+  SF_ASSIGN(written.published, writer->commit(draft_manifest(view, std::move(descriptor.metrics_json),
+                                                             written.findings.alarms)));
+  return Outcome::published;
+}
+
+format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::string metrics_json,
+                                           const std::vector<FoundAlarm>& alarms) const {
   format::Manifest draft;
   base::Hash128 id;
   id.bytes = arena_->header().arena_id;
@@ -214,10 +250,10 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   draft.group = options_.group;
   draft.world_size = options_.world_size;
   draft.confirmed = is_confirmed(view);
-  draft.metrics_json = std::move(descriptor.metrics_json);
+  draft.metrics_json = std::move(metrics_json);
+  for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
   draft.writer = options_.writer;
-  SF_ASSIGN(published, writer->commit(std::move(draft)));
-  return Outcome::published;
+  return draft;
 }
 
 // Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
@@ -228,6 +264,13 @@ Status Persister::begin_rank(store::CheckpointWriter& writer, const format::Imag
     base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});
   }
   return writer.begin_rank(options_.rank, layout, store::DataKind::container);
+}
+
+Status Persister::ensure_room(std::uint64_t needed_bytes) {
+  Status room = verifier_->ensure_room(needed_bytes);
+  if (room.code() != Code::no_space || !options_.make_way) return room;
+  options_.make_way();
+  return verifier_->ensure_room(needed_bytes);
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {

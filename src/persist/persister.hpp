@@ -14,6 +14,8 @@
 #include "arena/daemon_side.hpp"
 #include "base/thread.hpp"
 #include "codec/codec.hpp"
+#include "persist/alarm_tally.hpp"
+#include "persist/inspector.hpp"
 #include "persist/verifier.hpp"
 #include "retention/policy.hpp"
 #include "store/store.hpp"
@@ -29,6 +31,7 @@ struct PersistOptions {
   codec::CodecId codec = codec::CodecId::planes_lz4;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
+  std::function<void()> make_way;  // may be empty: whoever reads old checkpoints in the background lets go of them
 };
 
 // News of a snapshot, for people; the arena holds the state itself.
@@ -42,6 +45,7 @@ struct News {
   std::uint64_t stored_bytes = 0;
   Code code = Code::ok;
   std::string error;
+  std::vector<Alarm> alarms;  // of a durable one
 };
 
 struct PersistCounters {
@@ -54,6 +58,7 @@ struct PersistCounters {
   std::int64_t last_durable_monotonic_ns = 0;  // 0: none yet
   std::string last_error;
   std::string phase = "idle";  // "copying", "writing", "committing", "idle"
+  std::vector<StandingAlarm> alarms;  // of the newest durable snapshot
 };
 
 // One thread for persist, one for verification. `arena`, `encoders` and `store` outlive it; the caller holds the run's lock.
@@ -77,9 +82,17 @@ class Persister {
   // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
   [[nodiscard]] bool drained() const;
   [[nodiscard]] PersistCounters counters() const;
+  // A snapshot is being written, or copied to be written.
+  [[nodiscard]] bool writing() const;
+  // The checkpoint is in the hands of the one who verifies after durable.
+  [[nodiscard]] bool verifies(const std::string& name) const { return verifier_->holds(name); }
 
  private:
   enum class Outcome { published, given_up, left };
+  struct Written {
+    store::Published published;
+    Findings findings;
+  };
   // A snapshot past its commit (or failed): its record is the trainer's again once both have happened.
   struct Finished {
     arena::RecordView view;
@@ -90,14 +103,16 @@ class Persister {
   Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
             std::function<void(const News&)> on_news);
   [[nodiscard]] Status adopt_finished();
+  [[nodiscard]] News news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const;
   void run();
   [[nodiscard]] bool step();
   [[nodiscard]] bool take(const arena::RecordView& view);
-  [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, store::Published& published);
+  [[nodiscard]] Result<Outcome> persist_once(const arena::RecordView& view, Written& written);
+  [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes);
   [[nodiscard]] Status begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const;
   [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
   [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
-                                             const format::ImageLayout& layout);
+                                             const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
@@ -105,7 +120,10 @@ class Persister {
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
-  void publish_done(const arena::RecordView& view, const store::Published& published);
+  [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
+                                                const std::vector<FoundAlarm>& alarms) const;
+  void publish_done(const arena::RecordView& view, Written written);
+  void count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found);
   void give_up(const arena::RecordView& view);
   void fail(const arena::RecordView& view, const Status& status);
   void on_verdict(const Verdict& verdict);
@@ -129,8 +147,10 @@ class Persister {
   std::atomic<std::uint64_t> next_need_{0};
   mutable std::mutex mutex_;
   PersistCounters counters_;
+  AlarmTally tally_;
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
   std::vector<Finished> finished_;
+  std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
   std::unique_ptr<Verifier> verifier_;
   base::Thread thread_;
 };

@@ -21,7 +21,7 @@ struct OnItsWay {
 }  // namespace
 
 Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
-                                                   const format::ImageLayout& layout) {
+                                                   const format::ImageLayout& layout, Inspector& inspector) {
   const bool ring = is_ring(view);
   // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
   const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
@@ -45,7 +45,10 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
     const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
-      pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next));
+      pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next),
+                      [&inspector, next](std::span<const std::byte> raw, const base::Hash128& hash) {
+                        inspector.look(next, raw, hash);
+                      });
       ++next;
     } else if (!pipeline.empty()) {
       SF_ASSIGN(const EncodedChunk chunk, pipeline.take());
@@ -72,9 +75,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   return Outcome::published;
 }
 
-void Persister::publish_done(const arena::RecordView& view, const store::Published& published) {
+void Persister::publish_done(const arena::RecordView& view, Written written) {
+  const store::Published& published = written.published;
   News news{view.snapshot_id,     view.step, "durable", published.sequence, published.name, published.raw_bytes,
-            published.stored_bytes, Code::ok, ""};
+            published.stored_bytes, Code::ok, "", {}};
+  for (const FoundAlarm& alarm : written.findings.alarms) news.alarms.push_back({alarm.kind, alarm.text});
   {
     const std::lock_guard lock(mutex_);
     ++counters_.durable;
@@ -89,6 +94,8 @@ void Persister::publish_done(const arena::RecordView& view, const store::Publish
              {"name", published.name},
              {"raw_bytes", published.raw_bytes},
              {"stored_bytes", published.stored_bytes}});
+  count_alarms(view, written.findings.alarms);
+  remembered_ = std::move(written.findings.remembered);
   on_news_(news);  // before the state: whoever sees durable finds the name
   const bool advanced = side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable);
   if (!advanced) {
@@ -97,6 +104,20 @@ void Persister::publish_done(const arena::RecordView& view, const store::Publish
   add_finished(view, /*slots_released=*/false, /*checked=*/false);
   release_where_due();
   verifier_->add(view, published.name);
+}
+
+void Persister::count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found) {
+  const std::lock_guard lock(mutex_);
+  for (const AlarmTally::Change& change : tally_.update(view.step, found)) {
+    if (change.what == AlarmTally::Change::What::raised) {
+      base::log(base::LogLevel::warn, "training.alarm",
+                {{"run", options_.run}, {"step", view.step}, {"kind", change.alarm.kind}, {"text", change.alarm.text}});
+    } else {
+      base::log(base::LogLevel::info, "training.alarm_cleared",
+                {{"run", options_.run}, {"step", view.step}, {"kind", change.alarm.kind}, {"times", change.alarm.times}});
+    }
+  }
+  counters_.alarms = tally_.standing();
 }
 
 // Abandoned by the trainer, cut off by its death, or withdrawn as torn before it was published.
@@ -109,7 +130,7 @@ void Persister::give_up(const arena::RecordView& view) {
   base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
             {{"run", options_.run}, {"step", view.step}});
   if (withdrawn) {
-    on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published"});
+    on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published", {}});
   }
   side_.release_all(view);
   side_.done(view);
@@ -126,7 +147,7 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
     counters_.last_error = error;
   }
   base::log(base::LogLevel::error, "checkpoint.failed", {{"run", options_.run}, {"step", view.step}, {"error", error}});
-  on_news_({view.snapshot_id, view.step, "failed", 0, "", 0, 0, status.code(), error});
+  on_news_({view.snapshot_id, view.step, "failed", 0, "", 0, 0, status.code(), error, {}});
   // Still being copied: the trainer goes on filling until it reads the state, and abandons the snapshot then. In this order:
   // a seal between the two finds the second.
   if (side_.advance(view, arena::RecordState::copying, arena::RecordState::failed)) return;
@@ -137,7 +158,7 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
 
 void Persister::on_verdict(const Verdict& verdict) {
   const arena::RecordView& view = verdict.view;
-  News news{view.snapshot_id, view.step, "", view.sequence, verdict.name, view.image_bytes, 0, Code::ok, verdict.error};
+  News news{view.snapshot_id, view.step, "", view.sequence, verdict.name, view.image_bytes, 0, Code::ok, verdict.error, {}};
   if (verdict.kind == Verdict::Kind::verified) {
     news.state = "verified";
     base::log(base::LogLevel::info, "checkpoint.verified",

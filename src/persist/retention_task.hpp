@@ -1,27 +1,44 @@
 // Retention applied to a store: facts -> plan -> removals. One caller per run at a time.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "retention/policy.hpp"
+#include "retention/plan.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::persist {
 
 // What retention must know of the published checkpoints of one run. A checkpoint whose manifest cannot be read belongs
-// to no run: it is in no list and is never removed.
+// to no run: it is in no list and is never removed. Only heads of manifests are read.
 [[nodiscard]] Result<std::vector<retention::Fact>> facts(const store::Store& store, const std::string& run);
+
+// The figures that the limits of `policy` need; store_bytes is 0 where no limit asks for it.
+[[nodiscard]] Result<retention::Space> space_of(const store::Store& store, const retention::Policy& policy,
+                                                std::uint64_t needed_bytes);
+
+// What prune() would do now, and why: the dry run. `needed_bytes` of a checkpoint about to be written; 0: none.
+[[nodiscard]] Result<retention::Plan> plan_for(const store::Store& store, const std::string& run,
+                                               const retention::Policy& policy, std::int64_t now_unix_seconds,
+                                               std::uint64_t needed_bytes = 0);
 
 struct Removal {
   std::string name;
+  std::uint64_t stored_bytes = 0;
   std::string reason;
-  Status outcome;  // busy: a reader holds it, and the next pass tries again
+  Status outcome;  // busy: a reader holds it, or it was pinned meanwhile; the next pass tries again
 };
 
 // Removes, oldest first, what the plan removes; one failure does not stop the others. invalid_argument for a policy
 // that check() refuses, and then nothing is removed.
 [[nodiscard]] Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run,
-                                                 const retention::Policy& policy);
+                                                 const retention::Policy& policy, std::int64_t now_unix_seconds);
+
+// Before a checkpoint of at most `needed_bytes` is written: ok when it fits the policy's limits, if need be after
+// removing what the policy allows to go. no_space, with every figure, when it does not; then nothing beyond the rules
+// was removed, but for checkpoints whose removal a reader held up.
+[[nodiscard]] Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,
+                                 std::uint64_t needed_bytes, std::int64_t now_unix_seconds);
 
 }  // namespace stillframe::persist

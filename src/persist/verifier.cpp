@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::uint64_t kIdleWaitMs = 1000;
 
+std::int64_t now_unix_seconds() { return base::system_clock().unix_ns() / 1'000'000'000; }
+
 }  // namespace
 
 Verifier::Verifier(arena::DaemonSide side, store::Store store, std::string run, retention::Policy policy,
@@ -52,6 +54,17 @@ bool Verifier::idle() const {
   return items_.empty() && !busy_;
 }
 
+bool Verifier::holds(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  return (busy_ && in_hand_ == name) ||
+         std::any_of(items_.begin(), items_.end(), [&](const Item& item) { return item.name == name; });
+}
+
+Status Verifier::ensure_room(std::uint64_t needed_bytes) {
+  const std::lock_guard lock(retention_mutex_);
+  return persist::ensure_room(store_, run_, policy_, needed_bytes, now_unix_seconds());
+}
+
 bool Verifier::only_unconfirmed() const {
   const std::lock_guard lock(mutex_);
   if (busy_ || trainer_dead_) return items_.empty() && !busy_;
@@ -80,6 +93,7 @@ bool Verifier::step() {
       item = std::move(*it);
       items_.erase(it);
       busy_ = true;
+      in_hand_ = item->name;
       break;
     }
   }
@@ -131,7 +145,8 @@ Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::stri
 }
 
 void Verifier::apply_retention() {
-  const auto removals = prune(store_, run_, policy_);
+  const std::lock_guard lock(retention_mutex_);
+  const auto removals = prune(store_, run_, policy_, now_unix_seconds());
   if (!removals.ok()) {
     base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
     return;

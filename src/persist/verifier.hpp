@@ -39,6 +39,10 @@ class Verifier {
   void add(const arena::RecordView& view, const std::string& name);
   void trainer_died() noexcept;
   [[nodiscard]] bool idle() const;
+  // The checkpoint is being re-read, or waits for it.
+  [[nodiscard]] bool holds(const std::string& name) const;
+  // persist::ensure_room for the run, never at once with the retention that follows a verification.
+  [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes);
   // True when the only work left waits for a living trainer's confirmation.
   [[nodiscard]] bool only_unconfirmed() const;
 
@@ -65,6 +69,8 @@ class Verifier {
   mutable std::mutex mutex_;
   std::deque<Item> items_;
   bool busy_ = false;
+  std::string in_hand_;          // the name that busy_ is about
+  std::mutex retention_mutex_;  // one removal at a time
   base::Thread thread_;
 };
 

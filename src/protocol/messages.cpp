@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 template <typename V> void fields(V& v, Hello& m) {
   v("protocol", m.protocol), v("client_version", m.client_version), v("store", m.store), v("run", m.run);
   v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
-  v("keep_last", m.keep_last), v("pid", m.pid), v("adopt", m.adopt);
+  v("retention_json", m.retention_json), v("pid", m.pid), v("adopt", m.adopt);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
@@ -32,6 +32,7 @@ template <typename V> void fields(V& v, StatusReply& m) { v("json", m.json); }
 template <typename V> void fields(V& v, SnapshotNews& m) {
   v("snapshot_id", m.snapshot_id), v("state", m.state), v("sequence", m.sequence), v("name", m.name);
   v("raw_bytes", m.raw_bytes), v("stored_bytes", m.stored_bytes), v("code", m.code), v("error", m.error);
+  v("alarms", m.alarms);
 }
 
 template <typename M> constexpr const char* kType = nullptr;
@@ -51,6 +52,10 @@ struct Writer {
   Json& json;
   template <typename T> void operator()(const char* key, T& value) { json[key] = value; }
   void operator()(const char* key, Code& code) { json[key] = static_cast<std::int32_t>(code); }
+  void operator()(const char* key, std::vector<Alarm>& alarms) {
+    Json& list = json[key] = Json::array();
+    for (const Alarm& alarm : alarms) list.push_back({{"kind", alarm.kind}, {"text", alarm.text}});
+  }
 };
 
 struct Reader {
@@ -105,6 +110,17 @@ struct Reader {
     if (number < 0 || number > static_cast<std::int64_t>(Code::internal)) return refuse(key, "a known code");
     code = static_cast<Code>(number);
   }
+  void operator()(const char* key, std::vector<Alarm>& alarms) {
+    const Json* found = member(key);
+    if (found == nullptr) return;
+    if (!found->is_array()) return refuse(key, "a list");
+    for (const Json& one : *found) {
+      const bool whole = one.is_object() && one.size() == 2 && one.contains("kind") && one["kind"].is_string() &&
+                         one.contains("text") && one["text"].is_string();
+      if (!whole) return refuse(key, "a list of kinds and texts");
+      alarms.push_back({one["kind"].get<std::string>(), one["text"].get<std::string>()});
+    }
+  }
 };
 
 Status check_version(const Json& json, std::string_view type) {
@@ -138,7 +154,7 @@ template <std::size_t I = 0> Result<Message> read_by_type(std::string_view type,
   }
 }
 
-// The messages are flat: two levels are one more than any has, and bound the parser's stack.
+// The deepest is a list of alarms in the news: four levels are one more than any has, and bound the parser's stack.
 bool too_deep(std::string_view text) {
   int depth = 0;
   bool in_string = false;
@@ -150,7 +166,7 @@ bool too_deep(std::string_view text) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > 2) return true;
+      if (++depth > 4) return true;
     } else if (c == '}' || c == ']') {
       --depth;
     }

@@ -6,12 +6,14 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "stillframe/status.hpp"
+#include "stillframe/types.hpp"
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // ---- trainer to daemon ----
 
@@ -25,7 +27,7 @@ struct Hello {
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   std::uint64_t budget_bytes = 0;  // 0: the daemon's configuration stands
-  std::uint32_t keep_last = 0;     // likewise
+  std::string retention_json;      // of this run (retention::policy_to_json); empty: the daemon's configuration stands
   std::int64_t pid = 0;
   bool adopt = false;
 };
@@ -74,6 +76,7 @@ struct SnapshotNews {
   std::uint64_t stored_bytes = 0;
   Code code = Code::ok;
   std::string error;
+  std::vector<Alarm> alarms;  // of a durable one
 };
 
 using Message = std::variant<Hello, Settle, ArenaRequest, Bye, StatusRequest, Welcome, ArenaReady, Done, Failure,

@@ -50,6 +50,8 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_reader_name(nullptr, &text));
   expect_refused(sf_reader_skipped(nullptr, &text));
   expect_refused(sf_reader_read(nullptr, 0, nullptr, 0, 0));
+  expect_refused(sf_pin(nullptr, "x"));
+  expect_refused(sf_unpin(nullptr));
   sf_client_destroy(nullptr);
   sf_plan_destroy(nullptr);
   sf_ticket_destroy(nullptr);

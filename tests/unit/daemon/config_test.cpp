@@ -10,6 +10,7 @@
 namespace stillframe::daemon {
 namespace {
 
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -40,7 +41,7 @@ void expect_equal(const Config& a, const Config& b) {
   EXPECT_EQ(a.encoder_threads, b.encoder_threads);
   EXPECT_EQ(a.codec, b.codec);
   EXPECT_EQ(a.group_deadline_seconds, b.group_deadline_seconds);
-  EXPECT_EQ(a.retention.keep_last, b.retention.keep_last);
+  EXPECT_EQ(a.retention, b.retention);
   EXPECT_EQ(a.log_level, b.log_level);
   EXPECT_EQ(a.log_path, b.log_path);
 }
@@ -92,6 +93,14 @@ codec = "raw"
 group_deadline_seconds = 7
 [retention]
 keep_last = 9
+keep_best = ["loss:min:2", "accuracy:max"]
+keep_every_steps = 1_000
+keep_every_seconds = "2h"
+keep_for_seconds = 60
+keep_steps = [-1, 500]
+max_bytes = "2TiB"
+min_free_bytes = 0
+min_verified = 2
 [log]
 level = "debug"
 path = "/var/log/s.log"
@@ -109,6 +118,14 @@ path = "/var/log/s.log"
   expected.codec = codec::CodecId::raw;
   expected.group_deadline_seconds = 7;
   expected.retention.keep_last = 9;
+  expected.retention.keep_best = {{"loss", false, 2}, {"accuracy", true, 1}};
+  expected.retention.keep_every_steps = 1000;
+  expected.retention.keep_every_seconds = 7200;
+  expected.retention.keep_for_seconds = 60;
+  expected.retention.keep_steps = {-1, 500};
+  expected.retention.max_bytes = 1ULL << 41U;
+  expected.retention.min_free_bytes = 0;
+  expected.retention.min_verified = 2;
   expected.log_level = base::LogLevel::debug;
   expected.log_path = "/var/log/s.log";
   expect_equal(*whole, expected);
@@ -156,6 +173,29 @@ TEST(ConfigFile, AValueOutOfRangeSaysTheRange) {
   EXPECT_THAT(error_of("[log]\nlevel = \"loud\"\n"), HasSubstr("d.toml:2: log.level: expected \"debug\""));
 }
 
+TEST(ConfigFile, TheWordsOfRetentionTakeTextListsAndNumbers) {
+  const auto parsed = parse_config(
+      "[retention]\nkeep_best = \"loss:min:2, accuracy:max\"\nkeep_steps = \"10, 20\"\nmax_bytes = \"1 kB\"\n",
+      "d.toml");
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_EQ(parsed->retention.keep_best, (std::vector<BestRule>{{"loss", false, 2}, {"accuracy", true, 1}}));
+  EXPECT_EQ(parsed->retention.keep_steps, (std::vector<std::int64_t>{10, 20}));
+  EXPECT_EQ(parsed->retention.max_bytes, 1000U);
+}
+
+TEST(ConfigFile, AnIllWordOfRetentionSaysWhichPartOfIt) {
+  EXPECT_THAT(error_of("[retention]\n\nkeep_best = [\"loss:min\", \"accuracy:highest\"]\n"),
+              AllOf(StartsWith("d.toml:3: retention.keep_best: expected a list of at most 16 different "),
+                    EndsWith("found \"accuracy:highest\"")));
+  EXPECT_THAT(
+      error_of("[retention]\nkeep_for_seconds = \"2 weeks\"\n"),
+      AllOf(StartsWith("d.toml:2: retention.keep_for_seconds: expected seconds from 0 to "), EndsWith("\"2 weeks\"")));
+  EXPECT_THAT(error_of("[retention]\nkeep_steps = [1, 2.5]\n"), EndsWith("found a value of type array"));
+  EXPECT_THAT(error_of("[retention]\nkeep_best = [[\"loss\"]]\n"), EndsWith("found a value of type array"));
+  EXPECT_THAT(error_of("[retention]\nkeep_last = true\n"), EndsWith("found a value of type boolean"));
+  EXPECT_THAT(error_of("[retention]\nmin_verified = 0\n"), EndsWith("from 1 to 1000000, found 0"));
+}
+
 TEST(ConfigFile, APathMustBeAbsoluteBecauseADetachedDaemonWorksFromTheRoot) {
   EXPECT_THAT(error_of("[log]\npath = \"here.log\"\n"), HasSubstr("d.toml:2: log.path: expected an absolute path"));
   EXPECT_THAT(error_of("[daemon]\nsocket = \"/" + std::string(107, 'x') + "\"\n"), HasSubstr("at most 107 bytes"));
@@ -188,6 +228,23 @@ TEST(ConfigFlags, AFlagOverridesTheFileAndNothingElse) {
   ASSERT_TRUE(set_config_key(*config, "daemon.max_clients", "6").ok());
   EXPECT_EQ(config->max_clients, 6U);
   EXPECT_EQ(config->socket, "/a");
+}
+
+TEST(ConfigFlags, TheWordsOfRetentionAreFlags) {
+  Config config;
+  ASSERT_TRUE(set_config_key(config, "retention.keep_best", "loss:min:2, accuracy:max").ok());
+  ASSERT_TRUE(set_config_key(config, "retention.max_bytes", "1GiB").ok());
+  EXPECT_EQ(config.retention.keep_best.size(), 2U);
+  EXPECT_EQ(config.retention.max_bytes, 1U << 30U);
+  const Status refused = set_config_key(config, "retention.keep_for_seconds", "soon");
+  EXPECT_EQ(refused.code(), Code::invalid_argument);
+  EXPECT_THAT(refused.message(), AllOf(StartsWith("--retention-keep-for-seconds: expected seconds from 0 to "),
+                                       EndsWith("found \"soon\"")));
+  for (const retention::Word& word : retention::words()) {
+    EXPECT_TRUE(std::ranges::any_of(config_keys(), [&](const ConfigKey& key) {
+      return key.name == "retention." + std::string(word.name) && key.description == word.help;
+    })) << word.name;
+  }
 }
 
 TEST(ConfigFlags, AnIllValueNamesTheFlagAndChangesNothing) {

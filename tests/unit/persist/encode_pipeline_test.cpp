@@ -49,6 +49,21 @@ TEST_F(Pipeline, ChunksComeOutInTheOrderInWhichTheyWentIn) {
   EXPECT_TRUE(pipeline.empty());
 }
 
+TEST_F(Pipeline, AWatcherSeesEachChunkWithItsHashBeforeItIsTaken) {
+  const auto bytes = chunk(3);
+  EncodePipeline pipeline(*pool_, CodecId::planes_lz4, 2);
+  std::optional<base::Hash128> seen;
+  pipeline.submit(bytes, words(bytes.size()), [&](std::span<const std::byte> raw, const base::Hash128& hash) {
+    EXPECT_EQ(raw.data(), bytes.data());
+    EXPECT_EQ(raw.size(), bytes.size());
+    seen = hash;
+  });
+  SF_ASSERT_OK(pipeline.take());
+  EXPECT_EQ(seen, base::xxh128(bytes));
+  pipeline.submit(bytes, words(bytes.size()));
+  SF_ASSERT_OK(pipeline.take());
+}
+
 // Zeros, or one value of up to 16 bytes again and again, also where the chunk ends in the middle of it.
 TEST_F(Pipeline, AConstantChunkIsStoredAsItsPattern) {
   for (const std::size_t length : {std::size_t{kChunkBytes}, std::size_t{1003}, std::size_t{17}}) {

@@ -144,8 +144,9 @@ class PersistTest : public testing::Test {
     trainer_ = std::make_unique<ArenaTrainer>(*arena_);
     start_daemon(keep_last);
   }
-  void start_daemon(std::uint32_t keep_last = 3) {
-    auto started = persist::Persister::start(*arena_, store_, *encoders_, options_of_run("main", keep_last),
+  void start_daemon(std::uint32_t keep_last = 3) { start_daemon(options_of_run("main", keep_last)); }
+  void start_daemon(persist::PersistOptions options) {
+    auto started = persist::Persister::start(*arena_, store_, *encoders_, std::move(options),
                                              [this](const persist::News& news) { news_.add(news); });
     ASSERT_TRUE(started.ok()) << started.status().message();
     persister_ = std::move(started).value();

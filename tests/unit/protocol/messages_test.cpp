@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 // One of every kind, no member at its default.
 std::vector<Message> one_of_each() {
   return {
-      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, 5, 4711, true},
+      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, R"({"keep_last":5})", 4711, true},
       Settle{5000},
       ArenaRequest{123'456'789, 4096, 7000},
       Bye{},
@@ -26,7 +26,8 @@ std::vector<Message> one_of_each() {
       Done{},
       Failure{Code::no_space, "the disk is full"},
       StatusReply{R"({"runs":[{"name":"main"}]})"},
-      SnapshotNews{9, "failed", 17, "main-17", 1000, 900, Code::io_error, "it did not fit"},
+      SnapshotNews{9, "failed", 17, "main-17", 1000, 900, Code::io_error, "it did not fit",
+                   {{"stale_state", "nothing \"moved\""}, {"non_finite_loss", "NaN"}}},
   };
 }
 
@@ -53,7 +54,7 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(hello.rank, 3U);
   EXPECT_EQ(hello.world_size, 8U);
   EXPECT_EQ(hello.budget_bytes, 1ULL << 34U);
-  EXPECT_EQ(hello.keep_last, 5U);
+  EXPECT_EQ(hello.retention_json, R"({"keep_last":5})");
   EXPECT_EQ(hello.pid, 4711);
   EXPECT_TRUE(hello.adopt);
   const auto news = std::get<SnapshotNews>(*decode(encode(one_of_each()[10])));
@@ -65,6 +66,19 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(news.stored_bytes, 900U);
   EXPECT_EQ(news.code, Code::io_error);
   EXPECT_EQ(news.error, "it did not fit");
+  ASSERT_EQ(news.alarms.size(), 2U);
+  EXPECT_EQ(news.alarms[0], (Alarm{"stale_state", "nothing \"moved\""}));
+  EXPECT_EQ(news.alarms[1], (Alarm{"non_finite_loss", "NaN"}));
+}
+
+TEST(Messages, AlarmsOfAnotherShapeAreRefused) {
+  const Json good = json_of(one_of_each()[10]);
+  for (const char* alarms : {"null", "{}", "\"stale_state\"", "[1]", "[[]]", R"([{"kind": "a"}])", R"([{"kind": 1, "text": ""}])",
+                             R"([{"kind": "", "text": "", "more": 1}])", R"([{"kind": "", "text": [[]]}])"}) {
+    Json bad = good;
+    bad["alarms"] = Json::parse(alarms);
+    EXPECT_EQ(refusal(bad).code(), Code::corrupt) << alarms;
+  }
 }
 
 TEST(Messages, TheLargestNumbersComeBack) {
@@ -177,7 +191,8 @@ TEST(MessagesRefused, WhatFollowsAZeroByteIsNotOverlooked) {
 TEST(MessagesRefused, OtherProtocolVersionsAreUnsupportedWhateverElseTheyHold) {
   for (const char* type : {"hello", "welcome"}) {
     for (const std::uint64_t version :
-         {std::uint64_t{0}, std::uint64_t{2}, std::numeric_limits<std::uint64_t>::max()}) {
+         {std::uint64_t{0}, std::uint64_t{kProtocolVersion - 1}, std::uint64_t{kProtocolVersion + 1},
+          std::numeric_limits<std::uint64_t>::max()}) {
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}}).code(), Code::unsupported) << type << version;
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}, {"of_the_future", {1}}, {"run", 5}}).code(),
                 Code::unsupported);
