@@ -44,3 +44,15 @@ def test_after_a_power_loss_at_any_request_the_last_durable_step_is_there(tmp_pa
                 f"{acknowledged} was acknowledged as durable"
             )
         run.finish()
+
+
+def test_a_directory_that_was_made_for_the_store_just_before_is_there_after_a_power_loss(tmp_path: Path) -> None:
+    with fault_fs(tmp_path / "fs") as fs:
+        store = tmp_path / "fs" / "runs" / "gpt"
+        store.mkdir(parents=True)  # as by mkdir -p in a job's script: nobody has synced it
+        with rig(tmp_path, store) as run:
+            run.start()
+            run.until("a durable checkpoint", lambda: run.durable >= 0)
+            power_fails(fs, run, "")
+            acknowledged = run.durable
+            assert run.start() >= acknowledged
