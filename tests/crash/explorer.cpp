@@ -25,9 +25,11 @@ std::unique_ptr<FaultEnv> left_by(const FaultEnv& process, const StateId& id) {
   return process.survivor(std::max<std::uint64_t>(seed, FaultEnv::kEverything + 1));
 }
 
-// After some states power is cut once more at the end: after every kill, where much is not certain yet, and after every
-// fourth power loss.
-bool is_deep(const StateId& id) { return id.crashes.back().survivor % 4 == 0; }
+// After every kill, where much is not certain yet, and after few power losses, where all is, power is cut again.
+bool is_deep(const StateId& id) {
+  constexpr std::uint64_t kOneOfTheDrawn = 8;
+  return id.crashes.back().survivor == kKilled || id.crashes.back().survivor == kOneOfTheDrawn;
+}
 
 void apply(const Lie& lie, FaultEnv& process) {
   if (lie.op == EnvOp::count_) return;
