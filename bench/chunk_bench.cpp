@@ -1,17 +1,21 @@
-// What one chunk (1 MiB) costs on its way: the checksums, and the copy through a host stream.
+// What one chunk (1 MiB) costs on its way: the checksums, the copy through a host stream, the encoder with and without the
+// inspector behind the alarms.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/checksum.hpp"
 #include "device/device.hpp"
+#include "persist/encode_pipeline.hpp"
+#include "persist/inspector.hpp"
 
 namespace stillframe {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::uint64_t kPatienceMs = 60'000;
 
 std::vector<std::byte> chunk_of_data() {
@@ -56,6 +60,52 @@ void copy_through_a_host_stream(benchmark::State& state) {
   }
   state.SetBytesProcessed(state.iterations() * state.range(0) * static_cast<std::int64_t>(kChunkBytes));
 }
+// Float weights, as training leaves them: exponents alike, mantissas random.
+std::vector<std::byte> chunk_of_weights() {
+  std::vector<std::byte> data = chunk_of_data();
+  for (std::size_t i = 3; i < data.size(); i += 4) data[i] = std::byte{0x3c};
+  return data;
+}
+
+// Chunk 1 of an image in which `tensors` trained tensors share each chunk; 1: a tensor covers several whole ones.
+struct Watched {
+  format::ImageLayout layout;
+  format::TreeFacts facts;
+};
+Watched watched(std::int64_t tensors) {
+  const std::uint64_t bytes = tensors == 1 ? 4 * kChunkBytes : kChunkBytes / static_cast<std::uint64_t>(tensors);
+  std::vector<Entry> entries;
+  for (std::uint64_t i = 0; i * bytes < 4 * kChunkBytes; ++i) {
+    entries.push_back({"w" + std::to_string(i), DType::f32, {bytes / 4}, 0, 0});
+  }
+  Watched result{format::lay_out(std::move(entries)).value(), {}};
+  result.facts.trainable.assign(result.layout.entries.size(), true);
+  return result;
+}
+
+// One encoder thread; `range(0)`: trained tensors per chunk that are watched, 0 for an encoder without an inspector.
+void encode_a_chunk(benchmark::State& state, codec::CodecId codec) {
+  const auto pool = base::WorkerPool::start("bench", 1, 4);
+  if (!pool.ok()) return state.SkipWithError(pool.status().message().c_str());
+  const std::vector<std::byte> data = chunk_of_weights();
+  const Watched what = watched(std::max<std::int64_t>(1, state.range(0)));
+  persist::Inspector inspector(what.layout, what.facts);
+  persist::EncodePipeline pipeline(**pool, codec, 3);
+  persist::ChunkWatcher watcher;
+  if (state.range(0) != 0) {
+    watcher = [&](std::span<const std::byte> raw, const base::Hash128& hash) { inspector.look(1, raw, hash); };
+  }
+  for (auto _ : state) {
+    while (!pipeline.full()) pipeline.submit(data, {{static_cast<std::uint32_t>(data.size()), 4}}, watcher);
+    if (const auto encoded = pipeline.take(); !encoded.ok()) {
+      return state.SkipWithError(encoded.status().message().c_str());
+    }
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kChunkBytes));
+}
+BENCHMARK_CAPTURE(encode_a_chunk, planes_lz4, codec::CodecId::planes_lz4)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
+BENCHMARK_CAPTURE(encode_a_chunk, raw, codec::CodecId::raw)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
+
 BENCHMARK(copy_through_a_host_stream)->Name("host_stream_copy")->Arg(1)->Arg(64)->UseRealTime();
 
 }  // namespace

@@ -52,7 +52,7 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-// What a snapshot says about the training: docs/format.md, "Alarms", gives the kinds. `text` is for people.
+// What a snapshot says about the training: docs/alarms.md gives the kinds. `text` is for people.
 struct Alarm {
   std::string kind;
   std::string text;

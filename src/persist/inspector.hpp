@@ -17,7 +17,7 @@
 
 namespace stillframe::persist {
 
-// The kinds; docs/format.md gives them in words.
+// The kinds; docs/alarms.md gives them in words.
 inline constexpr std::string_view kStaleState = "stale_state";
 inline constexpr std::string_view kStaleTensors = "stale_tensors";
 inline constexpr std::string_view kStepCountersDisagree = "step_counters_disagree";
