@@ -22,7 +22,7 @@ class Mutation:
     before: str  # stands exactly once in the file
     after: str
     breaks: str  # the promise, in words
-    programs: Tuple[str, ...]  # of tests/CMakeLists.txt; one of them must turn red
+    programs: Tuple[str, ...]  # of tests/CMakeLists.txt, perhaps with a filter of their tests; one of them must turn red
 
 
 def load(path: pathlib.Path = LIST) -> List[Mutation]:
