@@ -111,7 +111,7 @@ TEST(Json, ABestRuleHasItsThreeMembersAndNoOther) {
 
 // Found by the address sanitizer: quoting the value in the error walked it with a stack as deep as its nesting.
 TEST(Json, DeepNestingIsNeverBuilt) {
-  for (const std::string& word : {"keep_best", "keep_last", "keep_lust"}) {
+  for (const std::string word : {"keep_best", "keep_last", "keep_lust"}) {
     for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"a\":", "}")}) {
       std::string text = "{\"" + word + "\":[";
       for (int i = 0; i < 10'000; ++i) text += open;
