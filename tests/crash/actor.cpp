@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "persist/retention_task.hpp"
+#include "store/catalog.hpp"
 #include "store/scrub.hpp"
 
 namespace stillframe::test {
 namespace {
 
 constexpr std::int64_t kUtcNs = 1'795'350'605'000'000'000;
+constexpr std::int64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kNoWaitMs = 0;  // nobody holds the store's lock while a scenario waits for it
 
 // Open while the call runs; then as it was told.
@@ -144,27 +146,51 @@ Status Actor::scrub_all() {
   return {};
 }
 
-Status Actor::prune(const std::string& run, std::uint32_t keep_last) {
-  std::vector<KnownCheckpoint*> stood;
+// Whatever a policy with this keep_last may remove is open from here on.
+void Actor::begin_retention(const std::string& run, std::uint32_t keep_last) {
   std::uint32_t newer = 0;
   for (const std::string& name : names()) {
     KnownCheckpoint& known = ledger_.checkpoints.at(name);
     if (known.content->run != run || newer++ < keep_last || known.standing != Promise::there) continue;
     known.expirable = true;
     known.standing = Promise::open;
-    stood.push_back(&known);
+    expiring_.push_back(name);
   }
-  SF_ASSIGN(const auto removals, persist::prune(*store_, run, {keep_last}));
+}
+
+// It is over without an error: what it did not touch stands as before.
+void Actor::end_retention() {
+  const std::vector<std::string> left = names();
+  for (const std::string& name : expiring_) {
+    const bool is_left = std::ranges::find(left, name) != left.end();
+    if (is_left) ledger_.checkpoints.at(name).standing = Promise::there;
+  }
+  expiring_.clear();
+}
+
+Status Actor::prune(const std::string& run, std::uint32_t keep_last) {
+  begin_retention(run, keep_last);
+  const retention::Policy policy{.keep_last = keep_last, .min_free_bytes = 0};
+  SF_ASSIGN(const auto removals, persist::prune(*store_, run, policy, kUtcNs / kNsPerSecond));
   for (const auto& removal : removals) {
     KnownCheckpoint& known = ledger_.checkpoints.at(removal.name);
     if (!known.expirable) return {Code::internal, "retention removed " + removal.name + ", which had to stay"};
-    SF_TRY(removal.outcome);
-    known.standing = Promise::gone;
+    settle(known.standing, removal.outcome, Promise::gone);
+    if (!removal.outcome.ok() && removal.outcome.code() != Code::busy) return removal.outcome;
   }
-  for (KnownCheckpoint* known : stood) {
-    if (known->standing == Promise::open) known->standing = Promise::there;
-  }
+  end_retention();
   return {};
+}
+
+Status Actor::make_room(const std::string& run) {
+  constexpr std::uint32_t kKeepLast = 1;
+  constexpr std::uint64_t kNeededBytes = 2'000;
+  begin_retention(run, kKeepLast);
+  SF_ASSIGN(const std::uint64_t bytes, store::store_bytes(*store_));
+  const retention::Policy policy{.keep_last = kKeepLast, .max_bytes = bytes, .min_free_bytes = 0};
+  const Status room = persist::ensure_room(*store_, run, policy, kNeededBytes, kUtcNs / kNsPerSecond);
+  if (room.ok()) end_retention();
+  return room;
 }
 
 std::vector<std::string> Actor::names() const {

@@ -42,6 +42,8 @@ class Actor {
   [[nodiscard]] Status scrub(const std::string& name);
   [[nodiscard]] Status scrub_all();
   [[nodiscard]] Status prune(const std::string& run, std::uint32_t keep_last);
+  // For one more checkpoint, in a store that may not grow.
+  [[nodiscard]] Status make_room(const std::string& run);
 
   [[nodiscard]] const store::Store& store() const { return *store_; }
   [[nodiscard]] FaultEnv& process() const noexcept { return process_; }
@@ -49,11 +51,15 @@ class Actor {
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
+  void begin_retention(const std::string& run, std::uint32_t keep_last);
+  void end_retention();
+
   FaultEnv& process_;
   Ledger& ledger_;
   std::optional<store::Store> store_;
   std::vector<std::string> runs_;
   std::vector<std::unique_ptr<env::Lock>> run_locks_;
+  std::vector<std::string> expiring_;
   ContentPtr writing_;
   std::unique_ptr<store::CheckpointWriter> writer_;
 };

@@ -26,10 +26,10 @@ format::ImageLayout draw_layout(Random& random, bool is_long) {
   constexpr std::array kDTypes{DType::f32, DType::bf16, DType::i64, DType::u8, DType::f16};
   std::vector<Entry> entries;
   if (is_long) entries.push_back({"embedding.weight", DType::f64, {kChunkBytes / 8 + 64}, 0, 0});
-  const std::size_t count = 1 + random.below(4);
+  const std::size_t count = 1 + random.below(2);
   for (std::size_t i = 0; i < count; ++i) {
     const DType dtype = kDTypes.at(random.below(kDTypes.size()));
-    entries.push_back({"layer." + std::to_string(i), dtype, {1 + random.below(30), 1 + random.below(40)}, 0, 0});
+    entries.push_back({"layer." + std::to_string(i), dtype, {1 + random.below(30), 1 + random.below(60)}, 0, 0});
   }
   return format::lay_out(std::move(entries)).value();
 }

@@ -91,9 +91,13 @@ class Explorer {
   }
 
   // The second crash comes after a kill and after two power losses; the third, in one change of each start, after one.
+  // Which ones differs from seed to seed.
   [[nodiscard]] bool goes_on_after(std::uint64_t survivor) const {
     const std::size_t crashes = id_.crashes.size();
-    if (crashes == 1) return survivor == kKilled || survivor == 1 || survivor == kFirstDrawn;
+    if (crashes == 1) {
+      if ((id_.crashes.back().n + id_.seed) % depth_.start_every != 0) return false;
+      return survivor == kKilled || survivor == 1 || survivor == kFirstDrawn;
+    }
     return crashes == 2 && survivor == (id_.crashes.front().n + id_.crashes.back().n) % depth_.later_survivors;
   }
 

@@ -28,13 +28,14 @@ struct Lie {
 };
 
 struct Depth {
-  std::uint64_t survivors = 10;       // of each crash of the scenario
-  std::uint64_t later_survivors = 4;  // of each crash while a process starts after one
+  std::uint64_t survivors = 12;       // of each crash of the scenario
+  std::uint64_t start_every = 4;      // so many crashes apart, the starts after one are crashed as well
+  std::uint64_t later_survivors = 4;  // of each crash in a start
   std::size_t most_failures = 3;      // then this scenario is left
 };
 
-// Crashes in every change of the scenario, and after some of these in every change of the next process's start, and
-// once more. The same states for the same seed and depth.
+// Crashes in every change of the scenario, after some of these in every change of the next process's start, and after
+// some of those once more. The same states for the same seed and depth.
 [[nodiscard]] Exploration explore(const Scenario& scenario, std::uint64_t seed, const Depth& depth, const Lie& lie);
 
 // One state; `told` hears of every change of the disk on the way. Empty when nothing is wrong.

@@ -44,6 +44,12 @@ Status retain_two(Actor& actor, const Stage& /*stage*/) {
   return actor.prune(std::string(kMain), kKeepLast);
 }
 
+Status make_room_and_commit(Actor& actor, const Stage& stage) {
+  SF_TRY(open_and_lock(actor));
+  SF_TRY(actor.make_room(std::string(kMain)));
+  return actor.commit(stage.to_write[0]);
+}
+
 Status mark(Actor& actor, const Stage& /*stage*/) {
   SF_TRY(open_and_lock(actor));
   SF_TRY(actor.scrub_all());
@@ -198,7 +204,7 @@ Shape shape_of(std::uint64_t seed, std::uint64_t which) {
   if (drawn == 0) return Shape::safetensors_long;
   if (drawn == 1) return Shape::two_chunks;
   if (drawn < 5) return Shape::constant_chunk;
-  return kShort.at(drawn % kShort.size());
+  return kShort.at((seed + which) % kShort.size());
 }
 
 Stage stage_with_history(std::uint64_t seed, std::size_t count) {
@@ -218,9 +224,9 @@ Stage stage_with_history(std::uint64_t seed, std::size_t count) {
     return {};
   };
   build().ignore("the first crash then finds that something is missing");
-  for (std::int64_t step : {1000, 1010}) {
-    stage.to_write.push_back(
-        draw_content(random, std::string(kMain), step, shape_of(seed, static_cast<std::uint64_t>(step))));
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    const auto step = static_cast<std::int64_t>(1000 + i);
+    stage.to_write.push_back(draw_content(random, std::string(kMain), step, shape_of(seed, count + 1 + i)));
   }
   stage.process = stage.process->survivor(FaultEnv::kEverything);
   return stage;
@@ -231,6 +237,7 @@ Scenarios all_scenarios() {
   add_one_process(all, "commit", two_older, commit_twice);
   add_one_process(all, "removal", perhaps_without_sequence_file, remove_newest_and_oldest);
   add_one_process(all, "retention", four_older, retain_two);
+  add_one_process(all, "room", four_older, make_room_and_commit);
   add_one_process(all, "marks", with_a_damaged_one, mark);
   add_one_process(all, "claim", two_older, claim_thrice);
   add_one_process(all, "create", no_store, create_and_commit);

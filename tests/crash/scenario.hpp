@@ -40,7 +40,7 @@ using Scenarios = std::vector<std::unique_ptr<Scenario>>;
 
 // A store with `count` older checkpoints of the run `main`, all but the newest verified, and one more of another run.
 [[nodiscard]] Stage stage_with_history(std::uint64_t seed, std::size_t count);
-// By seed, long ones rarely.
+// The short ones in turn, long ones rarely.
 [[nodiscard]] Shape shape_of(std::uint64_t seed, std::uint64_t which);
 // Adds to `all` the scenarios with several writers at once.
 void add_writers(Scenarios& all);

@@ -51,9 +51,10 @@ enum class EnvOp : std::uint8_t {
 struct EnvFailure {
   EnvOp op;
   Code code;
-  std::uint64_t nth_call = 1;      // from now, among the calls that match; 1 is the next
-  bool for_ever = false;           // that call and every matching one after it
-  std::string path_contains = {};  // empty matches every path; a rename or link matches by its new name
+  std::uint64_t nth_call = 1;  // from now, among the calls that match; 1 is the next
+  bool for_ever = false;       // that call and every matching one after it
+  // Empty matches every path; a '$' at the end means the end of the path; a rename or link matches by its new name.
+  std::string path_contains = {};
 };
 
 class FaultDisk;

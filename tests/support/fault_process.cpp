@@ -33,7 +33,10 @@ bool matches(const EnvFailure& failure, EnvOp op, const std::string& path) {
   } else if (failure.op != op) {
     return false;
   }
-  return path.find(failure.path_contains) != std::string::npos;
+  std::string_view part = failure.path_contains;
+  if (!part.ends_with('$')) return path.find(part) != std::string::npos;
+  part.remove_suffix(1);
+  return std::string_view(path).ends_with(part);
 }
 
 }  // namespace
