@@ -27,8 +27,8 @@ class Leftovers : public StoreTest {
     SF_ASSERT_OK((*file)->write_at(0, std::vector<std::byte>(bytes)));
   }
   std::string orphan(std::uint64_t sequence) {
-    const std::string partial = format::partial_name(
-        format::to_string(format::CheckpointName{sequence, 1, base::utc_compact(kUtcNs)}), "dead");
+    const std::string partial =
+        format::partial_name(format::to_string(format::CheckpointName{sequence, 1, base::utc_compact(kUtcNs)}), "dead");
     EXPECT_TRUE(env().make_dir(env::join(store_->path(), partial)).ok());
     return partial;
   }
@@ -40,7 +40,7 @@ class Leftovers : public StoreTest {
 INSTANTIATE_TEST_SUITE_P(On, Leftovers, testing::Values(EnvKind::posix, EnvKind::mem), env_kind_name);
 
 TEST_P(Leftovers, HalfWrittenMarksPagesAndSequencesAreCollectedAndNothingElse) {
-  const std::vector<std::string> ours{"sequence.tmp",         "FORMAT-v1.md.tmp",    "read-v1.py.tmp",
+  const std::vector<std::string> ours{"sequence.tmp",          "FORMAT-v1.md.tmp", "read-v1.py.tmp",
                                       name_ + "/verified.tmp", name_ + "/bad.tmp", name_ + "/pinned.tmp"};
   const std::vector<std::string> foreign{"notes.tmp", name_ + "/mine.tmp", "pinned.tmp"};
   for (const std::string& path : ours) put(path, 10);
