@@ -28,6 +28,12 @@ Status Actor::open() {
   return {};
 }
 
+Status Actor::open_as_reader() {
+  SF_ASSIGN(store::Store opened, store::Store::open(process_, std::string(kStorePath)));
+  store_.emplace(std::move(opened));
+  return {};
+}
+
 Status Actor::lock_run(const std::string& run) {
   SF_ASSIGN(auto lock, store_->lock_run(run));
   run_locks_.push_back(std::move(lock));
@@ -120,19 +126,35 @@ Status Actor::clear_mark(const std::string& name, std::string_view mark) {
 
 Status Actor::scrub(const std::string& name) {
   KnownCheckpoint& known = ledger_.checkpoints.at(name);
-  Promise& promise = known.marks[std::string(known.damaged ? format::kBadMark : format::kVerifiedMark)];
-  const bool was_there = promise == Promise::there;
-  promise = Promise::open;
-  const auto scrubbed = store::scrub_checkpoint(*store_, name, store::Pace{});
-  if (!scrubbed.ok()) return scrubbed.status();
-  const auto expected = known.damaged ? store::ScrubOutcome::bad
-                        : was_there   ? store::ScrubOutcome::already_verified
-                                      : store::ScrubOutcome::verified;
-  const bool as_expected = scrubbed->outcome == expected || scrubbed->outcome == store::ScrubOutcome::already_verified;
-  if (!as_expected) return {Code::internal, "scrub of " + name + " judged otherwise: " + scrubbed->reason};
-  if (was_there || scrubbed->marked) promise = Promise::there;
+  return known.damaged ? scrub_damaged(name, known) : scrub_whole(name, known);
+}
+
+Status Actor::scrub_whole(const std::string& name, KnownCheckpoint& known) {
+  Promise& verified = known.marks[std::string(format::kVerifiedMark)];
+  const bool was_verified = verified == Promise::there;
+  verified = Promise::open;
+  SF_ASSIGN(const auto scrubbed, store::scrub_checkpoint(*store_, name, store::Pace{}));
+  const bool as_expected = scrubbed.outcome == store::ScrubOutcome::already_verified ||
+                           (scrubbed.outcome == store::ScrubOutcome::verified && !was_verified);
+  if (!as_expected) return {Code::internal, "scrub of " + name + " judged otherwise: " + scrubbed.reason};
+  if (was_verified || scrubbed.marked) verified = Promise::there;
   // Verified means durable, also of one whose writer died before it could say so.
-  if (scrubbed->marked && !known.damaged) known.standing = Promise::there;
+  if (scrubbed.marked) known.standing = Promise::there;
+  return {};
+}
+
+// Read again even if it was verified before it rotted: bad first, then no longer verified.
+Status Actor::scrub_damaged(const std::string& name, KnownCheckpoint& known) {
+  Promise& bad = known.marks[std::string(format::kBadMark)];
+  const bool was_bad = bad == Promise::there;
+  bad = Promise::open;
+  const auto verified = known.marks.find(format::kVerifiedMark);
+  if (verified != known.marks.end() && verified->second == Promise::there) verified->second = Promise::open;
+  constexpr bool kRecheck = true;
+  SF_ASSIGN(const auto scrubbed, store::scrub_checkpoint(*store_, name, store::Pace{}, kRecheck));
+  if (scrubbed.outcome != store::ScrubOutcome::bad) return {Code::internal, "scrub of " + name + " found no damage"};
+  if (was_bad || scrubbed.marked) bad = Promise::there;
+  if (verified != known.marks.end() && scrubbed.marked) verified->second = Promise::gone;
   return {};
 }
 

@@ -23,7 +23,8 @@ class Actor {
  public:
   Actor(FaultEnv& process, Ledger& ledger) : process_(process), ledger_(ledger) {}
 
-  [[nodiscard]] Status open();                            // open_or_create
+  [[nodiscard]] Status open();  // open_or_create
+  [[nodiscard]] Status open_as_reader();
   [[nodiscard]] Status lock_run(const std::string& run);  // and hold it
   // Open, lock, recover, and scrub what is there: what a daemon does when it starts.
   [[nodiscard]] Status start_up(const std::string& run);
@@ -51,6 +52,8 @@ class Actor {
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
+  [[nodiscard]] Status scrub_whole(const std::string& name, KnownCheckpoint& known);
+  [[nodiscard]] Status scrub_damaged(const std::string& name, KnownCheckpoint& known);
   void begin_retention(const std::string& run, std::uint32_t keep_last);
   void end_retention();
 

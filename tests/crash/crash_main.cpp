@@ -3,7 +3,7 @@
 //
 //   crash --count 100000 --seed 1     whole rounds of all scenarios with seeds 1, 2, … until so many states are done;
 //                                     the same states for the same count and seed, whatever the threads
-//   crash --quick                     one round of fewer survivors: for mutations, in seconds
+//   crash --quick                     one round of fewer survivors, until the first failure: for mutations, in seconds
 //   crash --scenario commit           only that one (see --list)
 //   crash --replay commit:n=17:survivor=3:seed=1   that one state, with every change of the disk on the way
 //   crash --lie sync:.data            on a disk whose calls of that kind, on paths that hold that text, say ok and do
@@ -112,7 +112,8 @@ int explore_all(const Scenarios& scenarios, const Options& options, const Lie& l
       std::cerr << "crash: there is no scenario '" << options.scenario << "'; see --list\n";
       return kExitUsage;
     }
-    run_jobs(jobs, options, options.quick ? kQuick : kWhole, lie);
+    run_jobs(jobs, options, options.quick ? kQuick : kWhole, lie,
+             options.quick ? Until::the_first_failure : Until::the_end);
     for (const Job& job : jobs) {
       states += job.found.states;
       lost += job.found.failures.size();
@@ -193,7 +194,7 @@ int main(int argc, char** argv) {
   app.add_option("--count", options.count, "states to go through, at least");
   app.add_option("--seed", options.seed, "of the first round");
   app.add_option("--threads", options.threads, "to work on")->check(CLI::Range(1, 1024));
-  app.add_flag("--quick", options.quick, "one round of fewer states");
+  app.add_flag("--quick", options.quick, "one round of fewer states, until the first failure");
   app.add_flag("--list", options.list, "names the scenarios");
   app.add_flag("--lies", options.lies, "shows that every dropped sync is noticed");
   app.add_option("--scenario", options.scenario, "only that one");

@@ -1,6 +1,7 @@
 #include "crash/explorer.hpp"
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 #include <utility>
 
@@ -25,9 +26,11 @@ std::unique_ptr<FaultEnv> left_by(const FaultEnv& process, const StateId& id) {
   return process.survivor(std::max<std::uint64_t>(seed, FaultEnv::kEverything + 1));
 }
 
-// After some states power is cut once more at the end: after every kill, where much is not certain yet, and after every
-// fourth power loss.
-bool is_deep(const StateId& id) { return id.crashes.back().survivor % 4 == 0; }
+// After every kill, where much is not certain yet, and after few power losses, where all is, power is cut again.
+bool is_deep(const StateId& id) {
+  constexpr std::uint64_t kOneOfTheDrawn = 8;
+  return id.crashes.back().survivor == kKilled || id.crashes.back().survivor == kOneOfTheDrawn;
+}
 
 void apply(const Lie& lie, FaultEnv& process) {
   if (lie.op == EnvOp::count_) return;
@@ -132,9 +135,10 @@ class Explorer {
 };
 
 void tell_changes(FaultEnv& process, const Told& told) {
-  auto count = std::make_shared<std::uint64_t>(0);
-  process.before_change([told, count](EnvOp op, const std::string& path) {
-    told("  " + std::to_string(++*count) + "  " + std::string(env_op_name(op)) + " " + path);
+  auto changes = std::make_shared<std::map<std::uint64_t, std::uint64_t>>();
+  process.trace_changes([told, changes](std::uint64_t process_number, EnvOp op, const std::string& path) {
+    told("  process " + std::to_string(process_number) + ", change " + std::to_string(++(*changes)[process_number]) +
+         ": " + std::string(env_op_name(op)) + " " + path);
   });
 }
 
@@ -153,13 +157,12 @@ std::string replay(const Scenario& scenario, const StateId& id, const Lie& lie, 
     now.crashes.push_back(crash);
     told(now.crashes.size() == 1 ? "the scenario, until change " + std::to_string(crash.n) + ":"
                                  : "the next start, until change " + std::to_string(crash.n) + ":");
+    tell_changes(*stage.process, told);
     Status worked;
     if (now.crashes.size() == 1) {
       apply(lie, *stage.process);
-      tell_changes(*stage.process, told);
       worked = scenario.work(stage, crash.n);
     } else {
-      tell_changes(*stage.process, told);
       worked = start_again(*stage.process, stage.ledger, crash.n, lie);
     }
     if (!worked.ok()) return worked.message();

@@ -120,8 +120,27 @@ std::string find_wrong_checkpoint(const store::Store& store, const Ledger& ledge
   return {};
 }
 
+// The power goes again: is what was promised until then on disk?
+std::string find_uncertain(const FaultEnv& disk, Ledger ledger, std::string_view when) {
+  const auto after = disk.survivor(FaultEnv::kOnlySynced);
+  Actor reader(*after, ledger);
+  if (const Status opened = reader.open_as_reader(); !opened.ok())
+    return wrong("opening after another power loss", opened);
+  std::string lost = find_wrong_checkpoint(reader.store(), ledger, reader.names());
+  return lost.empty() ? lost : "after a power loss " + std::string(when) + ": " + lost;
+}
+
+// Somebody scrubs before anybody has recovered, as the command line may. Verified means durable all the same.
+std::string find_wrong_scrub(const FaultEnv& disk, Ledger ledger) {
+  const auto world = disk.copy();
+  Actor scrubber(*world, ledger);
+  if (const Status opened = scrubber.open_as_reader(); !opened.ok()) return wrong("opening to scrub", opened);
+  if (const Status scrubbed = scrubber.scrub_all(); !scrubbed.ok()) return wrong("a scrub before recovery", scrubbed);
+  return find_uncertain(*world, ledger, "that follows a scrub");
+}
+
 // A commit after the crash, and what the power leaves of it.
-std::string find_wrong_afterwards(FaultEnv& disk, Actor& actor, Ledger& ledger, bool deep) {
+std::string find_wrong_afterwards(const FaultEnv& disk, Actor& actor, Ledger& ledger, bool deep) {
   constexpr std::int64_t kStep = 999;
   static const ContentPtr kContent = [] {
     Random random(kStep);
@@ -130,13 +149,7 @@ std::string find_wrong_afterwards(FaultEnv& disk, Actor& actor, Ledger& ledger, 
   if (const Status committed = actor.commit(kContent); !committed.ok()) {
     return wrong("a commit after the crash failed", committed);
   }
-  if (!deep) return {};
-  const auto after = disk.survivor(FaultEnv::kOnlySynced);
-  Ledger unchanged = ledger;
-  Actor reader(*after, unchanged);
-  if (const Status opened = reader.open(); !opened.ok()) return wrong("opening after a second power loss", opened);
-  std::string lost = find_wrong_checkpoint(reader.store(), ledger, reader.names());
-  return lost.empty() ? lost : "after a second power loss: " + lost;
+  return deep ? find_uncertain(disk, ledger, "that follows a commit") : std::string();
 }
 
 }  // namespace
@@ -146,6 +159,7 @@ std::string find_wrong(FaultEnv& disk, Ledger ledger, bool deep) {
     const auto opened = store::Store::open(disk, std::string(kStorePath));
     if (!opened.ok()) return wrong("the store is lost", opened.status());
     if (deep && !has_pages(*opened)) return "the page of the format, or the reader, is not what was put there";
+    if (std::string found = deep ? find_wrong_scrub(disk, ledger) : ""; !found.empty()) return found;
   }
   Actor actor(disk, ledger);
   if (const Status opened = actor.open(); !opened.ok()) return wrong("the store cannot be opened", opened);
@@ -155,6 +169,7 @@ std::string find_wrong(FaultEnv& disk, Ledger ledger, bool deep) {
   if (std::string found = find_wrong_checkpoint(actor.store(), ledger, listed); !found.empty()) return found;
   if (std::string found = find_leftover(disk, actor.store()); !found.empty()) return found;
 
+  if (std::string lost = deep ? find_uncertain(disk, ledger, "that follows recovery") : ""; !lost.empty()) return lost;
   const std::uint64_t changes = changes_but_syncs(disk);
   if (const Status recovered = actor.recover(); !recovered.ok()) return wrong("a second recovery", recovered);
   if (changes_but_syncs(disk) != changes) return "a second recovery changed something";

@@ -93,16 +93,18 @@ Stage four_older(std::uint64_t seed) { return stage_with_history(seed, 4); }
 // Some stores were copied without their sequence file.
 Stage perhaps_without_sequence_file(std::uint64_t seed) {
   Stage stage = stage_with_history(seed, 3);
-  if (seed % 3 != 0) return stage;
+  if (seed % 2 == 0) return stage;
   const std::string path = env::join(kStorePath, format::kSequenceFile);
   stage.process->remove_file(path).ignore("a scenario with the file is one as well");
   stage.process = stage.process->survivor(FaultEnv::kEverything);
   return stage;
 }
 
+// The newest, which nobody has verified, or the oldest, which rotted after it was.
 Stage with_a_damaged_one(std::uint64_t seed) {
   Stage stage = stage_with_history(seed, 3);
-  auto& [name, known] = *stage.ledger.checkpoints.rbegin();  // the newest: not marked verified
+  auto& checkpoints = stage.ledger.checkpoints;
+  auto& [name, known] = seed % 2 == 0 ? *checkpoints.rbegin() : *checkpoints.begin();
   const std::string file = env::join(env::join(kStorePath, name), format::table_file(0));
   stage.process->remove_file(file).ignore("then it is whole, and the scrub says so");
   stage.process = stage.process->survivor(FaultEnv::kEverything);

@@ -64,7 +64,9 @@ FaultEnv::~FaultEnv() = default;
 
 std::unique_ptr<FaultEnv> FaultEnv::new_process() const {
   const std::lock_guard guard(process_->disk->mutex);
-  return std::unique_ptr<FaultEnv>(new FaultEnv(process_->disk, fingerprint_));
+  auto process = std::unique_ptr<FaultEnv>(new FaultEnv(process_->disk, fingerprint_));
+  process->process_->trace = process_->trace;
+  return process;
 }
 
 void FaultEnv::die() {
@@ -126,6 +128,11 @@ void FaultEnv::set_space(env::SpaceInfo space) {
 
 void FaultEnv::before_change(std::function<void(EnvOp, const std::string&)> observer) {
   process_->observer = std::move(observer);
+}
+
+void FaultEnv::trace_changes(Trace trace) {
+  const std::lock_guard guard(process_->disk->mutex);
+  process_->trace = std::make_shared<Trace>(std::move(trace));
 }
 
 Result<std::unique_ptr<env::File>> FaultEnv::create(const std::string& path) {

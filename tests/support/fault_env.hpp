@@ -99,6 +99,10 @@ class FaultEnv final : public env::Env {
   // Called before each changing call of this process, which may use the disk through another one. Not while calls are
   // under way.
   void before_change(std::function<void(EnvOp op, const std::string& path)> observer);
+  // Called in each changing call of this process and of those made from it, with the process's number; must not use the
+  // disk.
+  using Trace = std::function<void(std::uint64_t process, EnvOp op, const std::string& path)>;
+  void trace_changes(Trace trace);
 
   [[nodiscard]] Result<std::unique_ptr<env::File>> create(const std::string& path) override;
   [[nodiscard]] Result<std::unique_ptr<env::File>> open(const std::string& path) override;

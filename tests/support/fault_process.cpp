@@ -64,6 +64,7 @@ FaultCall::FaultCall(FaultProcess& process, EnvOp op, const std::string& path) :
     return;
   }
   ++process.calls[static_cast<std::size_t>(op)];
+  if (is_change && process.trace != nullptr) (*process.trace)(process.id, op, path);
   if (is_change && ++process.changes == process.dies_at_change) {
     process.die();
     cut_off_ = true;

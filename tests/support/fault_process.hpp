@@ -19,6 +19,7 @@ struct FaultProcess {
   std::shared_ptr<FaultDisk> disk;
   std::uint64_t id = 0;
   std::function<void(EnvOp, const std::string&)> observer;
+  std::shared_ptr<const FaultEnv::Trace> trace;  // may be null
   bool dead = false;
   std::uint64_t changes = 0;
   std::uint64_t dies_at_change = 0;  // 0: at none
