@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -62,7 +63,7 @@ def sweep_one(one: StorePlan, folder: Path, programs: Programs) -> Tuple[List[St
     sweep = Sweep(one, folder, programs)
     try:
         sweep.run()
-    except SweepError as error:
+    except (SweepError, subprocess.SubprocessError, OSError) as error:
         return sweep.struck, str(error)
     return sweep.struck, None
 
@@ -76,26 +77,26 @@ def sweep_all(args: argparse.Namespace, root: Path, plans: List[StorePlan],
     failures: Dict[int, str] = {}
     with ProcessPoolExecutor(args.jobs) as pool:
         futures: Dict[Future[Tuple[List[Struck], Optional[str]]], StorePlan] = {
-            pool.submit(sweep_one, one, root / str(one.index), programs): one for one in plans
+            pool.submit(sweep_one, one, root / str(one.number), programs): one for one in plans
         }
         for future in as_completed(futures):
             one = futures[future]
             kills, failure = future.result()
             struck += kills
             outcome = f"FAILED: {failure}" if failure else f"{len(kills)} kills, nothing lost"
-            print(f"store {one.index} ({one.mode}, {one.codec}, every {one.snapshot_every}): {outcome}",
+            print(f"store {one.number} ({one.mode}, {one.codec}, every {one.snapshot_every}): {outcome}",
                   file=sys.stderr, flush=True)  # fmt: skip
             if failure:
-                failures[one.index] = failure
-                print(f"  kept in {root / str(one.index)}; again: scripts/killsweep --count {args.count} "
-                      f"--seed {args.seed} --store {one.index}", file=sys.stderr, flush=True)  # fmt: skip
+                failures[one.number] = failure
+                print(f"  kept in {root / str(one.number)}; again: scripts/killsweep --count {args.count} "
+                      f"--seed {args.seed} --store {one.number}", file=sys.stderr, flush=True)  # fmt: skip
             else:
-                shutil.rmtree(root / str(one.index))
+                shutil.rmtree(root / str(one.number))
     return struck, failures
 
 
 def rows(struck: List[Struck]) -> List[Dict[str, object]]:
-    found = []
+    found: List[Dict[str, object]] = []
     for point in POINTS:
         at = [one for one in struck if one.point == point]
         if at:
@@ -123,7 +124,7 @@ def stop_on_signal(number: int, frame: object) -> NoReturn:
 def main() -> int:
     args = parse_arguments()
     signal.signal(signal.SIGTERM, stop_on_signal)
-    plans = [one for one in plan(args.count, args.seed) if args.store in (None, one.index)]
+    plans = [one for one in plan(args.count, args.seed) if args.store in (None, one.number)]
     programs = find_programs()
     root = Path(tempfile.mkdtemp(prefix="stillframe-kills-", dir=args.dir))
     started = time.monotonic()

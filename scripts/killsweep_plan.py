@@ -24,7 +24,7 @@ class Kill(NamedTuple):
 
 
 class StorePlan(NamedTuple):
-    index: int
+    number: int
     mode: str
     codec: str
     snapshot_every: int
@@ -39,11 +39,11 @@ def plan(count: int, seed: int) -> List[StorePlan]:
         dice.shuffle(deck)
         cards += [deal(dice, victim, point) for victim, point in deck]
     stores = []
-    for index, first in enumerate(range(0, count, KILLS_PER_STORE)):
-        mode = ("double", "single", "double", "ring")[index % 4]
-        codec = "raw" if index % 3 == 2 else "planes_lz4"
+    for number, first in enumerate(range(0, count, KILLS_PER_STORE)):
+        mode = ("double", "single", "double", "ring")[number % 4]
+        codec = "raw" if number % 3 == 2 else "planes_lz4"
         kills = cards[first : min(first + KILLS_PER_STORE, count)]
-        stores.append(StorePlan(index, mode, codec, dice.choice((3, 6, 10)), kills))
+        stores.append(StorePlan(number, mode, codec, dice.choice((3, 6, 10)), kills))
     return stores
 
 

@@ -93,7 +93,7 @@ class Sweep:
             raise SweepError(f"resumed at step {resumed}, though step {captured} was acknowledged as captured, and only "
                              "the trainer was killed")  # fmt: skip
         self._none_left(leftovers)
-        return Struck(self._plan.index, kill.victim, kill.point, phases, durable, resumed, time.monotonic() - begun)
+        return Struck(self._plan.number, kill.victim, kill.point, phases, durable, resumed, time.monotonic() - begun)
 
     def _aim(self, kill: Kill) -> None:
         happened = POINTS[kill.point]
@@ -179,8 +179,9 @@ class Sweep:
         """Starts the trainer; the step that it resumed at, -1 for none, or for a start not waited for."""
         self._phases.resumed = None
         self._trainer.start()
-        if until in AT_START:
-            self._wait(f"the trainer, {until}", lambda h: bool(POINTS[until] and POINTS[until](h)), START_SECONDS)
+        happened = POINTS.get(until)
+        if happened is not None:
+            self._wait(f"the trainer, {until}", happened, START_SECONDS)
             return -1
         return self._resumed()
 
@@ -221,7 +222,12 @@ class Sweep:
 
     def _clean_up(self) -> None:
         self._trainer.strike()
-        self._stop_daemon()
+        try:
+            self._stop_daemon()
+        except SweepError:
+            daemon = self._daemon()
+            if daemon is not None:
+                daemon.strike()
         self._follower.close()
 
     # ---- waiting

@@ -66,13 +66,14 @@ void print_sessions(const ordered_json& sessions) {
                {"FAILED", Align::right},
                {"LAST DURABLE STEP", Align::right},
                {"AGE", Align::right},
-               {"PERSISTING"}});
+               {"PERSISTING"},
+               {"FOR", Align::right}});
   for (const ordered_json& s : sessions) {
     if (!s.is_object()) continue;
     table.add_row({text_of(s, "run"), text_of(s, "store"), text_of(s, "pid"), text_of(s, "alive"), text_of(s, "mode"),
                    bytes_of(s, "arena_bytes"), bytes_of(s, "image_bytes"), text_of(s, "durable"), text_of(s, "failed"),
                    text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"),
-                   text_of(s, "persisting")});
+                   text_of(s, "persisting"), seconds_of(s, "persisting_seconds")});
   }
   std::cout << table.to_text();
   for (const ordered_json& s : sessions) {

@@ -41,9 +41,14 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
                       {"consecutive_failures", counters.consecutive_failures},
                       {"last_error", counters.last_error},
                       {"persisting", counters.phase},
+                      {"persisting_seconds", nullptr},
                       {"alarms", nlohmann::json::array()},
                       {"last_durable_step", nullptr},
                       {"last_durable_age_seconds", nullptr}};
+  // A disk that hangs is seen by this figure, which grows.
+  if (counters.phase != "idle") {
+    json["persisting_seconds"] = static_cast<double>(now_ns - counters.phase_since_monotonic_ns) * 1e-9;
+  }
   if (counters.last_durable_monotonic_ns != 0) {
     json["last_durable_step"] = counters.last_durable_step;
     json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;

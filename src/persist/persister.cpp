@@ -209,6 +209,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   if (outcome != Outcome::published) return outcome;
   SF_ASSIGN(format::Descriptor descriptor, format::decode_descriptor(bytes, view.image_bytes));
 
+  set_phase("preparing", view);
   SF_TRY(ensure_room(most_bytes(view, descriptor.layout)));
   SF_ASSIGN(const std::uint64_t sequence, store_.claim_sequence(base::Deadline::after_ms(30'000)));
   side_.set_sequence(view, sequence);

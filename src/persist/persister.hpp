@@ -57,7 +57,8 @@ struct PersistCounters {
   std::int64_t last_durable_step = 0;
   std::int64_t last_durable_monotonic_ns = 0;  // 0: none yet
   std::string last_error;
-  std::string phase = "idle";  // "copying", "writing", "committing", "idle"
+  std::string phase = "idle";  // or "copying step 12", likewise "preparing", "writing", "committing"
+  std::int64_t phase_since_monotonic_ns = 0;
   std::vector<StandingAlarm> alarms;  // of the newest durable snapshot
 };
 

@@ -241,6 +241,7 @@ void Persister::count_chunk() {
 void Persister::set_phase(const char* phase, const arena::RecordView& view) {
   const std::lock_guard lock(mutex_);
   counters_.phase = phase;
+  counters_.phase_since_monotonic_ns = base::system_clock().monotonic_ns();
   if (counters_.phase != "idle") counters_.phase += " step " + std::to_string(view.step);
 }
 

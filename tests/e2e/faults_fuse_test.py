@@ -40,7 +40,9 @@ def test_a_disk_that_hangs_stops_no_training_and_is_named_and_everything_goes_on
     durable, step = run.durable, steps_taken(run)
     run.until("training beside a disk that hangs", lambda: steps_taken(run) >= step + STEPS_ON)
     (session,) = run.status()["sessions"]
-    assert session["persisting"].split()[0] in ("writing", "committing", "copying"), session["persisting"]
+    assert session["persisting"].split()[0] in ("preparing", "writing", "committing"), session["persisting"]
+    (later,) = run.status()["sessions"]
+    assert later["persisting_seconds"] > session["persisting_seconds"] > 0
     assert run.durable <= durable + UNDER_WAY_STEPS, "durable while the disk hangs"
     fs.say("release")
     run.until("durable checkpoints again", lambda: run.durable > step + STEPS_ON)
@@ -63,8 +65,9 @@ def test_a_daemon_that_is_stopped_while_the_disk_hangs_finishes_when_it_goes_on(
     fs.say("held")
     run.until("a captured snapshot", lambda: run.phases.acknowledged["captured"] > run.durable)
     daemon, captured = run.daemon(), run.phases.acknowledged["captured"]
+    before = run.now()
     daemon.strike(15)
-    run.until_new("daemon.daemon.stopping")
+    run.until_new("daemon.daemon.stopping", since=before)
     fs.say("release")
     run.until(f"step {captured} to be durable", lambda: run.durable >= captured)
     daemon.wait(60)
@@ -80,8 +83,9 @@ def test_what_was_captured_is_durable_although_the_trainer_dies_while_the_disk_h
     run.trainer.strike()
     run.trainer.wait(60)
     run.phases.resumed = None
+    before = run.now()
     run.trainer.start()
-    run.until_new("trainer.start")
+    run.until_new("trainer.start", since=before)
     fs.say("release")
     assert run.resumed() >= captured
     run.finish()

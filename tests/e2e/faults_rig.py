@@ -150,10 +150,9 @@ class Rig:
             assert found or self.trainer.alive, f"the trainer ended while {what} was waited for: {self.trainer.last_words()}"
             assert time.monotonic() < end, f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}; log:\n{self.log_end()}"
 
-    def until_new(self, name: str, contains: str = "") -> Happening:
-        """The next happening of that name, from now on."""
-        self.look()
-        begun = len(self.heard)
+    def until_new(self, name: str, contains: str = "", since: Optional[int] = None) -> Happening:
+        """The next happening of that name, from now on, or since now() said so many: before what brings it about."""
+        begun = self.now() if since is None else since
         found: List[Happening] = []
 
         def there() -> bool:
@@ -162,6 +161,10 @@ class Rig:
 
         self.until(f"{name} {contains}", there)
         return found[0]
+
+    def now(self) -> int:
+        self.look()
+        return len(self.heard)
 
     @property
     def durable(self) -> int:
