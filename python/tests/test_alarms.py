@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -16,7 +15,8 @@ import torch
 from torch import nn
 
 import stillframe
-from training import DEADLINE_SECONDS, HERE, Run
+from machine import cli_json, wait_until
+from training import DEADLINE_SECONDS, HERE, Run, no_warnings
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -27,6 +27,10 @@ def manifests(store: Path) -> Dict[int, Any]:
     return {manifest["step"]: manifest for manifest in found}
 
 
+def scrub_status(store: Path) -> Any:
+    return cli_json("status", store)["scrub"][str(store)]
+
+
 def kinds(ticket: stillframe.Ticket) -> List[str]:
     ticket.wait_durable(DEADLINE_SECONDS)
     return [alarm.kind for alarm in ticket.alarms]
@@ -35,8 +39,7 @@ def kinds(ticket: stillframe.Ticket) -> List[str]:
 def test_a_healthy_loop_raises_no_alarm(tmp_path: Path) -> None:
     run = Run()
     keep = stillframe.Retention(keep_last=100)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         with run.checkpointer(tmp_path, retention=keep) as ckpt:
             tickets = []
             for step in range(8):
@@ -151,8 +154,7 @@ def test_parameters_in_a_tree_of_ones_own_are_watched(tmp_path: Path) -> None:
 
 
 def test_state_without_an_optimizer_and_without_parameters_is_not_judged(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         with stillframe.Checkpointer(tmp_path) as ckpt:
             tree = {"table": torch.arange(10)}
             assert [kinds(ckpt.snapshot(step, state=tree, wait=True)) for step in range(3)] == [[], [], []]
@@ -169,3 +171,39 @@ def test_the_example_raises_none(tmp_path: Path) -> None:
     assert "alarm" not in done.stdout + done.stderr, done.stderr
     found = manifests(tmp_path)
     assert len(found) >= 2 and all(manifest["alarms"] == [] for manifest in found.values())
+
+
+def test_a_disk_without_room_is_a_no_space_error_on_the_ticket(tmp_path: Path) -> None:
+    run = Run()
+    with pytest.warns(RuntimeWarning, match="no room"):
+        ckpt = run.checkpointer(tmp_path, retention=stillframe.Retention(min_free_bytes=1 << 60))
+        ticket = ckpt.snapshot(1)
+        with pytest.raises(stillframe.NoSpaceError, match="min_free_bytes"):
+            ticket.wait_durable(DEADLINE_SECONDS)
+        assert isinstance(ticket.error, stillframe.NoSpaceError) and ticket.alarms == []
+        run.step()
+        with pytest.raises(stillframe.NoSpaceError):
+            ckpt.close()
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_the_daemon_re_reads_what_nobody_verified(tmp_path: Path) -> None:
+    run = Run()
+    with run.checkpointer(tmp_path) as ckpt:
+        for step in range(3):
+            run.step()
+            ticket = ckpt.snapshot(step, wait=True)
+            ckpt.fence()
+            ticket.wait_verified(DEADLINE_SECONDS)
+    confirmed = [path for path in tmp_path.glob("*/manifest.json") if json.loads(path.read_text())["confirmed"]]
+    assert confirmed, "the fence comes long before the end of the commit"
+    marks = [path.parent / "verified" for path in confirmed]
+    for mark in marks:
+        mark.unlink()
+    with run.checkpointer(tmp_path) as ckpt:
+        assert ckpt.status()["daemon"] is not None
+        wait_until(lambda: all(mark.is_file() for mark in marks), "every checkpoint was verified again")
+        wait_until(lambda: scrub_status(tmp_path)["checked"] >= len(marks), "the status counts them")
+        scrub = scrub_status(tmp_path)
+    assert scrub["bad"] == 0 and scrub["last"].endswith(": verified"), scrub
+    assert all("scrub" in mark.read_text() for mark in marks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import torch
 
 import stillframe
 from machine import checkpoint_steps, cli, cli_json, daemon_pid, program, remount, tmpfs, wait_until
-from training import DEADLINE_SECONDS, BigRun, Child, Run, save_steps
+from training import DEADLINE_SECONDS, BigRun, Child, Run, no_warnings, save_steps
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -224,8 +223,7 @@ def test_two_stores_in_one_process_do_not_mix(tmp_path: Path) -> None:
 
 def test_a_run_is_closed_and_opened_again_in_one_process(tmp_path: Path) -> None:
     run = Run()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         for turn in range(6):
             with run.checkpointer(tmp_path) as ckpt:
                 resumed = ckpt.restore()

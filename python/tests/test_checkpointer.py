@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import nn
 
 import stillframe
 from support import same
-from training import DEADLINE_SECONDS, Child, Run, save_steps
+from training import DEADLINE_SECONDS, Child, Run, no_warnings, save_steps
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -101,8 +100,7 @@ def test_a_parameter_changed_without_a_fence_tears_the_snapshot(tmp_path: Path) 
 def test_a_parameter_changed_behind_a_fence_is_fine(tmp_path: Path) -> None:
     run = Run()
     run.step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         with run.checkpointer(tmp_path) as ckpt:
             before = run.model[0].weight.detach().clone()
             ticket = ckpt.snapshot(1)

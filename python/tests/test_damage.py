@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import warnings
 from collections import OrderedDict, namedtuple
 from pathlib import Path
 from typing import Any, Dict, List
@@ -18,7 +17,7 @@ from torch import nn
 import stillframe
 from machine import checkpoint_steps, cli, cli_json
 from support import same
-from training import DEADLINE_SECONDS, Run, save_steps
+from training import DEADLINE_SECONDS, Run, no_warnings, save_steps
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -134,8 +133,7 @@ def test_training_continues_with_a_higher_sequence_after_damage(store: Path) -> 
         run.step()
         again = ckpt.snapshot(restored.step + 1)
         assert again.wait_verified(DEADLINE_SECONDS) and int(again.name[:6]) > int(damaged.name[:6])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         with Run(seed=6).checkpointer(store) as ckpt:
             resumed = ckpt.restore()
         assert resumed is not None and resumed.step == 1 and resumed.name == again.name and not resumed.skipped

@@ -24,7 +24,7 @@ from machine import (
     wait_until,
 )
 from support import same
-from training import DEADLINE_SECONDS, BigRun, Child, Run
+from training import DEADLINE_SECONDS, BigRun, Child, Run, no_warnings
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -163,8 +163,7 @@ def test_forked_workers_that_outlive_the_trainer_do_not_keep_its_run(tmp_path: P
             child.kill()
             run = Run(seed=8)
             begin = time.monotonic()
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+            with no_warnings():
                 with run.checkpointer(tmp_path) as ckpt:
                     opened = time.monotonic() - begin
                     restored = ckpt.restore()

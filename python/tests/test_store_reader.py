@@ -11,12 +11,16 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, Tuple
 
 import pytest
+
+from machine import cli
+from training import save_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "src" / "store" / "read-v1.py"
@@ -62,6 +66,7 @@ def tensors_in(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
     data = content[8 + length :]
+    header.pop("__metadata__", None)
     assert sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in header.values()) == len(data)
     return header, {name: data[slice(*entry["data_offsets"])] for name, entry in header.items()}
 
@@ -106,6 +111,23 @@ def test_a_whole_store_is_listed_and_verified(store: Path) -> None:
     assert [line.endswith(" pinned") for line in lines] == [True] + [False] * (len(names) - 1)
     tensors = run(store, "list", names[0])
     assert len(tensors.stdout.splitlines()) == len(EXPECTED[f"{store.name}/{names[0]}"])
+
+
+@pytest.mark.usefixtures("library")
+def test_what_a_training_run_wrote_is_extracted_as_we_restore_it(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    save_steps(store, 2)
+    shutil.copy(SCRIPT, store)
+    verified = run(store, "verify")
+    assert verified.returncode == 0, verified.stdout
+    assert len(verified.stdout.splitlines()) == 2
+    newest = verified.stdout.split()[0]
+    target = tmp_path / "out.safetensors"
+    assert run(store, "extract", newest, str(target)).returncode == 0
+    cli("restore", store, tmp_path / "restored")
+    _, tensors = tensors_in(target)
+    _, restored = tensors_in(tmp_path / "restored" / "rank-00000.safetensors")
+    assert tensors == restored and tensors
 
 
 def test_one_tensor_alone(tmp_path: Path) -> None:
@@ -208,6 +230,15 @@ def test_the_verdict_names_the_bad_one_and_goes_on(tmp_path: Path) -> None:
     assert listed.returncode == 1 and "BAD" in listed.stdout.splitlines()[2]
 
 
+def test_a_table_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    store = copied("shared", tmp_path)
+    names = checkpoints(store)
+    shutil.copy(store / names[0] / "rank-00000.table", store / names[2])
+    shutil.copy(store / names[0] / "rank-00000.data", store / names[2])
+    verified = run(store, "verify", names[2])
+    assert verified.returncode == 1 and "rank-00000.table does not match its CRC-32" in verified.stdout
+
+
 def test_a_safetensors_header_that_says_something_else_is_found(tmp_path: Path) -> None:
     store = copied("safetensors", tmp_path)
     (name,) = checkpoints(store)
@@ -285,11 +316,11 @@ def test_hostile_manifests_end_in_an_error(tmp_path: Path, before: str, after: s
     assert done.returncode == 1 and done.stderr.startswith("read-v1.py: ") and not target.exists()
 
 
-def hostile_rank(reader: ModuleType, tmp_path: Path, record: bytes, data: bytes, size: int = MIB) -> Any:
-    """A rank whose one record has right checksums, whatever it says."""
-    header = struct.pack("<8sIIQQI24x", b"SFTABLE", 1, 64, 1, size, MIB)
-    blocks = [block + struct.pack("<I", zlib.crc32(block)) for block in (header, record.ljust(60, b"\0"))]
-    table = b"".join(blocks)
+def hostile_rank(reader: ModuleType, tmp_path: Path, records: List[bytes], data: bytes) -> Any:
+    """A rank of whole chunks under a right checksum, whatever its records say."""
+    size = MIB * len(records)
+    header = struct.pack("<8sIIQQI", b"SFTABLE", 1, 64, len(records), size, MIB)
+    table = b"".join(block.ljust(64, b"\0") for block in [header, *records])
     (tmp_path / "rank-00000.table").write_bytes(table)
     (tmp_path / "rank-00000.data").write_bytes(data)
     info = {"rank": 0, "image_bytes": size, "entries": [], "shared": [], "data": {"bytes": len(data), "start": 0},
@@ -298,23 +329,35 @@ def hostile_rank(reader: ModuleType, tmp_path: Path, record: bytes, data: bytes,
 
 
 PIECES_OF_ITSELF = struct.pack("<QIB3x", 0, MIB, 0)
-PIECES_TOO_MANY = struct.pack("<QIB3x", 0, MIB, 0) * 1000
 PLANES = struct.pack("<HIBBI", 1, MIB, 1, 1, 6) + b"\x00\x01\x00\xff\xff\xff"
 PLANES_OF_4_GIB = struct.pack("<HIBBI", 1, 0xFFFFFFFF, 1, 1, 6) + b"\x00\x01\x00\xff\xff\xff"
 
 
 @pytest.mark.parametrize(
     "location, codec, data",
-    [(3, 0, PIECES_OF_ITSELF), (3, 0, PIECES_TOO_MANY), (3, 0, b"short"), (0, 1, PLANES), (0, 1, PLANES_OF_4_GIB),
+    [(3, 0, PIECES_OF_ITSELF), (3, 0, b"short"), (0, 1, PLANES), (0, 1, PLANES_OF_4_GIB),
      (0, 1, b""), (0, 1, b"\xff\xff"), (0, 2, b"x"), (2, 0, b"x"), (4, 0, b"x"), (0, 0, b"x")],
 )
 def test_hostile_chunks_end_in_an_error(
     reader: ModuleType, tmp_path: Path, location: int, codec: int, data: bytes
 ) -> None:
     record = struct.pack("<BBHIIIQ", location, codec, 0, MIB, len(data), 0, 0)
-    rank = hostile_rank(reader, tmp_path, record, data)
+    rank = hostile_rank(reader, tmp_path, [record], data)
     with pytest.raises(Exception) as raised:
         list(rank.read(0, MIB))
     assert not isinstance(raised.value, (MemoryError, RecursionError))
+    for file in rank.files:
+        file.close()
+
+
+def test_a_derived_chunk_takes_no_more_memory_than_it_has_bytes(reader: ModuleType, tmp_path: Path) -> None:
+    pieces = struct.pack("<QIB3x", 0, MIB, 0) * 200
+    zeros = struct.pack("<BBHIIIQ", 1, 0, 0, MIB, 0, zlib.crc32(bytes(MIB)), 0)
+    rank = hostile_rank(reader, tmp_path, [zeros, struct.pack("<BBHIIIQ", 3, 0, 0, MIB, len(pieces), 0, 0)], pieces)
+    tracemalloc.start()
+    with pytest.raises(ValueError):
+        list(rank.read(MIB, 2 * MIB))
+    assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    tracemalloc.stop()
     for file in rank.files:
         file.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch import nn
@@ -16,6 +18,15 @@ import stillframe
 
 HERE = Path(__file__).resolve().parent
 DEADLINE_SECONDS = 60
+
+
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """Any warning is an error, but for the one about the file system that the tests happen to run on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="stillframe: the store is on ")
+        yield
 
 
 class Run:

@@ -5,8 +5,11 @@
 #include <sstream>
 
 #include "daemon/config_keys.hpp"
+#include "daemon/config_text.hpp"
 
 #define TOML_EXCEPTIONS 0
+// Its assertions end the process over mistakes in the text for which it has error messages as well.
+#define TOML_ASSERT(expression) static_assert(true)
 #include <toml++/toml.h>
 
 namespace stillframe::daemon {
@@ -135,6 +138,9 @@ Status at_line(const std::string& file_name, std::uint32_t line, const std::stri
 }  // namespace
 
 Result<Config> parse_config(std::string_view toml, const std::string& file_name) {
+  if (const auto line = line_of_misplaced_letter(toml)) {
+    return at_line(file_name, *line, "expected keys, numbers and section names in ASCII, found another letter");
+  }
   const toml::parse_result parsed = toml::parse(toml, file_name);
   if (!parsed) {
     const toml::parse_error& error = parsed.error();

@@ -45,6 +45,8 @@ struct ReadLayout {
 };
 
 Result<ReadLayout> read_layout(std::string_view text) {
+  // The parser takes a zero byte for the end of the text, whatever follows it.
+  if (text.find('\0') != std::string_view::npos) return corrupt("the layout holds a zero byte");
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_array() || json.size() > kMaxEntries) return corrupt("the layout is not a list of entries");
   ReadLayout read;

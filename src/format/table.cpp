@@ -11,7 +11,8 @@
 namespace stillframe::format {
 namespace {
 
-// Header and records alike: 64 bytes, the last four the CRC-32 of the first sixty.
+// Header and records alike: 64 bytes, the last four the CRC-32C of the first sixty. Not CRC-32: over blocks that each
+// end with their own CRC-32, that of the whole table would be the same for every table of this length.
 constexpr std::size_t kBlockBytes = 64;
 constexpr std::size_t kBlockCrc = 60;
 constexpr std::string_view kMagic{"SFTABLE\0", 8};
@@ -31,9 +32,11 @@ constexpr std::size_t kLocation = 0, kCodec = 1, kSource = 2, kRawBytes = 4, kSt
 using Block = std::span<std::byte, kBlockBytes>;
 using ConstBlock = std::span<const std::byte, kBlockBytes>;
 
-void seal_block(Block block) { base::store_le<std::uint32_t>(block, kBlockCrc, base::crc32(block.first<kBlockCrc>())); }
+void seal_block(Block block) {
+  base::store_le<std::uint32_t>(block, kBlockCrc, base::crc32c(block.first<kBlockCrc>()));
+}
 bool block_is_sealed(ConstBlock block) {
-  return base::load_le<std::uint32_t>(block, kBlockCrc) == base::crc32(block.first<kBlockCrc>());
+  return base::load_le<std::uint32_t>(block, kBlockCrc) == base::crc32c(block.first<kBlockCrc>());
 }
 bool all_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
@@ -118,7 +121,7 @@ Status check_place(const ChunkRecord& chunk, const TableBounds& bounds, std::uin
 
 Result<ChunkRecord> decode_record(ConstBlock in, std::uint32_t raw_bytes, const TableBounds& bounds,
                                   std::uint64_t own_end) {
-  if (!block_is_sealed(in)) return wrong("its record does not match the record's CRC-32");
+  if (!block_is_sealed(in)) return wrong("its record does not match the record's CRC-32C");
   const ChunkRecord chunk = read_fields(in);
   if (chunk.location > LocationKind::derived) {
     return Status(Code::unsupported, "its location kind " + std::to_string(static_cast<unsigned>(chunk.location)) +
@@ -151,7 +154,7 @@ Result<std::uint64_t> decode_header(std::span<const std::byte> bytes) {
   }
   const auto head = bytes.first<kBlockBytes>();
   if (base::as_text(head.first<8>()) != kMagic) return wrong("it does not begin with SFTABLE; this is another file");
-  if (!block_is_sealed(head)) return wrong("its header does not match the header's CRC-32");
+  if (!block_is_sealed(head)) return wrong("its header does not match the header's CRC-32C");
   const auto version = base::load_le<std::uint32_t>(head, header::kVersion);
   if (version > kTableVersion) {
     return Status(Code::unsupported, "its version " + std::to_string(version) +

@@ -125,7 +125,7 @@ class Rank:
             self.table = file.read()
         expect("%08x" % zlib.crc32(self.table) == table["crc32"], f"{stem}.table does not match its CRC-32")
         header = struct.pack("<8sIIQQI", b"SFTABLE", 1, 64, (self.size + MIB - 1) // MIB, self.size, MIB)
-        expect(self.block(0)[:36] == header, f"{stem}.table is of another image")
+        expect(self.table[:36] == header, f"{stem}.table is of another image")
         files = [(stem + (".safetensors" if data["start"] else ".data"), data["bytes"])]
         files += [(f"{stem}.shared-{i}.data", one["bytes"]) for i, one in enumerate(info["shared"])]
         self.files = [open_file(directory, *one) for one in files]
@@ -135,21 +135,18 @@ class Rank:
             tensors = {entry["name"]: described(entry, entry["offset"]) for entry in self.entries}
             expect(header == tensors, f"the header of {files[0][0]} describes other tensors than the manifest")
 
-    def block(self, index):
-        """0 is the header, 1 the record of chunk 0."""
-        block = self.table[64 * index:64 * index + 64]
-        expect(block[60:] == struct.pack("<I", zlib.crc32(block[:60])), f"record {index - 1} does not match its CRC-32")
-        return block
+    def record(self, index):
+        """location, codec, source, raw bytes, stored bytes, CRC-32, offset, pattern"""
+        return struct.unpack_from("<BBHIIIQ20x16s", self.table, 64 + 64 * index)
 
     def read_chunk(self, index):
-        block = self.block(index + 1)
-        location, codec, source, size, stored, crc, offset = struct.unpack_from("<BBHIIIQ", block)
+        location, codec, source, size, stored, crc, offset, pattern = self.record(index)
         file = self.files[1 + source if location == SHARED else 0]
         expect(location <= DERIVED and codec <= 1 and stored <= size <= MIB, f"chunk {index} is of no known kind")
         file.seek(offset)
         raw = file.read(stored)
         if location == CONSTANT:
-            raw = (block[44:60] * (size // 16 + 1))[:size]
+            raw = (pattern * (size // 16 + 1))[:size]
         elif location == DERIVED:
             raw = self.derive(raw, size)
         elif codec:
@@ -173,7 +170,7 @@ class Rank:
         """The image from byte `begin` to `end`, in pieces of at most a chunk."""
         expect(0 <= begin <= end <= self.size, "a range outside the image")
         for index in range(begin // MIB, (end + MIB - 1) // MIB):
-            expect(derived or self.block(index + 1)[0] != DERIVED, "a derived chunk is made from another")
+            expect(derived or self.record(index)[0] != DERIVED, "a derived chunk is made from another")
             yield self.chunk(index)[max(0, begin - index * MIB):end - index * MIB]
 
 

@@ -134,7 +134,7 @@ TEST(HostileSizes, ATablesClaimsAreRefusedBeforeMemoryIsTaken) {
     const auto header = std::span(bytes).first(64);
     base::store_le<std::uint64_t>(header, 16, base::ceil_div(image_bytes, kChunkBytes));
     base::store_le<std::uint64_t>(header, 24, image_bytes);
-    base::store_le<std::uint32_t>(header, 60, base::crc32(header.first(60)));
+    base::store_le<std::uint32_t>(header, 60, base::crc32c(header.first(60)));
     Status status;
     const std::size_t peak = peak_of([&] { status = decode_table(bytes, {0, ~0ULL, {}}).status(); });
     EXPECT_EQ(status.code(), Code::corrupt) << image_bytes;

@@ -69,6 +69,16 @@ TEST(Manifest, EveryTruncationAndEveryExtensionIsFound) {
   EXPECT_EQ(decode_manifest(text + "\n").status().code(), Code::corrupt);
 }
 
+TEST(Manifest, BothChecksumsOfTheSealAreChecked) {
+  const std::string text = encode_manifest(small_manifest()).value();
+  std::string before_crc = text.substr(0, text.size() - 13);
+  char& digit = before_crc[before_crc.size() - 20];  // of the XXH3-128
+  digit = digit == '0' ? '1' : '0';
+  char crc[9];
+  std::snprintf(crc, sizeof crc, "%08x", base::crc32(base::as_bytes(before_crc)));
+  EXPECT_EQ(decode_manifest(before_crc + crc + "\"}\n}\n").status().code(), Code::corrupt);
+}
+
 TEST(Manifest, ASealedTextOfAnotherWriterIsAccepted) {
   EXPECT_TRUE(decode_manifest(changed("\"step\": -1000", "\"step\" :  -1000")).ok());
 }

@@ -76,6 +76,7 @@ TEST(SafetensorsHeader, WhatContradictsItselfIsRefused) {
       "{\"a\":{}}",
       tensor("[21]", "[0,21]"),
       tensor("[20]", "[0,19]"),
+      tensor("[21]", "[0,20]"),
       tensor("[19]", "[0,19]"),
       tensor("[19]", "[1,20]"),
       tensor("[20]", "[20,0]"),

@@ -48,6 +48,13 @@ TEST(ChunkTable, EveryFlippedBitIsFound) {
   EXPECT_TRUE(decode_table(bytes, kBounds).ok());
 }
 
+// With CRC-32 in the blocks too, this would be one number for all tables of a length.
+TEST(ChunkTable, Crc32AloneTellsTablesApart) {
+  ChunkTable other = small_table();
+  std::swap(other.chunks[0].raw_hash.bytes[0], other.chunks[0].raw_hash.bytes[1]);
+  EXPECT_NE(base::crc32(encode_table(other)), base::crc32(encode_table(small_table())));
+}
+
 TEST(ChunkTable, EveryTruncationAndEveryExtensionIsFound) {
   auto bytes = encode_table(small_table());
   for (std::size_t length = 0; length < bytes.size(); ++length) {
@@ -84,7 +91,7 @@ TEST(ChunkTable, WhatALaterVersionWritesIsCalledUnsupported) {
   auto bytes = encode_table(small_table());
   const std::span<std::byte> header = std::span(bytes).first(64);
   base::store_le<std::uint32_t>(header, 8, 2);
-  base::store_le<std::uint32_t>(header, 60, base::crc32(header.first(60)));
+  base::store_le<std::uint32_t>(header, 60, base::crc32c(header.first(60)));
   EXPECT_EQ(decode_table(bytes, kBounds).status().code(), Code::unsupported);
 }
 
@@ -94,7 +101,7 @@ TEST(ChunkTable, ReservedAndUnusedBytesAreZeroEvenUnderARightChecksum) {
     auto bytes = good;
     bytes[at] = std::byte{1};
     const auto block = std::span(bytes).subspan(at / 64 * 64, 64);
-    base::store_le<std::uint32_t>(block, 60, base::crc32(block.first(60)));
+    base::store_le<std::uint32_t>(block, 60, base::crc32c(block.first(60)));
     EXPECT_EQ(decode_table(bytes, kBounds).status().code(), Code::corrupt) << at;
   }
 }
