@@ -42,8 +42,8 @@ Result<format::ImageLayout> make_layout(std::uint64_t tensors) {
   std::vector<Entry> entries;
   for (std::uint64_t i = 0; i < tensors; ++i) {
     const std::string layer = "model.layers." + std::to_string(i / 6) + ".";
-    const std::string part = std::array<const char*, 6>{"attention.query", "attention.output", "mlp.up", "mlp.down",
-                                                        "norm.before", "norm.after"}[i % 6];
+    const std::string part = std::array<const char*, 6>{"attention.query", "attention.output", "mlp.up",
+                                                        "mlp.down",        "norm.before",      "norm.after"}[i % 6];
     entries.push_back({layer + part + ".weight", DType::bf16, {8, 16}});
   }
   return format::lay_out(std::move(entries));
@@ -51,7 +51,8 @@ Result<format::ImageLayout> make_layout(std::uint64_t tensors) {
 
 Status write_one(const store::Store& store, const format::ImageLayout& layout, std::int64_t step) {
   SF_ASSIGN(const std::uint64_t sequence, store.claim_sequence(base::Deadline::after_ms(10'000)));
-  SF_ASSIGN(const auto writer, store::CheckpointWriter::begin(store, "main", sequence, step, 1'795'350'605'000'000'000));
+  SF_ASSIGN(const auto writer,
+            store::CheckpointWriter::begin(store, "main", sequence, step, 1'795'350'605'000'000'000));
   SF_TRY(writer->begin_rank(0, layout, store::DataKind::container));
   const std::vector<std::byte> image(layout.bytes, static_cast<std::byte>(step));
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
@@ -113,9 +114,8 @@ Result<std::vector<Figure>> run(const Options& options, const std::string& direc
   std::vector<Figure> figures;
   for (const std::string selector : {"latest", "best", "best:loss:max", "before-nan"}) {
     SF_ASSIGN(const auto address, format::parse_address(store.path() + "@" + selector));
-    SF_ASSIGN(auto figure, measure("@" + selector, options.repeat, [&] {
-                return restore::Chooser::open(env::posix_env(), address).status();
-              }));
+    SF_ASSIGN(auto figure, measure("@" + selector, options.repeat,
+                                   [&] { return restore::Chooser::open(env::posix_env(), address).status(); }));
     figures.push_back(std::move(figure));
   }
   SF_ASSIGN(auto catalog, measure("read_catalog", options.repeat, [&]() -> Status {

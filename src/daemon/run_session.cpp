@@ -54,6 +54,9 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     for (const std::string& removed : report.removed) {
       base::log(base::LogLevel::info, "recovery.removed", {{"store", store.path()}, {"name", removed}});
     }
+    for (const std::string& failed : report.failed) {
+      base::log(base::LogLevel::warn, "recovery.failed", {{"store", store.path()}, {"what", failed}});
+    }
   }
   return std::shared_ptr<RunSession>(
       new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd)));

@@ -34,7 +34,7 @@ constexpr std::array kFileSystemNames{
     FileSystemName{0x01021994, "tmpfs"}, FileSystemName{0x794C7630, "overlay"}, FileSystemName{0x6969, "nfs"},
     FileSystemName{0x65735546, "fuse"},  FileSystemName{0x0BD00BD0, "lustre"},  FileSystemName{0x2FC12FC1, "zfs"},
     FileSystemName{0xF2F52010, "f2fs"},  FileSystemName{0xFF534D42, "cifs"},    FileSystemName{0xFE534D42, "smb2"},
-    FileSystemName{0x47504653, "gpfs"},  FileSystemName{0x00C36400, "ceph"},    FileSystemName{0x01021997, "9p"},
+    FileSystemName{0x858458F6, "ramfs"}, FileSystemName{0x47504653, "gpfs"},  FileSystemName{0x00C36400, "ceph"},    FileSystemName{0x01021997, "9p"},
 };
 
 std::string file_system_name(int fd) {

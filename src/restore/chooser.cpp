@@ -75,8 +75,8 @@ Status Chooser::list_by_sequence() {
 
 Status Chooser::list_by_heads() {
   SF_ASSIGN(const auto catalog, store::read_catalog(store_));
-  auto selection = address_.select == format::Select::best ? select_best(address_, catalog)
-                                                           : select_before_nan(address_, catalog);
+  auto selection =
+      address_.select == format::Select::best ? select_best(address_, catalog) : select_before_nan(address_, catalog);
   candidates_ = std::move(selection.candidates);
   none_ = std::move(selection.none);
   for (const auto& entry : catalog) {  // one of these may have been it, but nobody can tell: said rather than hidden

@@ -1,5 +1,5 @@
-// Choosing a checkpoint to restore: the one that the address means, else the next in its order, with a report of what was
-// passed over and why.
+// Choosing a checkpoint to restore: the one that the address means, else the next in its order, with a report of what
+// was passed over and why.
 #pragma once
 
 #include <memory>
@@ -19,13 +19,13 @@ struct Skipped {
 };
 
 // Walks the checkpoints of one run: by descending sequence (@latest, @<step>), from the best to the worst (@best), or
-// from before the loss ceased to be finite to the oldest (@before-nan). Those marked bad are skipped with the mark's text
-// as the reason.
+// from before the loss ceased to be finite to the oldest (@before-nan). Those marked bad are skipped with the mark's
+// text as the reason.
 class Chooser {
  public:
   // not_found when the store or run has no candidate at all, saying what there is instead; corrupt, listing what was
-  // skipped, when none opens. A checkpoint that retention removes at this moment is waited for, up to a second, and what
-  // came after it is taken.
+  // skipped, when none opens. A checkpoint that retention removes at this moment is waited for, up to a second, and
+  // what came after it is taken.
   [[nodiscard]] static Result<Chooser> open(env::Env& env, const format::Address& address);
 
   [[nodiscard]] const store::CheckpointReader& current() const noexcept { return *current_; }

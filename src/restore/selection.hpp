@@ -1,4 +1,5 @@
-// Which checkpoints an address means, in the order in which they are tried, and why. Pure: looks at heads, opens nothing.
+// Which checkpoints an address means, in the order in which they are tried, and why. Pure: looks at heads, opens
+// nothing.
 #pragma once
 
 #include <string>

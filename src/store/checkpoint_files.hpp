@@ -1,6 +1,7 @@
 // The files of one checkpoint, opened and checked one by one: what the reader needs all of, and verify needs any of.
-// Regular files of the store's owner, this user or root, in the checkpoint's own directory; no symbolic link is followed,
-// several hard links are fine. Every name is one that format/names.hpp makes: the manifest's were compared with those.
+// Regular files of the store's owner, this user or root, in the checkpoint's own directory; no symbolic link is
+// followed, several hard links are fine. Every name is one that format/names.hpp makes: the manifest's were compared
+// with those.
 #pragma once
 
 #include <cstdint>

@@ -31,8 +31,8 @@ Status check_data_header(const env::File& data, const std::string& path, const f
   // Another writer may word it otherwise; then it must say the same.
   const auto read = format::read_safetensors_header(base::as_bytes(found), rank.data.bytes);
   if (!read.ok()) return damaged("is damaged: " + read.status().message());
-  SF_ASSIGN(const auto meant, format::read_safetensors_header(base::as_bytes(expected),
-                                                              expected.size() + rank.layout.bytes));
+  SF_ASSIGN(const auto meant,
+            format::read_safetensors_header(base::as_bytes(expected), expected.size() + rank.layout.bytes));
   if (read->data_start != rank.data.start) return damaged("ends elsewhere than the manifest says");
   if (read->entries != meant.entries) return damaged("describes other tensors than the manifest");
   if (read->metadata != meant.metadata) return damaged("is of another run or step than the manifest");

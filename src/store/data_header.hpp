@@ -15,7 +15,7 @@ namespace stillframe::store {
 
 // corrupt unless the header describes the entries, run and step that the manifest does; ok for a container, which has
 // none.
-[[nodiscard]] Status check_data_header(const env::File& data, const std::string& path,
-                                       const format::ManifestHead& head, const format::RankManifest& rank);
+[[nodiscard]] Status check_data_header(const env::File& data, const std::string& path, const format::ManifestHead& head,
+                                       const format::RankManifest& rank);
 
 }  // namespace stillframe::store

@@ -45,8 +45,7 @@ constexpr std::array kNotices{
 std::string file_system_notice(std::string_view file_system) {
   for (const Notice& notice : kNotices) {
     if (notice.file_system != file_system) continue;
-    return "the store is on " + std::string(file_system) + ": " + std::string(notice.text) +
-           " (docs/filesystems.md)";
+    return "the store is on " + std::string(file_system) + ": " + std::string(notice.text) + " (docs/filesystems.md)";
   }
   return {};
 }

@@ -28,9 +28,9 @@ struct RankFiles {
 [[nodiscard]] Result<RankFiles> open_rank(const Store& store, const std::string& directory,
                                           const format::ManifestHead& head, const format::RankManifest& rank);
 
-// The chunk's raw bytes into `raw`, of exactly that size; returns how many bytes were read from files for that. `scratch`
-// grows to the stored size and is reused by the caller. May be called from many threads. The message says what is
-// wrong, not where.
+// The chunk's raw bytes into `raw`, of exactly that size; returns how many bytes were read from files for that.
+// `scratch` grows to the stored size and is reused by the caller. May be called from many threads. The message says
+// what is wrong, not where.
 [[nodiscard]] Result<std::uint64_t> read_chunk(const RankFiles& files, std::uint64_t chunk, std::span<std::byte> raw,
                                                std::vector<std::byte>& scratch);
 

@@ -36,8 +36,12 @@ Status CheckpointReader::read_chunk(std::size_t rank_index, std::uint64_t chunk,
   if (read.ok()) return Status();
   const auto& rank = manifest_.ranks[rank_index];
   const std::string& file = file_of_chunk(rank, files.table.chunks[chunk]);
-  return read.status().with_context("'" + env::join(path_, file) + "', chunk " + std::to_string(chunk) + " (" +
-                                    tensors_of_chunk(rank.layout, chunk) + ")");
+  // To whoever restores, bytes that a failing disk withholds are as lost as wrong ones: the next older one is the
+  // answer.
+  const Code code = read.status().code() == Code::io_error ? Code::corrupt : read.status().code();
+  return Status(code, read.status().message())
+      .with_context("'" + env::join(path_, file) + "', chunk " + std::to_string(chunk) + " (" +
+                    tensors_of_chunk(rank.layout, chunk) + ")");
 }
 
 void CheckpointReader::drop_cache() const noexcept {

@@ -31,9 +31,9 @@ class CheckpointReader {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const format::ChunkTable& table(std::size_t rank_index) const { return ranks_[rank_index].table; }
 
-  // Stored bytes -> CRC-32C -> decode -> XXH3-128 and CRC-32 -> `raw` (exactly the record's raw_bytes); a constant chunk
-  // from its pattern, a derived one from its sources, each read in this way. `scratch` grows to the stored size and is
-  // reused by the caller. corrupt names file, tensors and chunk.
+  // Stored bytes -> CRC-32C -> decode -> XXH3-128 and CRC-32 -> `raw` (exactly the record's raw_bytes); a constant
+  // chunk from its pattern, a derived one from its sources, each read in this way. `scratch` grows to the stored size
+  // and is reused by the caller. corrupt, also when the disk fails, names file, tensors and chunk.
   [[nodiscard]] Status read_chunk(std::size_t rank_index, std::uint64_t chunk, std::span<std::byte> raw,
                                   std::vector<std::byte>& scratch) const;
   // Later reads come from the device, as far as the system allows.

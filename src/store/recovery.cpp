@@ -31,7 +31,8 @@ void add_temporaries(const std::vector<env::DirEntry>& entries, const Names& rep
   for (const auto& entry : entries) {
     if (entry.is_directory) continue;
     for (const std::string_view name : replaced) {
-      if (entry.name == std::string(name) + std::string(kTemporarySuffix)) found.push_back(env::join(inside, entry.name));
+      if (entry.name == std::string(name) + std::string(kTemporarySuffix))
+        found.push_back(env::join(inside, entry.name));
     }
   }
 }
@@ -95,8 +96,8 @@ void remove_orphans(const Store& store, const std::vector<std::string>& orphans,
 }  // namespace
 
 Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs) {
-  // The names we see may not be on disk yet: a writer or remover died between rename and sync. From here on they are, so
-  // what is found is durable, and no final name comes back over files that are unlinked below.
+  // The names we see may not be on disk yet: a writer or remover died between rename and sync. From here on they are,
+  // so what is found is durable, and no final name comes back over files that are unlinked below.
   SF_TRY(store.env().sync_dir(store.path()).with_context("starting on the store '" + store.path() + "'"));
   SF_ASSIGN(auto entries, store.env().list(store.path()));
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });

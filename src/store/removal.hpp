@@ -32,9 +32,9 @@ inline constexpr std::uint64_t kStoreLockWaitMs = 10'000;
 // Unlinks one file. The bytes that came free (none when it has another name), or nullopt when it was gone already.
 [[nodiscard]] Result<std::optional<std::uint64_t>> unlink_file(env::Env& env, const std::string& path);
 
-// Unlinks the manifest first, then every other file, then the directory; returns the bytes that this freed. What another
-// process has already unlinked is passed over. Checkpoint directories are flat: a directory inside is refused with its
-// name, and stays.
+// Unlinks the manifest first, then every other file, then the directory; returns the bytes that this freed. What
+// another process has already unlinked is passed over. Checkpoint directories are flat: a directory inside is refused
+// with its name, and stays.
 [[nodiscard]] Result<std::uint64_t> unlink_directory(env::Env& env, const std::string& directory);
 
 }  // namespace stillframe::store

@@ -29,7 +29,8 @@ Status judge(const Store& store, const VerifyReport& found, bool was_verified, S
   report.reason = first_finding(found);
   if (found.damaged) return mark_bad(store, was_verified, report);
   if (!found.ok) {
-    return Status(Code::io_error, "'" + report.name + "' could not be read whole, which proves no damage, so it was not " +
+    return Status(Code::io_error, "'" + report.name +
+                                      "' could not be read whole, which proves no damage, so it was not " +
                                       "marked: " + report.reason);
   }
   report.outcome = found.confirmed ? ScrubOutcome::verified : ScrubOutcome::intact_unconfirmed;

@@ -41,7 +41,8 @@ class Verification {
     if (!table.ok()) add_finding(report_, rank.table.file, {}, -1, table.status());
     files.data = open_data(rank.data.file, rank.data.bytes);
     if (files.data != nullptr) {
-      const Status header = check_data_header(*files.data, env::join(opened_.path, rank.data.file), opened_.manifest, rank);
+      const Status header =
+          check_data_header(*files.data, env::join(opened_.path, rank.data.file), opened_.manifest, rank);
       if (!header.ok()) add_finding(report_, rank.data.file, {}, -1, header);
     }
     for (const format::SharedFile& shared : rank.shared) files.shared.push_back(open_data(shared.file, shared.bytes));
@@ -99,9 +100,7 @@ class Verification {
   Status ended() const {
     return Status(Code::deadline, "the verification of '" + report_.name + "' was ended early; nothing was changed");
   }
-  Status was_read(std::uint64_t bytes) const {
-    return !hooks_.was_read || hooks_.was_read(bytes) ? Status() : ended();
-  }
+  Status was_read(std::uint64_t bytes) const { return !hooks_.was_read || hooks_.was_read(bytes) ? Status() : ended(); }
   Status advance(std::uint64_t bytes) {
     done_bytes_ += bytes;
     return !hooks_.progress || hooks_.progress(done_bytes_, total_bytes_) ? Status() : ended();

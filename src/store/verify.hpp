@@ -26,9 +26,9 @@ struct Finding {
 
 struct VerifyReport {
   std::string name;
-  bool ok = false;         // no finding
-  bool damaged = false;    // a finding says corrupt: only then may the checkpoint be marked bad
-  bool confirmed = false;  // the manifest's word: the fence was passed and nothing had moved
+  bool ok = false;           // no finding
+  bool damaged = false;      // a finding says corrupt: only then may the checkpoint be marked bad
+  bool confirmed = false;    // the manifest's word: the fence was passed and nothing had moved
   std::uint64_t chunks = 0;  // read and checked; so are raw_bytes
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;  // of every file that the manifest names, and of the manifest

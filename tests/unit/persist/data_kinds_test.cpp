@@ -24,9 +24,8 @@ class DataKinds : public PersistTest {
   }
   // Three chunks of zeros, then one of other bytes.
   [[nodiscard]] Shot capture_zeros(std::int64_t step) {
-    const auto layout = format::lay_out({{"moments", DType::f32, {3 * kChunkBytes / 4}},
-                                         {"mask", DType::u8, {1000}}})
-                            .value();
+    const auto layout =
+        format::lay_out({{"moments", DType::f32, {3 * kChunkBytes / 4}}, {"mask", DType::u8, {1000}}}).value();
     Shot shot = trainer_->begin(step, layout);
     std::fill_n(shot.image.begin(), 3 * kChunkBytes, std::byte{0});
     trainer_->fill_all(shot);

@@ -49,9 +49,7 @@ TEST_P(Choosing, TheBestIsTheNewestOfEqualOnesAndThenTheNextBest) {
   EXPECT_EQ(chooser->next("nor here").code(), Code::not_found);
 }
 
-TEST_P(Choosing, TheHighestWhenAskedFor) {
-  EXPECT_EQ(choose("best:loss:max")->current().name(), names_[0]);
-}
+TEST_P(Choosing, TheHighestWhenAskedFor) { EXPECT_EQ(choose("best:loss:max")->current().name(), names_[0]); }
 
 TEST_P(Choosing, ADamagedOrBadBestGivesWayToTheNextBestWithTheReason) {
   SF_ASSERT_OK(store_->set_mark(names_[2], format::kBadMark, "torn\n"));

@@ -65,11 +65,11 @@ TEST(GoldenStores, TheNewestOfEachIsChosen) {
     SF_ASSERT_OK(listed);
     format::Address address;
     address.store = folder + store;
-    address.run = store::CheckpointReader::open(*store::Store::open(env::posix_env(), address.store),
-                                                listed->front().name)
-                      .value()
-                      ->manifest()
-                      .run;
+    address.run =
+        store::CheckpointReader::open(*store::Store::open(env::posix_env(), address.store), listed->front().name)
+            .value()
+            ->manifest()
+            .run;
     const auto chooser = restore::Chooser::open(env::posix_env(), address);
     SF_ASSERT_OK(chooser);
     EXPECT_EQ(chooser->current().name(), listed->front().name);

@@ -147,6 +147,22 @@ TEST_P(Restoring, ASubsetReadsOnlyItsChunks) {
   EXPECT_THAT(failed.message(), HasSubstr("partly overwritten"));
 }
 
+TEST(RestoringFromAFailingDisk, AnErrorWhileReadingSendsTheRestoreToTheNextOlderOne) {
+  FaultEnv env;
+  const Store store = Store::open_or_create(env, "/s").value();
+  for (const std::int64_t step : {1, 2}) SF_ASSERT_OK(publish(store, "main", step));
+  auto chooser = Chooser::open(env, format::parse_address("/s").value());
+  SF_ASSERT_OK(chooser);
+  env.fail({EnvOp::read_at, Code::io_error, 1, true, chooser->current().name()});
+  std::vector<std::byte> bias(40);
+  const std::vector<Target> targets{{"layer.bias", bias}};
+  const Status failed = restore::load(chooser->current(), 0, targets, 1, {});
+  EXPECT_EQ(failed.code(), Code::corrupt) << "the code that makes every restore go on to the next one";
+  EXPECT_THAT(failed.message(), HasSubstr("a failure planned by the test"));
+  SF_ASSERT_OK(chooser->next(failed.message()));
+  SF_ASSERT_OK(restore::load(chooser->current(), 0, targets, 1, {}));
+}
+
 TEST_P(Restoring, EveryOffenceIsNamedAndNothingTouched) {
   const auto reader = CheckpointReader::open(*store_, names_[2]);
   SF_ASSERT_OK(reader);

@@ -135,7 +135,7 @@ TEST(SelectBeforeNan, OnlyTheCurrentLineCounts) {
                            .loss(20, "2")
                            .loss(30, kNan)
                            .loss(40, kNan)
-                           .loss(30, "1")   // again, from 20
+                           .loss(30, "1")  // again, from 20
                            .loss(40, "0.5");
   EXPECT_THAT(names(before_nan(catalog)), ElementsAre("6", "5", "2", "1"));
   const auto diverged_again = Catalog(catalog).loss(50, kNan);

@@ -251,7 +251,8 @@ TEST_P(Damage, VerifyReportsDamagedTableAndManifestAsFindings) {
   EXPECT_EQ(verified().findings.at(0).file, name_ + "/" + format::table_file(0));
   SF_ASSERT_OK(flip_bit(env_, file(format::kManifestFile), 40));
   EXPECT_EQ(verified().findings.at(0).file, name_ + "/" + std::string(format::kManifestFile));
-  EXPECT_EQ(store::verify(*store_, "000099-step000001-20261122T123005Z", store::VerifyDepth::full, {}).status().code(), Code::not_found);
+  EXPECT_EQ(store::verify(*store_, "000099-step000001-20261122T123005Z", store::VerifyDepth::full, {}).status().code(),
+            Code::not_found);
 }
 
 TEST_P(Damage, QuickVerifyFindsWhatNeedsNoChunkToBeRead) {
@@ -278,11 +279,12 @@ TEST_P(Damage, AFileThatCannotBeReadIsAFindingButNoDamage) {
 
 TEST_P(Damage, VerifyCanBeEndedEarly) {
   std::uint64_t last_done = 0;
-  const auto ended = store::verify(*store_, name_, store::VerifyDepth::full, [&](std::uint64_t done, std::uint64_t total) {
-    EXPECT_EQ(total, three_chunk_layout().bytes);
-    last_done = done;
-    return false;
-  });
+  const auto ended =
+      store::verify(*store_, name_, store::VerifyDepth::full, [&](std::uint64_t done, std::uint64_t total) {
+        EXPECT_EQ(total, three_chunk_layout().bytes);
+        last_done = done;
+        return false;
+      });
   EXPECT_EQ(ended.status().code(), Code::deadline);
   EXPECT_EQ(last_done, kChunkBytes);
 }

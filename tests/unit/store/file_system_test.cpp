@@ -14,10 +14,15 @@ TEST(FileSystemNotice, NothingIsSaidWhereEveryPromiseHoldsOrNothingIsKnown) {
 }
 
 TEST(FileSystemNotice, EachWeakOneIsNamedWithWhatDoesNotHoldAndWhereToRead) {
-  const std::vector<std::pair<std::string, std::string>> weak{
-      {"tmpfs", "no power loss"}, {"ramfs", "no power loss"}, {"overlay", "volatile"},
-      {"nfs", "sync"},            {"lustre", "flock"},        {"cifs", "server"},
-      {"smb2", "server"},         {"fuse", "program"},        {"9p", "host"}};
+  const std::vector<std::pair<std::string, std::string>> weak{{"tmpfs", "no power loss"},
+                                                              {"ramfs", "no power loss"},
+                                                              {"overlay", "volatile"},
+                                                              {"nfs", "sync"},
+                                                              {"lustre", "flock"},
+                                                              {"cifs", "server"},
+                                                              {"smb2", "server"},
+                                                              {"fuse", "program"},
+                                                              {"9p", "host"}};
   for (const auto& [name, word] : weak) {
     const std::string notice = file_system_notice(name);
     EXPECT_THAT(notice, HasSubstr("on " + name)) << name;

@@ -15,7 +15,9 @@ class OwnerEnv final : public env::Env {
   // Everything else belongs to the user.
   void give(const std::string& path, std::uint32_t owner) { owners_[path] = owner; }
 
-  Result<std::unique_ptr<env::File>> create(const std::string& path) override { return owned(inner_.create(path), path); }
+  Result<std::unique_ptr<env::File>> create(const std::string& path) override {
+    return owned(inner_.create(path), path);
+  }
   Result<std::unique_ptr<env::File>> open(const std::string& path) override { return owned(inner_.open(path), path); }
   Status make_dir(const std::string& path) override { return inner_.make_dir(path); }
   Status make_dirs_synced(const std::string& path) override { return inner_.make_dirs_synced(path); }

@@ -1,6 +1,5 @@
 // Nothing is followed out of a checkpoint's own directory, and nobody else's file is taken for ours.
 #include <gmock/gmock.h>
-
 #include <sys/stat.h>
 
 #include <filesystem>
