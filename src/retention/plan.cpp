@@ -68,9 +68,8 @@ class Planner {
       std::string otherwise;
       for (const std::string& keep : judged_[i].keeps) otherwise += (otherwise.empty() ? "" : ", ") + keep;
       remove(i, joined({shortage.reason}, joined(judged_[i].misses, {"else it would stay: " + otherwise})));
-      settle();
-      i = left_.size();
     }
+    settle();
   }
 
   Plan take() {

@@ -11,6 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;  // members in the order of words()
 
 constexpr std::size_t kMaxTextBytes = 64 * 1024;
+constexpr int kMaxDepth = 3;  // the members of a best rule, in the list, in the policy
 
 Json json_of(const std::vector<BestRule>& rules) {
   Json list = Json::array();
@@ -21,19 +22,22 @@ Json json_of(const std::vector<BestRule>& rules) {
 }
 
 // Parses, and refuses what the library would pass over in silence: a member given twice, and all after a zero byte.
+// What is nested deeper than a policy is never built: walking it would take a stack as deep.
 std::optional<Json> parse_strictly(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return std::nullopt;
   bool doubled = false;
+  bool deep = false;
   std::vector<std::set<std::string>> open_objects;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+    deep = deep || depth > kMaxDepth;
+    if (deep) return false;
     if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && !open_objects.back().insert(value.get<std::string>()).second)
-      doubled = true;
+    if (event == Json::parse_event_t::key) doubled |= !open_objects.back().insert(value.get<std::string>()).second;
     return true;
   };
   Json parsed = Json::parse(text, watch, /*allow_exceptions=*/false);
-  if (parsed.is_discarded() || doubled) return std::nullopt;
+  if (parsed.is_discarded() || doubled || deep) return std::nullopt;
   return parsed;
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <random>
+#include <utility>
 
 #include "retention/policy.hpp"
 
@@ -105,6 +106,19 @@ TEST(Json, ABestRuleHasItsThreeMembersAndNoOther) {
         R"({"metric":"a","mode":"min","count":4294967297})", R"({"metric":"","mode":"min","count":1})",
         R"({"metric":"a,b","mode":"min","count":1})", R"({"metric":"a\u0000b","mode":"min","count":1})"}) {
     EXPECT_THAT(refusal(std::string(R"({"keep_best":[)") + rule + "]}"), HasSubstr("keep_best: ")) << rule;
+  }
+}
+
+// Found by the address sanitizer: quoting the value in the error walked it with a stack as deep as its nesting.
+TEST(Json, DeepNestingIsNeverBuilt) {
+  for (const std::string word : {"keep_best", "keep_last", "keep_lust"}) {
+    for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"a\":", "}")}) {
+      std::string text = "{\"" + word + "\":[";
+      for (int i = 0; i < 10'000; ++i) text += open;
+      text += "1";
+      for (int i = 0; i < 10'000; ++i) text += close;
+      EXPECT_THAT(refusal(text + "]}"), HasSubstr("not one JSON object"));
+    }
   }
 }
 
