@@ -1,6 +1,6 @@
 // A chunk container: table, records of every location, derived pieces and codecs over data and shared files in memory.
 //
-// Input: u8 chunks, u16 bytes of the last chunk, u8 shared files, then of each u16 bytes and the bytes; then 64 bytes
+// Input: u8 chunks (1 below 0xF0), u16 bytes of the last chunk, u8 shared files, then of each u16 bytes and the bytes; then 64 bytes
 // per record as they stand in a table; the rest is the data file. The whole input is also tried as a table. What no
 // mutator can guess (sizes that the image gives, offsets, checksums) is made right, so that the insides are reached.
 #include <algorithm>
@@ -22,6 +22,7 @@ using format::ChunkRecord;
 using format::LocationKind;
 
 constexpr std::size_t kMostChunks = 3;
+constexpr std::uint8_t kSeveralChunks = 0xF0;
 constexpr std::size_t kMostShared = 3;
 constexpr std::size_t kRecordBytes = 64;
 // A chunk is 1 MiB, and derived ones hold a source and a piece beside it.
@@ -56,7 +57,8 @@ void decode_as_table(std::span<const std::byte> bytes, const format::TableBounds
 class Container {
  public:
   explicit Container(Input& input) {
-    const std::size_t chunks = 1 + input.byte() % kMostChunks;
+    const std::uint8_t several = input.byte();  // rarely: each but the last is 1 MiB
+    const std::size_t chunks = several < kSeveralChunks ? 1 : 1 + several % kMostChunks;
     table_.image_bytes = (chunks - 1) * kChunkBytes + 1 + input.number(2);
     shared_.resize(input.byte() % (kMostShared + 1));
     for (auto& file : shared_) file = input.take(input.number(2));

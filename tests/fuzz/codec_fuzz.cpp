@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace stillframe;
   fuzz::Input input(data, size);
   const std::uint8_t codec = input.byte();
-  const std::uint64_t raw_bytes = input.number(4) % (kChunkBytes + 1);
+  const std::uint64_t raw_bytes = input.number(4) % (kChunkBytes / 8);  // longer ones only cost time
   fuzz::decode_hostile(codec, raw_bytes, input.rest());
   fuzz::round_trip(input.rest());
   return 0;

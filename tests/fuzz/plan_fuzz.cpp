@@ -12,7 +12,7 @@ namespace {
 using retention::Decision;
 using retention::Fact;
 
-constexpr std::size_t kMostFacts = 40;
+constexpr std::size_t kMostFacts = 24;
 
 retention::Policy policy_from(Input& input) {
   retention::Policy policy;

@@ -21,13 +21,18 @@ class ObservedEnv final : public env::Env {
   explicit ObservedEnv(env::Env& inner) : inner_(inner) {}
   // Not while calls are under way.
   void observe(Before before) { before_ = std::move(before); }
+  // Likewise, before a file is opened for reading.
+  void observe_opens(std::function<void(const std::string& path)> before) { before_open_ = std::move(before); }
 
   Result<std::unique_ptr<env::File>> create(const std::string& path) override {
     tell(EnvOp::create, path);
     SF_ASSIGN(auto file, inner_.create(path));
     return std::unique_ptr<env::File>(std::make_unique<ObservedFile>(*this, std::move(file), path));
   }
-  Result<std::unique_ptr<env::File>> open(const std::string& path) override { return inner_.open(path); }
+  Result<std::unique_ptr<env::File>> open(const std::string& path) override {
+    if (before_open_) before_open_(path);
+    return inner_.open(path);
+  }
   Status make_dir(const std::string& path) override {
     tell(EnvOp::make_dir, path);
     return inner_.make_dir(path);
@@ -102,6 +107,7 @@ class ObservedEnv final : public env::Env {
 
   env::Env& inner_;
   Before before_;
+  std::function<void(const std::string& path)> before_open_;
 };
 
 // Holds a thread at a place until the test lets it go. Opens by itself when the test ends.
