@@ -8,6 +8,7 @@
 #include "apps/exit_code.hpp"
 #include "apps/export.hpp"
 #include "apps/json_text.hpp"
+#include "apps/lookup.hpp"
 #include "apps/progress.hpp"
 #include "apps/table.hpp"
 #include "base/bytes.hpp"
@@ -53,8 +54,8 @@ void print_result(const RestoreOptions& options, const restore::Chooser& chooser
   for (const format::RankManifest& rank : manifest.ranks) raw_bytes += rank.layout.bytes;
   if (!options.json) {
     std::cout << "restored " << chooser.current().name() << " (run " << manifest.run << ", step " << manifest.step
-              << ") to " << printable(target.target()) << ": " << base::human_bytes(raw_bytes) << " in " << seconds
-              << " s, every checksum matches\n";
+              << ", " << chooser.why() << ") to " << printable(target.target()) << ": " << base::human_bytes(raw_bytes)
+              << " in " << seconds << " s, every checksum matches\n";
     for (const ExportedFile& file : target.files()) std::cout << "  " << file.file << '\n';
     return;
   }
@@ -67,6 +68,7 @@ void print_result(const RestoreOptions& options, const restore::Chooser& chooser
   std::cout << json_text({{"name", chooser.current().name()},
                           {"run", manifest.run},
                           {"step", manifest.step},
+                          {"why", chooser.why()},
                           {"directory", target.target()},
                           {"raw_bytes", raw_bytes},
                           {"seconds", seconds},
@@ -93,7 +95,7 @@ Status restore_address(const RestoreOptions& options) {
 Command add_restore(CLI::App& root) {
   const auto options = std::make_shared<RestoreOptions>();
   CLI::App* parser = root.add_subcommand("restore", "Write a checkpoint as a directory of safetensors");
-  parser->add_option("ADDRESS", options->address, "STORE[:RUN][@latest|@STEP]")->required();
+  parser->add_option("ADDRESS", options->address, std::string(kAddressHelp))->required();
   parser->add_option("DIRECTORY", options->directory, "new or empty; appears whole or not at all")->required();
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(

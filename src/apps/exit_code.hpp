@@ -9,6 +9,7 @@ namespace stillframe::apps {
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
+inline constexpr int kExitDifferent = 1;  // of diff, which says kExitUsage for a failure
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitNotFound = 3;
 inline constexpr int kExitCorrupt = 4;

@@ -8,21 +8,37 @@ std::string json_text(const ordered_json& document) {
   return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
+ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
+
 ordered_json to_json(const Summary& summary) {
-  const bool readable = !summary.run.empty();
-  const auto known = [readable](auto value) { return readable ? ordered_json(value) : ordered_json(nullptr); };
-  return {{"name", summary.name},
-          {"sequence", summary.sequence},
-          {"step", summary.step},
-          {"run", known(summary.run)},
-          {"created_utc", summary.utc},
-          {"state", state_name(summary.state)},
-          {"pinned", summary.pinned},
-          {"world_size", known(summary.world_size)},
-          {"tensors", known(summary.tensors)},
-          {"raw_bytes", known(summary.raw_bytes)},
-          {"stored_bytes", known(summary.stored_bytes)},
-          {"problem", summary.problem.empty() ? ordered_json(nullptr) : ordered_json(summary.problem)}};
+  ordered_json document = {{"name", summary.name},
+                           {"sequence", summary.sequence},
+                           {"step", summary.step},
+                           {"run", nullptr},
+                           {"created_utc", summary.utc},
+                           {"state", state_name(summary.state)},
+                           {"pinned", summary.pinned},
+                           {"pin_reason", text_or_null(summary.pin_reason)},
+                           {"confirmed", nullptr},
+                           {"world_size", nullptr},
+                           {"raw_bytes", nullptr},
+                           {"stored_bytes", nullptr},
+                           {"metrics", nullptr},
+                           {"alarms", nullptr},
+                           {"problem", text_or_null(summary.problem)}};
+  if (!summary.head) return document;
+  const format::ManifestHead& head = *summary.head;
+  document["run"] = head.run;
+  document["confirmed"] = head.confirmed;
+  document["world_size"] = head.world_size;
+  document["raw_bytes"] = head.raw_bytes;
+  document["stored_bytes"] = summary.stored_bytes;
+  document["metrics"] = ordered_json::parse(head.metrics_json, nullptr, false);
+  document["alarms"] = ordered_json::array();
+  for (const format::Alarm& alarm : head.alarms) {
+    document["alarms"].push_back({{"kind", alarm.kind}, {"text", alarm.text}});
+  }
+  return document;
 }
 
 }  // namespace stillframe::apps

@@ -12,8 +12,10 @@ namespace stillframe::apps {
 // document is always valid.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& document);
 
-// Members of `ls`: name, sequence, step, run, created_utc, state, pinned, world_size, tensors, raw_bytes, stored_bytes,
-// problem; null where an unreadable checkpoint does not say.
+// Members of `ls`, as its help lists them; null where an unreadable checkpoint does not say.
 [[nodiscard]] nlohmann::ordered_json to_json(const Summary& summary);
+
+// null when it is empty.
+[[nodiscard]] nlohmann::ordered_json text_or_null(const std::string& text);
 
 }  // namespace stillframe::apps

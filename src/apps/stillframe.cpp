@@ -10,10 +10,20 @@ namespace stillframe::apps {
 namespace {
 
 // A full disk or a closed pipe behind standard output must not look like success.
-int flush_output(int code) {
+int flush_output(int code, int failure_code) {
   std::cout.flush();
-  if (std::cout.good() || code != kExitOk) return code;
-  return report("stillframe", {Code::io_error, "standard output could not be written"});
+  if (std::cout.good()) return code;
+  std::cerr << "stillframe: standard output could not be written\n";
+  return code == kExitOk || code == kExitDifferent ? failure_code : code;
+}
+
+int run_command(const Command& command) {
+  try {
+    return flush_output(command.run(), command.failure_code);
+  } catch (const std::exception& error) {
+    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    return command.failure_code;
+  }
 }
 
 int run(int argc, char** argv) {
@@ -21,17 +31,22 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "stillframe " STILLFRAME_VERSION);
   app.require_subcommand(1);
   app.footer(
-      "An address is STORE[:RUN][@latest|@STEP]; the run is \"main\" and the checkpoint the latest when not given.\n\n"
+      "An address is STORE[:RUN][@latest|@STEP|@best[:METRIC[:min|max]]|@before-nan]; the run is \"main\" and the\n"
+      "checkpoint the latest when not given. @best is by the lowest loss unless it says otherwise, @before-nan the "
+      "newest\n"
+      "before the loss ceased to be finite.\n\n"
       "Example:\n  stillframe ls runs/gpt\n  stillframe restore runs/gpt@1000 /tmp/weights\n\n" +
       std::string(kExitCodesHelp));
-  const std::vector<Command> commands{add_ls(app), add_show(app), add_verify(app), add_restore(app), add_status(app)};
+  const std::vector<Command> commands{add_ls(app),    add_show(app),    add_diff(app),   add_verify(app),
+                                      add_scrub(app), add_restore(app), add_status(app), add_pin(app),
+                                      add_unpin(app), add_prune(app),   add_gc(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   for (const Command& command : commands) {
-    if (command.parser->parsed()) return flush_output(command.run());
+    if (command.parser->parsed()) return run_command(command);
   }
   return kExitUsage;
 }

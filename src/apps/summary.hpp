@@ -1,8 +1,7 @@
-// What the store says about each checkpoint: the shared ground of ls, show and verify.
+// What the store says about each checkpoint: the shared ground of ls, show, verify and scrub.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +9,7 @@
 #include "format/manifest.hpp"
 #include "format/names.hpp"
 #include "stillframe/status.hpp"
-#include "store/store.hpp"
+#include "store/catalog.hpp"
 
 namespace stillframe::apps {
 
@@ -24,25 +23,21 @@ struct Summary {
   std::string utc;  // "20261122T123005Z"
   State state = State::durable;
   bool pinned = false;
-  std::string problem;  // why it is unreadable, or what the mark says of a bad one
-  // Empty and zero when unreadable.
-  std::string run;
-  std::uint32_t world_size = 0;
-  std::uint64_t tensors = 0;
-  std::uint64_t raw_bytes = 0;
-  std::uint64_t stored_bytes = 0;  // every file of the checkpoint but the marks
+  std::string pin_reason;
+  std::string problem;                       // why it is unreadable, or what the mark says of a bad one
+  std::optional<format::ManifestHead> head;  // nullopt: unreadable
+  std::uint64_t stored_bytes = 0;            // own files and the manifest; not the marks, not shared files
 };
 
-// nullopt when the checkpoint went away meanwhile (retention); an unreadable one is a summary, not an error.
-[[nodiscard]] Result<std::optional<Summary>> summarize(const store::Store& store, const store::CheckpointRef& ref);
-
-// The state and the problem that the marks tell, of a checkpoint whose manifest was read.
-void apply_marks(const store::Store& store, const store::Marks& marks, Summary& summary);
-void apply_manifest(const format::Manifest& manifest, std::uint64_t manifest_bytes, Summary& summary);
+// From one pass over heads and marks; reads the marks' texts as well.
+[[nodiscard]] Summary summarize(const store::Store& store, const store::CatalogEntry& entry);
 
 // Summaries newest first, of those that the address's step and run (when given) do not exclude; an unreadable one
-// belongs to every run, since nothing says to which. `limit` 0: all of them.
+// belongs to every run, since nothing says to which. `limit` 0: all of them. The address chooses latest or a step.
 [[nodiscard]] Result<std::vector<Summary>> summaries(const store::Store& store, const format::Address& address,
                                                      std::size_t limit);
+
+// "non_finite_loss, stale_tensors"; each kind once.
+[[nodiscard]] std::string alarm_kinds(const std::vector<format::Alarm>& alarms);
 
 }  // namespace stillframe::apps

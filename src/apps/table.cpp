@@ -56,6 +56,36 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
+std::string shortened(std::string_view text, std::size_t limit_bytes) {
+  constexpr std::string_view kMore = "...";
+  if (text.size() <= limit_bytes) return std::string(text);
+  std::size_t end = limit_bytes - kMore.size();
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
+  return std::string(text.substr(0, end)) + std::string(kMore);
+}
+
+std::string shape_text(const Entry& entry) {
+  std::string text = "[";
+  for (const std::uint64_t extent : entry.shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
+  return text + "]";
+}
+
+std::string number_text(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.6g", value);
+  return text.data();
+}
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return "-";
+  const double share = 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+  if (part != 0 && share < 0.1) return "<0.1 %";
+  if (part != whole && share > 99.9) return ">99.9 %";
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f %%", share);
+  return text.data();
+}
+
 std::string before_after(std::uint64_t raw_bytes, std::uint64_t stored_bytes) {
   return base::human_bytes(raw_bytes) + " -> " + base::human_bytes(stored_bytes);
 }

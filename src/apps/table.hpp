@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "stillframe/types.hpp"
+
 namespace stillframe::apps {
 
 enum class Align : std::uint8_t { left, right };
@@ -30,6 +32,14 @@ class Table {
 
 // Names come from files that anyone may have written: control characters (escape sequences) become '?'.
 [[nodiscard]] std::string printable(std::string_view text);
+// At most so many bytes; what was longer ends with "...". Never cuts a letter of UTF-8 in two.
+[[nodiscard]] std::string shortened(std::string_view text, std::size_t limit_bytes);
+// "[2, 3]"
+[[nodiscard]] std::string shape_text(const Entry& entry);
+// Six digits: "0.0123457", "1e-07", "nan".
+[[nodiscard]] std::string number_text(double value);
+// "12.3 %"; "<0.1 %" and ">99.9 %" where rounding would say none or all.
+[[nodiscard]] std::string percent(std::uint64_t part, std::uint64_t whole);
 // "1.5 MiB -> 400.0 KiB"
 [[nodiscard]] std::string before_after(std::uint64_t raw_bytes, std::uint64_t stored_bytes);
 // "3.84x"; "-" when nothing is stored.

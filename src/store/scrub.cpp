@@ -59,7 +59,11 @@ Status scrub(const Store& store, const Pace& pace, bool recheck, ScrubReport& re
   SF_ASSIGN(const bool decided, decided_by_marks(store, marks, recheck, report));
   if (decided) return Status();
   Pacer pacer(pace);
-  const VerifyHooks hooks{{}, [&](std::uint64_t bytes) {
+  const auto tell = [&pace](std::uint64_t done, std::uint64_t total) {
+    if (pace.progress) pace.progress(done, total);
+    return true;
+  };
+  const VerifyHooks hooks{tell, [&](std::uint64_t bytes) {
                             report.bytes_read += bytes;
                             return pacer.pay(bytes);
                           }};

@@ -13,6 +13,7 @@ namespace stillframe::store {
 struct Pace {
   std::uint64_t bytes_per_second = 0;  // read from the store; 0: as fast as it goes
   std::function<bool()> keep_going;    // asked several times a second, also while waiting; empty: to the end
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};  // raw bytes of the checkpoint; or empty
 };
 
 enum class ScrubOutcome : std::uint8_t {

@@ -16,7 +16,7 @@ import pytest
 
 ELEMENTS = 400_000  # of model.weight: 1.6 MB, so two chunks
 WEIGHT_CHUNKS = 2
-COMMANDS = ["ls", "show", "verify", "restore", "status"]
+COMMANDS = ["ls", "show", "diff", "verify", "scrub", "restore", "status", "pin", "unpin", "prune", "gc"]
 
 
 def program(name):
@@ -82,9 +82,9 @@ def store(tmp_path):
 def test_ls_lists_newest_first_in_aligned_columns(store):
     path, names = store
     lines = stillframe("ls", path).stdout.splitlines()
-    assert lines[0].split() == ["NAME", "RUN", "STEP", "TIME", "(UTC)", "STATE", "PINNED", "SIZE", "RATIO"]
+    assert lines[0].split() == "NAME RUN STEP TIME (UTC) STATE PINNED loss SIZE RATIO ALARMS".split()
     assert [line.split()[0] for line in lines[1:]] == names[::-1]
-    assert re.search(r"main +3000 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +durable +no +1\.5 MiB -> .* \d+\.\d\dx$", lines[1])
+    assert re.search(r"main +3000 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +durable +no +0\.25 +1\.5 MiB -> .* \d+\.\d\dx +-$", lines[1])
     step_starts = {line.index(f" {step} ") + 1 for line, step in zip(lines[1:], ("3000", "2000", "1000"))}
     assert step_starts == {lines[0].index("STEP")}
 
@@ -139,7 +139,7 @@ def being_removed(checkpoint):
 def test_a_checkpoint_that_retention_is_removing_is_not_taken_for_a_damaged_one(store):
     path, names = store
     with being_removed(path / names[0]):
-        assert [c["name"] for c in stillframe_json("ls", path)["checkpoints"]] == names[:0:-1]
+        assert all(c["state"] == "durable" for c in stillframe_json("ls", path)["checkpoints"])
         document = stillframe_json("verify", path, "--all")
     assert document["ok"] is True and [c["name"] for c in document["checkpoints"]] == names[:0:-1]
 
