@@ -236,6 +236,8 @@ TEST(Inspecting, TensorsThatCannotBeComparedAreJudgedAnew) {
   const Findings now = shifted.inspect(2, &before);
   EXPECT_THAT(kinds(now), IsEmpty());
   EXPECT_THAT(kinds(shifted.inspect(3, &now)), ElementsAre("stale_state"));
+  shifted.change("a");
+  EXPECT_THAT(kinds(shifted.inspect(3, &now)), IsEmpty()) << "that the others changed in step 2 is not known";
 }
 
 TEST(Inspecting, ALossThatIsNotFiniteIsAnAlarm) {
