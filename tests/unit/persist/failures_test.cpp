@@ -121,7 +121,7 @@ TEST_F(Failing, AFullDiskIsReportedAtOnce) {
   with_an_older_checkpoint(8);
   count_data_files_made();
   mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
-  const Shot shot = trainer_->capture(2, three_chunk_layout());
+  const Shot shot = trainer_->capture_unless_failed(2, three_chunk_layout());
   ASSERT_TRUE(trainer_->is_done(shot));
   EXPECT_EQ(count_data_files(), 1U);
   EXPECT_THAT(leftovers(), IsEmpty());

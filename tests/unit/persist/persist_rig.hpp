@@ -66,6 +66,13 @@ class ArenaTrainer {
     EXPECT_TRUE(side_.seal(shot.handle));
     return shot;
   }
+  // As a copier does when the daemon fails a snapshot before its seal: it lets go.
+  [[nodiscard]] Shot capture_unless_failed(std::int64_t step, const format::ImageLayout& layout) {
+    Shot shot = begin(step, layout);
+    fill_all(shot);
+    if (!side_.seal(shot.handle)) side_.abandon(shot.handle);
+    return shot;
+  }
   [[nodiscard]] bool reaches(const Shot& shot, RecordState state) {
     return wait_until([&] {
       const auto now = side_.progress(shot.handle);
