@@ -92,7 +92,8 @@ std::vector<std::byte> encode_descriptor(std::string_view layout, std::string_vi
     at += sizeof(std::uint64_t);
   }
   for (const std::string_view text : {layout, tree, metrics}) {
-    std::memcpy(bytes.data() + at, text.data(), text.size());
+    // Not memcpy: an empty text may have no address.
+    std::ranges::copy(base::as_bytes(text), bytes.begin() + static_cast<std::ptrdiff_t>(at));
     at += text.size();
   }
   return bytes;

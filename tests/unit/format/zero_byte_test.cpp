@@ -34,5 +34,9 @@ TEST(ZeroByte, ADescriptorWithSomethingBehindAZeroByteIsCorrupt) {
   EXPECT_EQ(decode_descriptor(encode_descriptor(layout, tree + "\0x"s, "{}"), 1).status().code(), Code::corrupt);
 }
 
+TEST(EmptyTexts, ADescriptorOfThemIsEncodedAndRefused) {
+  EXPECT_EQ(decode_descriptor(encode_descriptor({}, {}, {}), 0).status().code(), Code::corrupt);
+}
+
 }  // namespace
 }  // namespace stillframe::format
