@@ -96,10 +96,10 @@ void remove_orphans(const Store& store, const std::vector<std::string>& orphans,
 }  // namespace
 
 Result<RecoveryReport> recover(const Store& store, const std::vector<std::string>& own_runs) {
-  // The names we see may not be on disk yet: a writer or remover died between rename and sync. From here on they are,
-  // so what is found is durable, and no final name comes back over files that are unlinked below.
-  SF_TRY(store.env().sync_dir(store.path()).with_context("starting on the store '" + store.path() + "'"));
   SF_ASSIGN(auto entries, store.env().list(store.path()));
+  // The names we saw may not be on disk yet: a writer or remover died, or stands, between rename and sync. After this
+  // they are, so what was found is durable, and no final name comes back over files that are unlinked below.
+  SF_TRY(store.env().sync_dir(store.path()).with_context("starting on the store '" + store.path() + "'"));
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   RecoveryReport report;
   std::vector<std::string> orphans;

@@ -43,21 +43,38 @@ Status take_name_away(const Store& store, const std::string& name) {
       .with_context("the checkpoint '" + name + "' was renamed for removal, its files are unlinked at the next start");
 }
 
-Status Store::remove(const std::string& name) const {
-  SF_ASSIGN(const std::string dir, checkpoint_directory(*this, name));
-  const std::string manifest = env::join(dir, format::kManifestFile);
-  SF_ASSIGN(const bool readable, env_->exists(manifest));
-  std::unique_ptr<env::Lock> no_reader;
-  if (readable) {  // without a manifest it cannot have a reader, and locking would create one
-    auto lock = env_->try_lock(manifest, env::LockMode::exclusive);
-    if (!lock.ok() && lock.status().code() == Code::busy) {
-      return Status(Code::busy, "the checkpoint '" + name + "' is being read; it was not removed, nothing was changed");
-    }
-    if (!lock.ok()) return lock.status().with_context("removing the checkpoint '" + name + "'");
-    no_reader = *std::move(lock);
+namespace {
+
+// Until it is destroyed nobody opens the checkpoint; busy when somebody reads it. Without a manifest it cannot have a
+// reader, and locking would create one: nullptr.
+Result<std::unique_ptr<env::Lock>> keep_readers_out(env::Env& env, const std::string& directory, const std::string& name) {
+  const std::string manifest = env::join(directory, format::kManifestFile);
+  SF_ASSIGN(const bool readable, env.exists(manifest));
+  if (!readable) return std::unique_ptr<env::Lock>();
+  auto lock = env.try_lock(manifest, env::LockMode::exclusive);
+  if (!lock.ok() && lock.status().code() == Code::busy) {
+    return Status(Code::busy, "the checkpoint '" + name + "' is being read; it was not removed, nothing was changed");
   }
+  if (!lock.ok()) return lock.status().with_context("removing the checkpoint '" + name + "'");
+  return lock;
+}
+
+Status may_go(const Store& store, const std::string& name, const std::function<Status()>& still_due) {
+  SF_ASSIGN(const Marks marks, store.marks(name));
+  if (marks.pinned) return {Code::busy, "the checkpoint '" + name + "' is pinned; it was not removed"};
+  return still_due ? still_due() : Status();
+}
+
+}  // namespace
+
+Result<Removed> Store::remove(const std::string& name, const std::function<Status()>& still_due) const {
+  SF_ASSIGN(const std::string dir, checkpoint_directory(*this, name));
+  std::unique_ptr<env::Lock> no_reader;
   {
+    // The store's lock comes first: readers are not kept out while it is waited for.
     SF_ASSIGN(const auto store_lock, lock_store(*this, base::Deadline::after_ms(kStoreLockWaitMs)));
+    SF_ASSIGN(no_reader, keep_readers_out(*env_, dir, name));
+    SF_TRY(may_go(*this, name, still_due));
     // A store that was copied without its sequence file must not hand out this sequence a second time.
     SF_ASSIGN(const std::uint64_t claimed, read_sequence_file(*this));
     const std::uint64_t sequence = format::parse_checkpoint_name(name)->sequence;
@@ -65,8 +82,8 @@ Status Store::remove(const std::string& name) const {
     SF_TRY(take_name_away(*this, name));
   }
   const auto freed = unlink_directory(*env_, env::join(path_, format::removing_name(name)));
-  return freed.status().with_context("the checkpoint '" + name +
-                                     "' is removed, what is left of its files goes at the next start");
+  return Removed{freed.status().with_context("the checkpoint '" + name +
+                                             "' is removed, what is left of its files goes at the next start")};
 }
 
 }  // namespace stillframe::store

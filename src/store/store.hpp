@@ -29,6 +29,11 @@ struct Marks {
   bool pinned = false;
 };
 
+// A checkpoint whose name is gone for good.
+struct Removed {
+  Status leftovers;  // ok: every file is unlinked; else which is not: it goes at the next start
+};
+
 class Store {
  public:
   // For readers: not_found when there is no such directory. Writes nothing.
@@ -58,9 +63,11 @@ class Store {
   [[nodiscard]] Status clear_mark(const std::string& name, std::string_view mark) const;
   [[nodiscard]] Result<Marks> marks(const std::string& name) const;
 
-  // Removal: rename to <name>.removing, sync the parent, unlink. busy when a reader holds the checkpoint: nothing
-  // changed.
-  [[nodiscard]] Status remove(const std::string& name) const;
+  // Removal: rename to <name>.removing, sync the parent, unlink. Both are asked with the store's lock in hand, under which
+  // no mark changes: a pinned checkpoint is not removed, nor one for which `still_due` says no (its status is returned).
+  // busy also when a reader holds the checkpoint. After an error before the rename nothing has changed; after a failed
+  // sync of the parent the name is gone, and may come back whole after a power loss.
+  [[nodiscard]] Result<Removed> remove(const std::string& name, const std::function<Status()>& still_due = {}) const;
 
  private:
   Store(env::Env& env, std::string path) : env_(&env), path_(std::move(path)) {}

@@ -196,10 +196,22 @@ Result<std::uint64_t> CheckpointWriter::write_manifest(const format::Manifest& m
   return std::uint64_t{text.size()};
 }
 
+// Where the answer to a rename was lost, as on a network, the names tell whether it was done.
+Status CheckpointWriter::take_final_name() {
+  env::Env& env = store_.env();
+  const std::string path = env::join(store_.path(), name_);
+  const Status renamed = env.rename_no_replace(partial_, path);
+  if (renamed.ok()) return renamed;
+  const auto there = env.exists(path);
+  const auto left = env.exists(partial_);
+  const bool done = there.ok() && *there && left.ok() && !*left;
+  return done ? Status() : renamed;
+}
+
 Status CheckpointWriter::publish() {
   env::Env& env = store_.env();
   SF_TRY(env.sync_dir(partial_));
-  SF_TRY(env.rename_no_replace(partial_, env::join(store_.path(), name_)));
+  SF_TRY(take_final_name());
   made_ = false;  // the partial directory has become the checkpoint
   const Status synced = env.sync_dir(store_.path());
   if (synced.ok()) return synced;

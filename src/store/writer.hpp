@@ -66,6 +66,7 @@ class CheckpointWriter {
   [[nodiscard]] Status write_data(std::span<const std::byte> bytes);
   [[nodiscard]] Status write_rank_files(format::RankManifest& rank);
   [[nodiscard]] Result<std::uint64_t> write_manifest(const format::Manifest& manifest);
+  [[nodiscard]] Status take_final_name();
   [[nodiscard]] Status publish();
   [[nodiscard]] Status give_up(Status failure);
   [[nodiscard]] std::string free_partial(Code reason);

@@ -103,9 +103,9 @@ Status Actor::commit(ContentPtr content) {
 Status Actor::remove(const std::string& name) {
   Promise& standing = ledger_.checkpoints.at(name).standing;
   standing = Promise::open;
-  const Status removed = store_->remove(name);
-  settle(standing, removed, Promise::gone);
-  return removed;
+  const auto removed = store_->remove(name);
+  settle(standing, removed.status(), Promise::gone);
+  return removed.ok() ? removed->leftovers : removed.status();
 }
 
 Status Actor::set_mark(const std::string& name, std::string_view mark) {
@@ -154,6 +154,7 @@ Status Actor::scrub_damaged(const std::string& name, KnownCheckpoint& known) {
   SF_ASSIGN(const auto scrubbed, store::scrub_checkpoint(*store_, name, store::Pace{}, kRecheck));
   if (scrubbed.outcome != store::ScrubOutcome::bad) return {Code::internal, "scrub of " + name + " found no damage"};
   if (was_bad || scrubbed.marked) bad = Promise::there;
+  SF_TRY(scrubbed.mark_error);
   if (verified != known.marks.end() && scrubbed.marked) verified->second = Promise::gone;
   return {};
 }
@@ -176,6 +177,7 @@ void Actor::begin_retention(const std::string& run, std::uint32_t keep_last) {
     if (known.content->run != run || newer++ < keep_last || known.standing != Promise::there) continue;
     known.expirable = true;
     known.standing = Promise::open;
+    ++known.expiring;
     expiring_.push_back(name);
   }
 }
@@ -185,7 +187,9 @@ void Actor::end_retention() {
   const std::vector<std::string> left = names();
   for (const std::string& name : expiring_) {
     const bool is_left = std::ranges::find(left, name) != left.end();
-    if (is_left) ledger_.checkpoints.at(name).standing = Promise::there;
+    KnownCheckpoint& known = ledger_.checkpoints.at(name);
+    const bool only_ours = --known.expiring == 0;
+    if (is_left && only_ours) known.standing = Promise::there;
   }
   expiring_.clear();
 }
@@ -197,6 +201,10 @@ Status Actor::prune(const std::string& run, std::uint32_t keep_last) {
   for (const auto& removal : removals) {
     KnownCheckpoint& known = ledger_.checkpoints.at(removal.name);
     if (!known.expirable) return {Code::internal, "retention removed " + removal.name + ", which had to stay"};
+    const auto pinned = known.marks.find(format::kPinnedMark);
+    if (removal.outcome.ok() && pinned != known.marks.end() && pinned->second == Promise::there) {
+      return {Code::internal, "retention removed " + removal.name + ", which was pinned"};
+    }
     settle(known.standing, removal.outcome, Promise::gone);
     if (!removal.outcome.ok() && removal.outcome.code() != Code::busy) return removal.outcome;
   }

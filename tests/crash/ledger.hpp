@@ -22,6 +22,7 @@ struct KnownCheckpoint {
   Promise standing = Promise::open;
   bool damaged = false;    // by the scenario, before it began; then its content is nobody's promise
   bool expirable = false;  // a policy lets it go, once a newer one of the run is verified
+  int expiring = 0;        // retentions under way that may remove it
   std::map<std::string, Promise, std::less<>> marks;  // one that is not here was never set
 };
 

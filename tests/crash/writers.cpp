@@ -1,4 +1,4 @@
-// Two writers of two runs in one store, interleaved between any two changes of the other.
+// Two writers of two runs in one store, interleaved between any two calls of the other, also those that only look.
 #include <functional>
 #include <utility>
 
@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kOther = "other";
 
-// The second writer does its steps whenever the first is between two changes and does not hold the store's lock, as
-// drawn from the seed.
+// The second writer does its steps whenever the first is between two calls and does not hold the store's lock, as drawn
+// from the seed.
 class SecondWriter {
  public:
   SecondWriter(FaultEnv& process, FaultEnv& bystander, Stage& stage)
@@ -26,11 +26,13 @@ class SecondWriter {
               [this] { return recover_as_a_third(); },
               [this] { return actor_.publish(); },
               [this] { return actor_.scrub(actor_.names().front()); },
-              [this] { return actor_.recover(); }};
+              [this] { return pin_the_oldest(); },
+              [this] { return actor_.recover(); },
+              [this] { return actor_.prune("main", 1); }};
   }
 
   void perhaps_step() {
-    constexpr std::size_t kStepPercent = 35;
+    constexpr std::size_t kStepPercent = 15;
     if (!working_ && random_.percent(kStepPercent) && !is_store_locked()) step();
   }
   void finish() {
@@ -49,6 +51,13 @@ class SecondWriter {
   [[nodiscard]] bool is_store_locked() const {
     const std::string path = env::join(kStorePath, format::kStoreLockFile);
     return bystander_.try_lock(path, env::LockMode::shared).status().code() == Code::busy;
+  }
+  // Retention of the other may take it first.
+  [[nodiscard]] Status pin_the_oldest() {
+    const std::vector<std::string> names = actor_.names();
+    if (names.empty()) return {};
+    Status pinned = actor_.set_mark(names.back(), format::kPinnedMark);
+    return pinned.code() == Code::not_found ? Status() : pinned;
   }
   // Somebody else starts while two write: their partial directories are left alone, or their next call fails.
   [[nodiscard]] Status recover_as_a_third() {
@@ -96,11 +105,12 @@ class TwoWriters final : public Scenario {
       second->die();
     };
     second->before_change([&](EnvOp, const std::string&) { count(*second); });
+    first.before_call([&](EnvOp, const std::string&) { writer.perhaps_step(); });
     first.before_change([&](EnvOp, const std::string&) {
-      writer.perhaps_step();
       if (!first.is_dead()) count(first);
     });
     const Status worked = work_as_first(first, stage);
+    first.before_call({});
     first.before_change({});
     writer.finish();
     second->before_change({});

@@ -130,6 +130,10 @@ void FaultEnv::before_change(std::function<void(EnvOp, const std::string&)> obse
   process_->observer = std::move(observer);
 }
 
+void FaultEnv::before_call(std::function<void(EnvOp, const std::string&)> observer) {
+  process_->call_observer = std::move(observer);
+}
+
 void FaultEnv::trace_changes(Trace trace) {
   const std::lock_guard guard(process_->disk->mutex);
   process_->trace = std::make_shared<Trace>(std::move(trace));
@@ -208,6 +212,7 @@ Status FaultEnv::rename(const std::string& from, const std::string& to) {
 
 Status FaultEnv::rename_no_replace(const std::string& from, const std::string& to) {
   const FaultCall call(*process_, EnvOp::rename_no_replace, to);
+  if (call.was_done_all_the_same()) SF_TRY(move(*process_->disk, from, to, false));
   SF_TRY(call.status());
   return move(*process_->disk, from, to, false);
 }

@@ -55,6 +55,7 @@ struct EnvFailure {
   bool for_ever = false;       // that call and every matching one after it
   // Empty matches every path; a '$' at the end means the end of the path; a rename or link matches by its new name.
   std::string path_contains = {};
+  bool done_all_the_same = false;  // of rename_no_replace: it takes effect and the answer is lost, as on a network
 };
 
 class FaultDisk;
@@ -99,6 +100,8 @@ class FaultEnv final : public env::Env {
   // Called before each changing call of this process, which may use the disk through another one. Not while calls are
   // under way.
   void before_change(std::function<void(EnvOp op, const std::string& path)> observer);
+  // The same before every call, also one that only looks.
+  void before_call(std::function<void(EnvOp op, const std::string& path)> observer);
   // Called in each changing call of this process and of those made from it, with the process's number; must not use the
   // disk.
   using Trace = std::function<void(std::uint64_t process, EnvOp op, const std::string& path)>;

@@ -57,6 +57,7 @@ void FaultProcess::die() {
 
 FaultCall::FaultCall(FaultProcess& process, EnvOp op, const std::string& path) : process_(process) {
   const bool is_change = changes_the_disk(op);
+  if (process.call_observer) process.call_observer(op, path);
   if (is_change && process.observer) process.observer(op, path);
   lock_ = std::unique_lock(process.disk->mutex);
   if (process.dead) {
@@ -83,6 +84,7 @@ Status FaultCall::planned_failure(EnvOp op, const std::string& path) {
     if (due || failing_for_ever) {
       lie_ = failure.code == Code::ok;
       if (lie_) return {};
+      done_ = failure.done_all_the_same;
       return fault_error(failure.code, env_op_name(op), path, "a failure planned by the test");
     }
   }

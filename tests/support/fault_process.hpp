@@ -14,11 +14,12 @@
 
 namespace stillframe::test {
 
-// Guarded by the disk's mutex, but for `observer`.
+// Guarded by the disk's mutex, but for the observers.
 struct FaultProcess {
   std::shared_ptr<FaultDisk> disk;
   std::uint64_t id = 0;
-  std::function<void(EnvOp, const std::string&)> observer;
+  std::function<void(EnvOp, const std::string&)> observer;       // of changing calls
+  std::function<void(EnvOp, const std::string&)> call_observer;  // of every call
   std::shared_ptr<const FaultEnv::Trace> trace;  // may be null
   bool dead = false;
   std::uint64_t changes = 0;
@@ -37,6 +38,8 @@ class FaultCall {
   [[nodiscard]] const Status& status() const noexcept { return status_; }
   // The disk lies: the call is to say ok and do nothing.
   [[nodiscard]] bool is_a_lie() const noexcept { return lie_; }
+  // The answer is lost, not the call.
+  [[nodiscard]] bool was_done_all_the_same() const noexcept { return done_; }
   // Whether a write that fails has begun before.
   [[nodiscard]] bool was_cut_off() const noexcept { return cut_off_; }
 
@@ -48,6 +51,7 @@ class FaultCall {
   Status status_;
   bool cut_off_ = false;
   bool lie_ = false;
+  bool done_ = false;
 };
 
 [[nodiscard]] std::unique_ptr<env::File> make_fault_file(std::shared_ptr<FaultProcess> process, NodeId node,

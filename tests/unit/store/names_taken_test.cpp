@@ -34,7 +34,7 @@ TEST_P(NamesTaken, ARemovalIsRefusedWhereItsNameForRemovalStands) {
   const auto published = publish(store, "main", 1);
   SF_ASSERT_OK(published);
   SF_ASSERT_OK(env().make_dir(env::join(store.path(), format::removing_name(published->name))));
-  EXPECT_EQ(store.remove(published->name).code(), Code::busy);
+  EXPECT_EQ(store.remove(published->name).status().code(), Code::busy);
   SF_ASSERT_OK(check_whole(store, published->name, 1));
 }
 

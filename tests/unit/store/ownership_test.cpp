@@ -131,7 +131,7 @@ TEST_P(Links, ACheckpointThatIsASymbolicLinkIsListedAndRefusedByNameForEverythin
   EXPECT_EQ(store_->list()->size(), 2U);
   for (const Status& refused :
        {CheckpointReader::open(*store_, name_).status(), store_->set_mark(name_, format::kBadMark, "x"),
-        store_->clear_mark(name_, format::kBadMark), store_->remove(name_),
+        store_->clear_mark(name_, format::kBadMark), store_->remove(name_).status(),
         store::read_catalog(*store_)->front().head.status()}) {
     EXPECT_FALSE(refused.ok());
     EXPECT_THAT(refused.message(), HasSubstr(name_));

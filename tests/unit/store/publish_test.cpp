@@ -226,5 +226,14 @@ TEST(Opening, AProbeLeftByACrashIsNoObstacle) {
   EXPECT_FALSE(env.exists("/runs/gpt/writable.probe").value());
 }
 
+TEST(LostAnswer, ARenameThatWasDoneThoughItsAnswerWasLostPublishes) {
+  FaultEnv env;
+  const Store store = Store::open_or_create(env, "/s").value();
+  env.fail({EnvOp::rename_no_replace, Code::io_error, 1, false, "", /*done_all_the_same=*/true});
+  const auto published = publish(store, "main", 1);
+  SF_ASSERT_OK(published);
+  SF_ASSERT_OK(check_whole(Store::open(*env.survivor(FaultEnv::kOnlySynced), "/s").value(), published->name, 1));
+}
+
 }  // namespace
 }  // namespace stillframe::test

@@ -32,7 +32,7 @@ TEST_P(Removing, ACheckpointBeingReadIsPassedOver) {
   {
     const auto reader = CheckpointReader::open(store, published->name);
     SF_ASSERT_OK(reader);
-    const Status refused = store.remove(published->name);
+    const Status refused = store.remove(published->name).status();
     EXPECT_EQ(refused.code(), Code::busy);
     EXPECT_THAT(refused.message(), HasSubstr("it was not removed"));
     SF_ASSERT_OK(read_image(**reader));
@@ -40,7 +40,7 @@ TEST_P(Removing, ACheckpointBeingReadIsPassedOver) {
   SF_ASSERT_OK(check_whole(store, published->name, 3));
   SF_ASSERT_OK(store.remove(published->name));
   EXPECT_THAT(names_in(env(), store.path()), IsEmpty());
-  EXPECT_EQ(store.remove(published->name).code(), Code::not_found);
+  EXPECT_EQ(store.remove(published->name).status().code(), Code::not_found);
 }
 
 TEST_P(Removing, ACheckpointWithoutManifestCanBeRemoved) {
@@ -85,6 +85,46 @@ TEST_P(Removing, RecoveryRemovesOrphansAndLeavesLivingWritersAlone) {
   EXPECT_THAT(again->removed, IsEmpty());
   EXPECT_THAT(again->left_alone, ElementsAre(partials[1]));
   SF_ASSERT_OK(store.lock_run("dead"));  // recovery did not keep what it locked
+}
+
+// Another process stands between the rename of its removal and the sync of the name.
+TEST(Recovering, WhatAnotherOneIsRemovingAtThisMomentIsNotUnlinkedBeforeItsNameIsGoneForGood) {
+  for (std::uint64_t moment = 1;; ++moment) {
+    FaultEnv env;
+    const Store store = Store::open_or_create(env, "/s").value();
+    const std::string name = publish(store, "main", 1)->name;
+    const auto other = env.new_process();
+    std::uint64_t call = 0;
+    bool renamed = false;
+    env.before_call([&](EnvOp, const std::string&) {
+      if (++call != moment) return;
+      renamed = other->rename_no_replace(env::join("/s", name), env::join("/s", format::removing_name(name))).ok();
+    });
+    SF_ASSERT_OK(store::recover(store, {}));
+    env.before_call({});
+    if (call < moment) break;
+    ASSERT_TRUE(renamed);
+    const auto after = env.survivor(FaultEnv::kOnlySynced);
+    if (after->exists(env::join("/s", name)).value()) {
+      EXPECT_TRUE(check_whole(Store::open(*after, "/s").value(), name, 1).ok()) << "renamed before call " << moment;
+    }
+  }
+}
+
+TEST(RemovalLocks, ReadersAreNotKeptOutWhileTheStoresLockIsWaitedFor) {
+  FaultEnv env;
+  const Store store = Store::open_or_create(env, "/s").value();
+  const std::string name = publish(store, "main", 1)->name;
+  const auto reading = env.new_process();
+  const Store seen_by_reader = Store::open(*reading, "/s").value();
+  int tries = 0;
+  env.before_call([&](EnvOp op, const std::string& path) {
+    if (op != EnvOp::try_lock || !path.ends_with(format::kStoreLockFile)) return;
+    ++tries;
+    EXPECT_TRUE(CheckpointReader::open(seen_by_reader, name).ok());
+  });
+  SF_ASSERT_OK(store.remove(name));
+  EXPECT_GT(tries, 0);
 }
 
 class RefusingDisk : public testing::Test {
@@ -202,7 +242,7 @@ TEST_F(RefusingDisk, ACheckpointWhoseNameMayNotBeDurableIsWithdrawn) {
 TEST_F(RefusingDisk, ARemovalWhoseRenameMayNotBeDurableUnlinksNothing) {
   SF_ASSERT_OK(publish(*store_, "main", 2));
   env_.fail({EnvOp::sync_dir, Code::io_error, 1, true});
-  EXPECT_EQ(store_->remove(old_).code(), Code::io_error);
+  EXPECT_EQ(store_->remove(old_).status().code(), Code::io_error);
   const auto after_power_loss = env_.survivor(FaultEnv::kOnlySynced);
   SF_ASSERT_OK(check_whole(Store::open(*after_power_loss, "/runs/gpt").value(), old_, 1));
   env_.fail_nothing();
