@@ -55,6 +55,9 @@ std::string note_of(const Scrubbed& one) {
   if (!one.error.ok()) return one.error.message();
   switch (one.report.outcome) {
     case ScrubOutcome::bad:
+      if (!one.report.mark_error.ok()) {
+        return "found now: " + one.report.reason + "; its mark could not be written: " + one.report.mark_error.message();
+      }
       return (one.report.marked ? "found now: " : "marked before: ") + one.report.reason;
     case ScrubOutcome::intact_unconfirmed:
       return "every checksum matches, but no fence confirmed it: restore takes it, retention does not count on it";
@@ -68,7 +71,8 @@ void print_json(const store::Store& store, const std::vector<Scrubbed>& checkpoi
   std::uint64_t bytes_read = 0;
   for (const Scrubbed& one : checkpoints) {
     bytes_read += one.report.bytes_read;
-    const std::string note = one.error.ok() ? one.report.reason : one.error.message();
+    const bool plain = one.error.ok() && one.report.mark_error.ok();
+    const std::string note = plain ? one.report.reason : note_of(one);
     list.push_back({{"name", one.report.name},
                     {"outcome", outcome_name(one)},
                     {"marked", one.report.marked},
@@ -95,7 +99,8 @@ int worst_exit_code(const std::vector<Scrubbed>& checkpoints) {
   int worst = kExitOk;
   for (const Scrubbed& one : checkpoints) {
     if (!one.error.ok() && worst == kExitOk) worst = exit_code(one.error);
-    if (one.error.ok() && one.report.outcome == ScrubOutcome::bad && one.report.marked) return kExitCorrupt;
+    const bool found_now = one.report.marked || !one.report.mark_error.ok();
+    if (one.error.ok() && one.report.outcome == ScrubOutcome::bad && found_now) return kExitCorrupt;
   }
   return worst;
 }

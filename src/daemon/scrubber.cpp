@@ -129,6 +129,7 @@ void Scrubber::run() {
   pause(options_.first_look_ms);
   for (;;) {
     if (!wait_while_writing()) return;
+    mark_again();
     const auto due = next_due();
     if (!due.ok()) {
       base::log(base::LogLevel::warn, "scrub.failed", {{"store", store_.path()}, {"error", due.status().message()}});
@@ -187,6 +188,17 @@ void Scrubber::scrub(const Due& due) {
   note(due, store::scrub_checkpoint(store_, due.name, pace, due.recheck));
 }
 
+// What is known to be bad needs no second reading, only a disk that takes the mark.
+void Scrubber::mark_again() {
+  std::erase_if(unmarked_, [this](const auto& one) {
+    const auto& [name, reason] = one;
+    Status marked = store_.set_mark(name, format::kBadMark,
+                                    "scrub " + base::utc_iso(base::system_clock().unix_ns()) + ": " + reason + "\n");
+    if (marked.ok()) marked = store_.clear_mark(name, format::kVerifiedMark);
+    return marked.ok() || marked.code() == Code::not_found;
+  });
+}
+
 void Scrubber::note(const Due& due, const Result<store::ScrubReport>& done) {
   const bool ended = done.ok() && done->outcome == store::ScrubOutcome::ended;
   if (!ended) looked_at_[due.name] = now_unix_seconds();
@@ -194,7 +206,13 @@ void Scrubber::note(const Due& due, const Result<store::ScrubReport>& done) {
   const bool read = done.ok() && !ended && done->outcome != store::ScrubOutcome::gone;
   std::string what = done.ok() ? word_of(done->outcome) : "could not be read: " + done.status().message();
   if (bad) what += ": " + done->reason;
-  if (bad) {
+  if (bad && !done->mark_error.ok()) {
+    unmarked_[due.name] = done->reason;
+    base::log(base::LogLevel::error, "scrub.bad",
+              {{"store", store_.path()}, {"name", due.name}, {"reason", done->reason},
+               {"mark", "could not be written, which is tried again: " + done->mark_error.message()},
+               {"safe", "a restore finds the damage too and passes it over; older and newer checkpoints are untouched"}});
+  } else if (bad) {
     base::log(base::LogLevel::error, "scrub.bad",
               {{"store", store_.path()}, {"name", due.name}, {"reason", done->reason},
                {"safe", "it is marked bad and no restore takes it; older and newer checkpoints are untouched"}});

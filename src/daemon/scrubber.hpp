@@ -67,6 +67,7 @@ class Scrubber {
   [[nodiscard]] bool in_other_hands(const std::string& name) const;
   [[nodiscard]] bool wait_while_writing();
   void scrub(const Due& due);
+  void mark_again();
   void note(const Due& due, const Result<store::ScrubReport>& done);
   void pause(std::uint64_t ms);
 
@@ -79,6 +80,7 @@ class Scrubber {
   std::map<const void*, Writer> writers_;
   ScrubCounters counters_;
   std::map<std::string, std::int64_t> looked_at_;  // when, in Unix seconds; the thread's own
+  std::map<std::string, std::string> unmarked_;    // found bad, with the reason; its mark could not be written. Likewise
   base::Thread thread_;
 };
 

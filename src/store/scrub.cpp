@@ -18,22 +18,28 @@ Status mark_verified(const Store& store, ScrubReport& report) {
 }
 
 // First bad, then no longer verified: a crash in between leaves both, and bad wins.
-Status mark_bad(const Store& store, bool was_verified, ScrubReport& report) {
+void mark_bad(const Store& store, bool was_verified, ScrubReport& report) {
   report.outcome = ScrubOutcome::bad;
-  SF_TRY(store.set_mark(report.name, format::kBadMark, "scrub " + now_utc() + ": " + report.reason + "\n"));
-  report.marked = true;
-  return was_verified ? store.clear_mark(report.name, format::kVerifiedMark) : Status();
+  report.mark_error = store.set_mark(report.name, format::kBadMark, "scrub " + now_utc() + ": " + report.reason + "\n");
+  report.marked = report.mark_error.ok();
+  // Also without the bad mark: nothing may be removed on the strength of a checkpoint that is damaged.
+  const Status cleared = was_verified ? store.clear_mark(report.name, format::kVerifiedMark) : Status();
+  if (report.mark_error.ok()) report.mark_error = cleared;
 }
 
 Status judge(const Store& store, const VerifyReport& found, bool was_verified, ScrubReport& report) {
   report.reason = first_finding(found);
-  if (found.damaged) return mark_bad(store, was_verified, report);
+  if (found.damaged) {
+    mark_bad(store, was_verified, report);
+    return Status();
+  }
   if (!found.ok) {
     return Status(Code::io_error, "'" + report.name +
                                       "' could not be read whole, which proves no damage, so it was not " +
                                       "marked: " + report.reason);
   }
-  report.outcome = found.confirmed ? ScrubOutcome::verified : ScrubOutcome::intact_unconfirmed;
+  // Its trainer may have confirmed it between the commit and the mark: the mark says so.
+  report.outcome = found.confirmed || was_verified ? ScrubOutcome::verified : ScrubOutcome::intact_unconfirmed;
   return found.confirmed && !was_verified ? mark_verified(store, report) : Status();
 }
 

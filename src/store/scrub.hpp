@@ -31,11 +31,13 @@ struct ScrubReport {
   bool marked = false;           // this call wrote a mark
   std::uint64_t bytes_read = 0;  // from the store
   std::string reason;            // of a bad one: the first finding, or the mark's text
+  Status mark_error;             // of one found bad now: why its marks are not as they should be; ask again
 };
 
 // Takes the shared lock of the checkpoint until it is marked. Doing it twice changes nothing. With `recheck` one that
 // is marked verified is read again; when it is damaged, it is marked bad first, and then the verified mark goes. One
-// that is marked bad stays so. An error of the disk or the system proves no damage: it is returned, and nothing is
+// that is marked bad stays so. Where the bad mark cannot be written (a full disk), the verified mark goes all the same, and
+// the report says both: what was found is not forgotten because it could not be noted. An error of the disk or the system proves no damage: it is returned, and nothing is
 // marked.
 [[nodiscard]] Result<ScrubReport> scrub_checkpoint(const Store& store, const std::string& name, const Pace& pace,
                                                    bool recheck = false);

@@ -187,6 +187,20 @@ TEST_F(Scrubbing, AVerifiedOneThatRotsIsFoundBad) {
   EXPECT_THAT(scrubber_->counters().last, HasSubstr("bad: "));
 }
 
+TEST_F(Scrubbing, DamageThatAFullDiskKeptFromBeingMarkedIsMarkedWhenThereIsRoom) {
+  const std::string name = publish_verified(1, "re-read long ago\n");
+  SF_ASSERT_OK(flip_bit(env_, file_of(store_, name, format::data_file(0)), 1000));
+  mem_.fail({EnvOp::create, Code::no_space, 1, true, "/bad"});
+  start();
+  ASSERT_TRUE(has_checked(1));
+  EXPECT_EQ(scrubber_->counters().bad, 1U);
+  EXPECT_FALSE(marks(name).verified || marks(name).bad);
+  ASSERT_TRUE(looks_around());
+  mem_.fail_nothing();
+  EXPECT_TRUE(wait_until([&] { return marks(name).bad; }));
+  EXPECT_EQ(scrubber_->counters().checked, 1U) << "it was not read a second time";
+}
+
 TEST_F(Scrubbing, NeverAgainMeansNeverAgain) {
   publish_verified(1, "re-read and checked 2020-01-01T00:00:00Z\n");
   options_.every_seconds = 0;
@@ -222,7 +236,7 @@ TEST_F(Scrubbing, WhatIsNeededForRoomIsLetGoAndReadLater) {
   scrubber_->add_writer(this, {[&] { return writing_.load(); }, [](const std::string&) { return false; }});
   ASSERT_TRUE(wait_until([&] { return scrubber_->counters().reading == name; }));
   writing_ = true;
-  EXPECT_EQ(store_.remove(name).code(), Code::busy) << "held while it is read";
+  EXPECT_EQ(store_.remove(name).status().code(), Code::busy) << "held while it is read";
   scrubber_->let_go();
   EXPECT_EQ(scrubber_->counters().reading, "");
   writing_ = false;
