@@ -159,6 +159,7 @@ Findings Inspector::finish(std::int64_t step, const Remembered* before, std::opt
   now_.step = step;
   Findings findings;
   findings.alarms = compare(before);
+  now_.stale = findings.alarms;
   if (auto found = compare_counters()) findings.alarms.push_back(std::move(*found));
   if (auto found = non_finite_loss(step, loss)) findings.alarms.push_back(std::move(*found));
   findings.remembered = std::move(now_);
@@ -194,7 +195,8 @@ std::vector<FoundAlarm> Inspector::compare(const Remembered* before) {
     tensor.habit = !advanced ? old->habit : moved_once ? Habit::stale : Habit::unchanged;
     if (tensor.habit == Habit::stale) stopped.push_back(tensor.name);
   }
-  if (!advanced) return {};
+  const bool as_before = same == now_.tensors.size() || !stopped.empty();
+  if (!advanced) return as_before ? before->stale : std::vector<FoundAlarm>();
   if (same == now_.tensors.size()) return {stale_state(same, now_.step, before->step)};
   if (stopped.empty()) return {};
   return {stale_tensors(stopped, now_.tensors.size(), now_.step, before->step)};

@@ -44,6 +44,7 @@ struct Remembered {
   std::int64_t step = 0;
   std::vector<Tensor> tensors;         // trained and not empty, by offset
   std::vector<base::Hash128> pieces;   // in the order of the image
+  std::vector<FoundAlarm> stale;       // what the comparison said; stands while the same step is taken again
 };
 
 struct Findings {

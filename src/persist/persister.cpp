@@ -268,10 +268,7 @@ Status Persister::begin_rank(store::CheckpointWriter& writer, const format::Imag
 }
 
 Status Persister::ensure_room(std::uint64_t needed_bytes) {
-  Status room = verifier_->ensure_room(needed_bytes);
-  if (room.code() != Code::no_space || !options_.make_way) return room;
-  options_.make_way();
-  return verifier_->ensure_room(needed_bytes);
+  return verifier_->ensure_room(needed_bytes, options_.make_way);
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {

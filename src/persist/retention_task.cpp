@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/bytes.hpp"
 
 namespace stillframe::persist {
 namespace {
+
+constexpr std::uint64_t kSpaceComesWithinMs = 60'000;  // btrfs commits its transaction every 30 s
 
 std::string joined(const std::vector<std::string>& parts) {
   std::string text;
@@ -14,10 +17,8 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
-// What the plan was made of may have changed since: a person pins, the scrub finds the newer one bad.
+// What the plan was made of may have changed since: the scrub finds the newer one bad.
 Status still_due(const store::Store& store, const std::string& name, const std::vector<retention::Fact>& known) {
-  SF_ASSIGN(const store::Marks mine, store.marks(name));
-  if (mine.pinned) return {Code::busy, "'" + name + "' was pinned meanwhile; it was not removed"};
   for (const retention::Fact& fact : known) {
     if (!fact.verified || fact.bad) continue;
     const auto marks = store.marks(fact.name);
@@ -33,12 +34,18 @@ std::vector<Removal> carry_out(const store::Store& store, const retention::Plan&
   std::vector<Removal> removals;
   for (auto decision = plan.decisions.rbegin(); decision != plan.decisions.rend(); ++decision) {
     if (decision->keep) continue;
-    Status outcome = still_due(store, decision->name, known);
-    if (outcome.ok()) outcome = store.remove(decision->name);
-    if (outcome.code() == Code::not_found) outcome = Status();  // another one was quicker
-    removals.push_back({decision->name, decision->stored_bytes, joined(decision->reasons), std::move(outcome)});
+    const auto removed = store.remove(decision->name, [&] { return still_due(store, decision->name, known); });
+    const bool gone = removed.ok() || removed.status().code() == Code::not_found;  // another one was quicker
+    removals.push_back({decision->name, decision->stored_bytes, joined(decision->reasons),
+                        gone ? Status() : removed.status(), removed.ok() ? removed->leftovers : Status()});
   }
   return removals;
+}
+
+std::uint64_t freed_by(const std::vector<Removal>& removals) {
+  std::uint64_t bytes = 0;
+  for (const Removal& removal : removals) bytes += removal.outcome.ok() ? removal.stored_bytes : 0;
+  return bytes;
 }
 
 // `missing` even after every removal that the policy allows.
@@ -70,27 +77,44 @@ Result<retention::Plan> plan_for(const store::Store& store, const std::string& r
   return retention::plan(policy, std::move(known), now_unix_seconds, space);
 }
 
+std::uint64_t AwaitedSpace::expected_bytes(std::uint64_t shown_bytes) {
+  if (!until_ || until_->expired() || shown_bytes >= free_bytes_) {
+    until_.reset();
+    return shown_bytes;
+  }
+  return free_bytes_;
+}
+
+void AwaitedSpace::add(std::uint64_t expected_bytes, std::uint64_t bytes) {
+  free_bytes_ = expected_bytes + bytes;
+  until_ = base::Deadline::after_ms(kSpaceComesWithinMs);
+}
+
 Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run, const retention::Policy& policy,
-                                   std::int64_t now_unix_seconds) {
+                                   std::int64_t now_unix_seconds, AwaitedSpace* awaited) {
   SF_TRY(retention::check(policy));
+  AwaitedSpace of_this_call;
+  AwaitedSpace& to_come = awaited != nullptr ? *awaited : of_this_call;
   SF_ASSIGN(const auto known, facts(store, run));
-  SF_ASSIGN(const retention::Space space, space_of(store, policy, 0));
-  return carry_out(store, retention::plan(policy, known, now_unix_seconds, space), known);
+  SF_ASSIGN(retention::Space space, space_of(store, policy, 0));
+  space.free_bytes = to_come.expected_bytes(space.free_bytes);
+  auto removals = carry_out(store, retention::plan(policy, known, now_unix_seconds, space), known);
+  if (const std::uint64_t freed = freed_by(removals); freed != 0) to_come.add(space.free_bytes, freed);
+  return removals;
 }
 
 Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,
-                   std::uint64_t needed_bytes, std::int64_t now_unix_seconds) {
+                   std::uint64_t needed_bytes, std::int64_t now_unix_seconds, AwaitedSpace* awaited,
+                   std::function<void()> make_way) {
   SF_TRY(retention::check(policy));
+  AwaitedSpace of_this_call;
+  AwaitedSpace& to_come = awaited != nullptr ? *awaited : of_this_call;
   std::set<std::string> held;  // by a reader, say
-  std::uint64_t freed = 0;
-  std::optional<std::uint64_t> free_at_first;
-  for (;;) {  // every round takes at least one checkpoint out of the plan, or ends
+  for (;;) {  // every round takes at least one checkpoint out of the plan or asks for way, or ends
     SF_ASSIGN(const retention::Space space, space_of(store, policy, needed_bytes));
-    if (retention::shortage_bytes(policy, space) == 0) return {};
-    if (!free_at_first) free_at_first = space.free_bytes;
-    // Some file systems show freed space only later. Waiting for it must not remove still more.
     retention::Space expected = space;
-    expected.free_bytes = std::max(space.free_bytes, *free_at_first + freed);
+    expected.free_bytes = to_come.expected_bytes(space.free_bytes);
+    if (retention::shortage_bytes(policy, space) == 0) return {};
     SF_ASSIGN(auto known, facts(store, run));
     for (retention::Fact& fact : known) fact.pinned = fact.pinned || held.contains(fact.name);
     const retention::Plan plan = retention::plan(policy, known, now_unix_seconds, expected);
@@ -99,9 +123,14 @@ Status ensure_room(const store::Store& store, const std::string& run, const rete
       return no_room(store, run, policy, space,
                      plan.missing_bytes != 0 ? plan.missing_bytes : retention::shortage_bytes(policy, space));
     }
+    if (const std::uint64_t freed = freed_by(removals); freed != 0) to_come.add(expected.free_bytes, freed);
+    const bool in_the_way = std::ranges::any_of(removals, [](const Removal& one) { return one.outcome.code() == Code::busy; });
+    if (in_the_way && make_way) {
+      std::exchange(make_way, nullptr)();
+      continue;
+    }
     for (const Removal& removal : removals) {
       if (!removal.outcome.ok()) held.insert(removal.name);
-      if (removal.outcome.ok()) freed += removal.stored_bytes;
     }
   }
 }

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "retention/plan.hpp"
 #include "store/store.hpp"
 
@@ -27,18 +30,36 @@ struct Removal {
   std::string name;
   std::uint64_t stored_bytes = 0;
   std::string reason;
-  Status outcome;  // busy: a reader holds it, or it was pinned meanwhile; the next pass tries again
+  Status outcome;    // ok: it is gone. busy: a reader holds it, or it was pinned meanwhile; the next pass tries again
+  Status leftovers;  // of one that is gone: which file could not be unlinked; it goes at the next start
+};
+
+// Free space that removals have made and the file system does not show yet: some count freed blocks only with their next
+// transaction. While it is awaited, no further checkpoint is removed for it. Not thread-safe.
+class AwaitedSpace {
+ public:
+  // The free bytes to plan with, where the file system shows so many.
+  [[nodiscard]] std::uint64_t expected_bytes(std::uint64_t shown_bytes);
+  // `bytes` more than that are to come, within a minute.
+  void add(std::uint64_t expected_bytes, std::uint64_t bytes);
+
+ private:
+  std::uint64_t free_bytes_ = 0;
+  std::optional<base::Deadline> until_;
 };
 
 // Removes, oldest first, what the plan removes; one failure does not stop the others. invalid_argument for a policy
 // that check() refuses, and then nothing is removed.
 [[nodiscard]] Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run,
-                                                 const retention::Policy& policy, std::int64_t now_unix_seconds);
+                                                 const retention::Policy& policy, std::int64_t now_unix_seconds,
+                                                 AwaitedSpace* awaited = nullptr);
 
 // Before a checkpoint of at most `needed_bytes` is written: ok when it fits the policy's limits, if need be after
 // removing what the policy allows to go. no_space, with every figure, when it does not; then nothing beyond the rules
-// was removed, but for checkpoints whose removal a reader held up.
+// was removed, but for checkpoints whose removal a reader held up. `awaited` lives from call to call; `make_way` is called
+// once where a reader is in the way, which may be our own scrub: then the same removal is tried again before a newer one.
 [[nodiscard]] Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,
-                                 std::uint64_t needed_bytes, std::int64_t now_unix_seconds);
+                                 std::uint64_t needed_bytes, std::int64_t now_unix_seconds,
+                                 AwaitedSpace* awaited = nullptr, std::function<void()> make_way = {});
 
 }  // namespace stillframe::persist

@@ -60,9 +60,9 @@ bool Verifier::holds(const std::string& name) const {
          std::any_of(items_.begin(), items_.end(), [&](const Item& item) { return item.name == name; });
 }
 
-Status Verifier::ensure_room(std::uint64_t needed_bytes) {
+Status Verifier::ensure_room(std::uint64_t needed_bytes, const std::function<void()>& make_way) {
   const std::lock_guard lock(retention_mutex_);
-  return persist::ensure_room(store_, run_, policy_, needed_bytes, now_unix_seconds());
+  return persist::ensure_room(store_, run_, policy_, needed_bytes, now_unix_seconds(), &awaited_space_, make_way);
 }
 
 bool Verifier::only_unconfirmed() const {
@@ -146,17 +146,19 @@ Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::stri
 
 void Verifier::apply_retention() {
   const std::lock_guard lock(retention_mutex_);
-  const auto removals = prune(store_, run_, policy_, now_unix_seconds());
+  const auto removals = prune(store_, run_, policy_, now_unix_seconds(), &awaited_space_);
   if (!removals.ok()) {
     base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
     return;
   }
   for (const Removal& removal : *removals) {
-    base::log(removal.outcome.ok() ? base::LogLevel::info : base::LogLevel::warn, "retention.removed",
+    const Status& trouble = removal.outcome.ok() ? removal.leftovers : removal.outcome;
+    base::log(trouble.ok() ? base::LogLevel::info : base::LogLevel::warn,
+              removal.outcome.ok() ? "retention.removed" : "retention.left",
               {{"run", run_},
                {"name", removal.name},
                {"reason", removal.reason},
-               {"outcome", removal.outcome.ok() ? std::string("ok") : removal.outcome.message()}});
+               {"outcome", trouble.ok() ? std::string("ok") : trouble.message()}});
   }
 }
 

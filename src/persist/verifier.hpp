@@ -12,6 +12,7 @@
 
 #include "arena/daemon_side.hpp"
 #include "base/thread.hpp"
+#include "persist/retention_task.hpp"
 #include "retention/policy.hpp"
 #include "store/store.hpp"
 
@@ -42,7 +43,7 @@ class Verifier {
   // The checkpoint is being re-read, or waits for it.
   [[nodiscard]] bool holds(const std::string& name) const;
   // persist::ensure_room for the run, never at once with the retention that follows a verification.
-  [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes);
+  [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes, const std::function<void()>& make_way);
   // True when the only work left waits for a living trainer's confirmation.
   [[nodiscard]] bool only_unconfirmed() const;
 
@@ -71,6 +72,7 @@ class Verifier {
   bool busy_ = false;
   std::string in_hand_;          // the name that busy_ is about
   std::mutex retention_mutex_;  // one removal at a time
+  AwaitedSpace awaited_space_;  // with retention_mutex_ held
   base::Thread thread_;
 };
 

@@ -128,6 +128,36 @@ TEST_F(EnsureRoom, SpaceThatComesFreeLateCostsNoFurtherCheckpoints) {
   EXPECT_TRUE(ensure_room(store_, "main", policy_, each_bytes_, kNowSeconds).ok());
 }
 
+TEST_F(EnsureRoom, SpaceThatComesFreeLateIsAwaitedFromCallToCall) {
+  persist::AwaitedSpace awaited;
+  policy_.min_free_bytes = each_bytes_;
+  set_free(0);
+  for (int snapshot = 0; snapshot < 3; ++snapshot) {
+    EXPECT_EQ(ensure_room(store_, "main", policy_, 0, kNowSeconds, &awaited).code(), Code::no_space);
+    SF_ASSERT_OK(persist::prune(store_, "main", policy_, kNowSeconds, &awaited));
+    EXPECT_THAT(steps_left(), ElementsAre(4, 3, 2)) << "one was enough by its size";
+  }
+  set_free(each_bytes_);
+  SF_ASSERT_OK(ensure_room(store_, "main", policy_, 0, kNowSeconds, &awaited));
+  set_free(0);
+  EXPECT_EQ(ensure_room(store_, "main", policy_, 0, kNowSeconds, &awaited).code(), Code::no_space);
+  EXPECT_THAT(steps_left(), ElementsAre(4, 3)) << "what was awaited has come, and somebody else took it";
+}
+
+TEST_F(EnsureRoom, AReaderThatMakesWayIsWaitedForBeforeANewerOneGoes) {
+  auto scrub = store::CheckpointReader::open(store_, names_[0]);
+  SF_ASSERT_OK(scrub);
+  policy_.max_bytes = store_bytes();
+  int asked = 0;
+  const auto make_way = [&] {
+    ++asked;
+    scrub->reset();
+  };
+  SF_ASSERT_OK(ensure_room(store_, "main", policy_, each_bytes_, kNowSeconds, nullptr, make_way));
+  EXPECT_EQ(asked, 1);
+  EXPECT_THAT(steps_left(), ElementsAre(4, 3, 2));
+}
+
 TEST_F(EnsureRoom, AFileSystemThatCannotBeAskedIsAnErrorAndNothingGoes) {
   env_.fail({EnvOp::space, Code::io_error, 1, true, ""});
   EXPECT_EQ(ensure_room(store_, "main", policy_, 1, kNowSeconds).code(), Code::io_error);

@@ -120,6 +120,17 @@ TEST(Inspecting, TheSameStepAgainIsNoAlarm) {
   EXPECT_THAT(kinds(training.inspect(11, &again)), ElementsAre("stale_state"));
 }
 
+TEST(Inspecting, AStaleAlarmStandsWhileTheSameStepIsTakenAgain) {
+  Training training;
+  const Findings first = training.inspect(10, nullptr);
+  const Findings stale = training.inspect(11, &first);
+  ASSERT_THAT(kinds(stale), ElementsAre("stale_state"));
+  const Findings again = training.inspect(11, &stale);
+  EXPECT_THAT(kinds(again), ElementsAre("stale_state")) << "the last snapshot of a run repeats the step";
+  training.change("big");
+  EXPECT_THAT(kinds(training.inspect(11, &again)), IsEmpty());
+}
+
 TEST(Inspecting, WithoutATrainedTensorThereIsNothingToCompare) {
   Training training;
   training.facts.trainable.assign(6, false);

@@ -142,8 +142,74 @@ TEST_F(Pruning, WhatIsPinnedAfterThePlanWasMadeStays) {
   SF_ASSERT_OK(removals);
   EXPECT_TRUE(pinned);
   EXPECT_EQ(removals->at(1).outcome.code(), Code::busy);
-  EXPECT_THAT(removals->at(1).outcome.message(), HasSubstr("was pinned meanwhile"));
+  EXPECT_THAT(removals->at(1).outcome.message(), HasSubstr("is pinned; it was not removed"));
   EXPECT_THAT(steps_left(), ElementsAre(3, 2));
+}
+
+// Between the look at the marks and the rename nothing may come: both are under the store's lock.
+TEST_F(Pruning, NoMomentIsTooLateForAPinThatSucceeds) {
+  const auto other = env_.new_process();
+  const auto seen_by_other = store::Store::open(*other, "/runs/gpt").value();
+  for (std::uint64_t moment = 1;; ++moment) {
+    const std::string old = add({.step = 1});
+    const std::string newest = add({.step = 2});
+    std::uint64_t call = 0;
+    bool pinned = false;
+    env_.before_call([&](EnvOp, const std::string&) {
+      if (++call != moment || other->try_lock("/runs/gpt/store.lock", env::LockMode::exclusive).status().code() == Code::busy) {
+        return;
+      }
+      pinned = seen_by_other.set_mark(old, format::kPinnedMark, "").ok();
+    });
+    SF_ASSERT_OK(prune(store_, "main", keeping(1), kNowSeconds));
+    env_.before_call({});
+    if (pinned) {
+      EXPECT_THAT(steps_left(), ElementsAre(2, 1)) << "pinned before call " << moment;
+    }
+    for (const std::string& name : {old, newest}) {
+      (void)store_.clear_mark(name, format::kPinnedMark);
+      (void)store_.remove(name);
+    }
+    if (call < moment) break;
+  }
+}
+
+TEST_F(Pruning, NoMomentIsTooLateToFindTheVerifiedOneBad) {
+  const auto other = env_.new_process();
+  const auto seen_by_other = store::Store::open(*other, "/runs/gpt").value();
+  for (std::uint64_t moment = 1;; ++moment) {
+    const std::string old = add({.step = 1});
+    const std::string newest = add({.step = 2});
+    std::uint64_t call = 0;
+    bool found_bad = false;
+    env_.before_call([&](EnvOp, const std::string&) {
+      if (++call != moment || other->try_lock("/runs/gpt/store.lock", env::LockMode::exclusive).status().code() == Code::busy) {
+        return;
+      }
+      const bool both_stand = seen_by_other.list()->size() == 2;
+      found_bad = both_stand && seen_by_other.set_mark(newest, format::kBadMark, "").ok();
+    });
+    SF_ASSERT_OK(prune(store_, "main", keeping(1), kNowSeconds));
+    env_.before_call({});
+    if (found_bad) {
+      EXPECT_THAT(steps_left(), ElementsAre(2, 1)) << "found bad before call " << moment;
+    }
+    (void)store_.remove(old);
+    (void)store_.remove(newest);
+    if (call < moment) break;
+  }
+}
+
+TEST_F(Pruning, OneWhoseFilesCannotBeUnlinkedIsGoneAllTheSame) {
+  add({.step = 1});
+  add({.step = 2});
+  env_.fail({EnvOp::remove_file, Code::io_error, 1, false});
+  const auto removals = prune(store_, "main", keeping(1), kNowSeconds);
+  SF_ASSERT_OK(removals);
+  EXPECT_TRUE(removals->at(0).outcome.ok()) << removals->at(0).outcome.message();
+  EXPECT_EQ(removals->at(0).leftovers.code(), Code::io_error);
+  EXPECT_THAT(removals->at(0).leftovers.message(), HasSubstr("goes at the next start"));
+  EXPECT_THAT(steps_left(), ElementsAre(2));
 }
 
 TEST_F(Pruning, WhenTheVerifiedOneIsFoundBadMeanwhileNothingMoreGoes) {
