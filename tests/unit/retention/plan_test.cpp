@@ -164,6 +164,13 @@ TEST(KeepFor, AClockThatWentBackMakesNothingOld) {
   EXPECT_EQ(kept(plan_of(policy, "3v~20 2v~1005 1v~1000", /*now=*/25)), "3 2 1");
 }
 
+TEST(KeepFor, AClockThatJumpedAheadAgesOnlyOnceACheckpointIsTakenUnderIt) {
+  const Policy policy = policy_of({{"keep_for_seconds", "10"}, {"keep_last", "2"}});
+  EXPECT_EQ(kept(plan_of(policy, "3v~100 2v~95 1v~93", /*now=*/1'000'000)), "3 2 1");
+  EXPECT_EQ(kept(plan_of(policy, "4v~1000000 3v~100 2v~95 1v~93", /*now=*/1'000'000)), "4 3")
+      << "what another word keeps stays";
+}
+
 TEST(Times, TheWholeRangeOfTheClockIsJudgedWithoutOverflow) {
   constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
   constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
