@@ -75,6 +75,8 @@ Result<retention::Policy> policy_of(const PruneOptions& options) {
                       keep_flags() + ", and --dry-run to see first what it would do");
   }
   retention::Policy policy;
+  policy.max_bytes = 0;
+  policy.min_free_bytes = 0;
   for (const auto& [word, text] : options.words) {
     const Status set = retention::set_word(policy, word, text);
     if (!set.ok()) return Status(set.code(), flag_of(word) + ": " + set.message());
@@ -240,9 +242,10 @@ Command add_prune(CLI::App& root) {
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
       "A checkpoint stays when any rule keeps it, and each is printed with every reason. The policy comes from the\n"
-      "flags alone, not from a daemon's configuration, and one that says what stays is required. Whatever it says: "
+      "flags alone, not from a daemon's configuration; one that says what stays is required, and no limit applies but\n"
+      "those given. Whatever it says: what is pinned stays, nothing is removed while no newer one is verified, and "
       "what\n"
-      "is pinned stays, nothing is removed while no newer one is verified, and what somebody reads is passed over.\n"
+      "somebody reads is passed over.\n"
       "Training may go on meanwhile; its daemon prunes by its own policy.\n\n"
       "JSON: store, run, dry_run, policy, checkpoints [{name, step, stored_bytes, keep, reasons, removed, problem}], "
       "bytes\n"
