@@ -85,16 +85,17 @@ Result<retention::Policy> policy_of(const PruneOptions& options) {
   return policy;
 }
 
+void take_plan(Outcome& outcome, retention::Plan plan) {
+  outcome.missing_bytes = plan.missing_bytes;
+  for (retention::Decision& decision : plan.decisions) outcome.rows.push_back({std::move(decision), false, {}});
+}
+
 void apply_removals(std::vector<Row>& rows, const std::vector<persist::Removal>& removals) {
-  for (Row& row : rows) {
-    const auto removal =
-        std::ranges::find_if(removals, [&row](const auto& one) { return one.name == row.decision.name; });
-    if (removal != removals.end()) {
-      row.removed = removal->outcome.ok() || removal->outcome.code() == Code::not_found;  // the daemon was faster
-      if (!row.removed) row.problem = removal->outcome;
-    } else if (!row.decision.keep) {
-      row.problem = Status(Code::busy, "something changed meanwhile, and it stays; run this again");
-    }
+  for (const persist::Removal& removal : removals) {
+    const auto row = std::ranges::find_if(rows, [&](const Row& one) { return one.decision.name == removal.name; });
+    if (row == rows.end()) continue;
+    row->removed = removal.outcome.ok();
+    row->problem = removal.outcome;
   }
 }
 
@@ -104,12 +105,14 @@ Status prune_run(Outcome& outcome, bool dry_run) {
     if (!entry.head.ok()) outcome.unreadable.push_back(entry.ref.name);
   }
   const std::int64_t now_seconds = base::system_clock().unix_ns() / 1'000'000'000;
-  SF_ASSIGN(retention::Plan plan, persist::plan_for(outcome.store, outcome.run, outcome.policy, now_seconds));
-  outcome.missing_bytes = plan.missing_bytes;
-  for (retention::Decision& decision : plan.decisions) outcome.rows.push_back({std::move(decision), false, {}});
-  if (dry_run) return {};
-  SF_ASSIGN(const auto removals, persist::prune(outcome.store, outcome.run, outcome.policy, now_seconds));
-  apply_removals(outcome.rows, removals);
+  if (dry_run) {
+    SF_ASSIGN(retention::Plan plan, persist::plan_for(outcome.store, outcome.run, outcome.policy, now_seconds));
+    take_plan(outcome, std::move(plan));
+    return {};
+  }
+  SF_ASSIGN(auto pruned, persist::prune_with_plan(outcome.store, outcome.run, outcome.policy, now_seconds));
+  take_plan(outcome, std::move(pruned.plan));
+  apply_removals(outcome.rows, pruned.removals);
   return {};
 }
 

@@ -72,10 +72,18 @@ Result<retention::Plan> plan_for(const store::Store& store, const std::string& r
 
 Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run, const retention::Policy& policy,
                                    std::int64_t now_unix_seconds) {
+  SF_ASSIGN(Pruned pruned, prune_with_plan(store, run, policy, now_unix_seconds));
+  return std::move(pruned.removals);
+}
+
+Result<Pruned> prune_with_plan(const store::Store& store, const std::string& run, const retention::Policy& policy,
+                               std::int64_t now_unix_seconds) {
   SF_TRY(retention::check(policy));
   SF_ASSIGN(const auto known, facts(store, run));
   SF_ASSIGN(const retention::Space space, space_of(store, policy, 0));
-  return carry_out(store, retention::plan(policy, known, now_unix_seconds, space), known);
+  retention::Plan plan = retention::plan(policy, known, now_unix_seconds, space);
+  auto removals = carry_out(store, plan, known);
+  return Pruned{std::move(plan), std::move(removals)};
 }
 
 Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,
