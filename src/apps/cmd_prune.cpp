@@ -32,7 +32,7 @@ struct PruneOptions {
 struct Row {
   retention::Decision decision;
   bool removed = false;
-  Status problem;  // why one that was to go is still there; busy: it is held, which is no fault
+  Status problem;  // why one that was to go is still there, or would be; busy: it is held, which is no fault
 };
 
 struct Outcome {
@@ -99,6 +99,21 @@ void apply_removals(std::vector<Row>& rows, const std::vector<persist::Removal>&
   }
 }
 
+// A reader holds the manifest's lock. Taken and let go at once: who opens the checkpoint in between looks again. A lock
+// that cannot be had for another reason says nothing of readers.
+bool is_being_read(const store::Store& store, const std::string& name) {
+  const std::string manifest = env::join(env::join(store.path(), name), format::kManifestFile);
+  const auto there = store.env().exists(manifest);  // locking would create it
+  return there.ok() && *there && store.env().try_lock(manifest, env::LockMode::exclusive).status().code() == Code::busy;
+}
+
+void look_for_readers(Outcome& outcome) {
+  for (Row& row : outcome.rows) {
+    if (row.decision.keep || !is_being_read(outcome.store, row.decision.name)) continue;
+    row.problem = Status(Code::busy, "being read; passed over");
+  }
+}
+
 Status prune_run(Outcome& outcome, bool dry_run) {
   SF_ASSIGN(const auto catalog, store::read_catalog(outcome.store));
   for (const store::CatalogEntry& entry : catalog) {
@@ -108,6 +123,7 @@ Status prune_run(Outcome& outcome, bool dry_run) {
   if (dry_run) {
     SF_ASSIGN(retention::Plan plan, persist::plan_for(outcome.store, outcome.run, outcome.policy, now_seconds));
     take_plan(outcome, std::move(plan));
+    look_for_readers(outcome);
     return {};
   }
   SF_ASSIGN(auto pruned, persist::prune_with_plan(outcome.store, outcome.run, outcome.policy, now_seconds));
@@ -118,7 +134,7 @@ Status prune_run(Outcome& outcome, bool dry_run) {
 
 std::string action_of(const Row& row, bool dry_run) {
   if (row.decision.keep) return "keep";
-  if (dry_run) return "would remove";
+  if (dry_run) return row.problem.ok() ? "would remove" : "would leave";
   return row.removed ? "removed" : "left";
 }
 
@@ -128,7 +144,7 @@ std::string reasons_of(const Row& row) {
   return row.problem.ok() ? text : text + "; but " + row.problem.message();
 }
 
-bool goes(const Row& row, bool dry_run) { return dry_run ? !row.decision.keep : row.removed; }
+bool goes(const Row& row, bool dry_run) { return dry_run ? !row.decision.keep && row.problem.ok() : row.removed; }
 
 std::uint64_t bytes_that_go(const std::vector<Row>& rows, bool dry_run) {
   std::uint64_t bytes = 0;

@@ -146,6 +146,23 @@ def test_what_somebody_reads_is_passed_over(store):
     assert checkpoints_of(path) == [names[5]]
 
 
+def test_a_dry_run_says_what_is_being_read_and_would_be_passed_over(store):
+    path, names = store
+    with being_read(path / names[0]):
+        document = stillframe_json("prune", path, "--keep-last", 1, "--dry-run")
+        text = stillframe("prune", path, "--keep-last", 1, "--dry-run").stdout
+        wet = stillframe_json("prune", path, "--keep-last", 1)
+    held = decisions(document)[names[0]]
+    assert (held["keep"], held["removed"]) == (False, False) and "being read" in held["problem"]
+    assert all(c["problem"] is None for name, c in decisions(document).items() if name != names[0])
+    assert document["bytes"] == wet["bytes"], "the dry run says what the real one frees"
+    (line,) = [line for line in text.splitlines() if line.startswith(names[0])]
+    assert "would remove" not in line and "being read; passed over" in line
+    assert "4 of 6 would be removed" in text
+    again = stillframe_json("prune", path, "--keep-last", 1, "--dry-run")
+    assert decisions(again)[names[0]]["problem"] is None
+
+
 def test_training_may_go_on_meanwhile(store):
     path, _ = store
     with open(path / "run-main.lock", "a") as lock:
