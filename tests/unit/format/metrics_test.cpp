@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <clocale>
 #include <cmath>
 
 #include "format/manifest.hpp"
@@ -40,6 +41,50 @@ TEST(Metrics, NumbersAreRead) {
   for (const char* name : {"word", "flag", "none", "absent", ""}) EXPECT_FALSE(metric_number(text, name)) << name;
   EXPECT_EQ(metric_numbers(text).size(), 8U);
   EXPECT_FALSE(metric_number("no JSON", "loss"));
+}
+
+TEST(Metrics, NumbersBeyondADoubleAreInfiniteOrZero) {
+  const std::string nines(400, '9');
+  const std::string text = R"({"huge": 1e400, "low": -1e400, "tiny": 1e-400, "minus": -1e-400, "none": 0e999,
+      "subnormal": 5e-324, "most": 1.7976931348623157e308, "far": 0.1e99999999999999999999, "near": 1e-99999999999999999999,
+      "digits": {"$int": "-)" +
+                           nines + R"("}, "whole": )" + nines + ".5, \"small\": 0." + std::string(400, '0') +
+                           "1, \"shifted\": 0." + std::string(400, '0') + "1e401}";
+  const auto numbers = metric_numbers(text);
+  ASSERT_EQ(numbers.size(), 13U) << text;
+  EXPECT_EQ(numbers.at("huge"), INFINITY);
+  EXPECT_EQ(numbers.at("low"), -INFINITY);
+  EXPECT_EQ(numbers.at("tiny"), 0.0);
+  EXPECT_EQ(numbers.at("minus"), 0.0);
+  EXPECT_TRUE(std::signbit(numbers.at("minus")));
+  EXPECT_EQ(numbers.at("none"), 0.0);
+  EXPECT_EQ(numbers.at("subnormal"), 5e-324);
+  EXPECT_EQ(numbers.at("most"), 1.7976931348623157e308);
+  EXPECT_EQ(numbers.at("far"), INFINITY);
+  EXPECT_EQ(numbers.at("near"), 0.0);
+  EXPECT_EQ(numbers.at("digits"), -INFINITY);
+  EXPECT_EQ(numbers.at("whole"), INFINITY);
+  EXPECT_EQ(numbers.at("small"), 0.0);
+  EXPECT_EQ(numbers.at("shifted"), 1.0);
+}
+
+// A locale of this process with a decimal comma; empty where the system has none.
+std::string comma_locale() {
+  for (const char* name : {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "fr_FR.utf8", "ru_RU.UTF-8"}) {
+    if (std::setlocale(LC_NUMERIC, name) == nullptr) continue;
+    std::setlocale(LC_NUMERIC, "C");
+    return name;
+  }
+  return "";
+}
+
+TEST(Metrics, TheLocaleOfTheProcessMovesNoDecimalPoint) {
+  const std::string locale = comma_locale();
+  if (locale.empty()) GTEST_SKIP() << "no locale with a decimal comma is installed (de_DE.UTF-8, say)";
+  ASSERT_NE(std::setlocale(LC_NUMERIC, locale.c_str()), nullptr);
+  const auto loss = metric_number(R"({"loss": 0.25})", "loss");
+  std::setlocale(LC_NUMERIC, "C");
+  EXPECT_EQ(loss, 0.25);
 }
 
 }  // namespace
