@@ -141,7 +141,7 @@ def test_a_pinned_checkpoint_stays_until_it_is_unpinned(tmp_path: Path) -> None:
 
 def test_what_is_marked_bad_can_be_pinned_and_unpinned(tmp_path: Path) -> None:
     save(tmp_path, {1: 1.0, 2: 1.0}, retention=Retention(keep_last=5))
-    (first,) = tmp_path.glob("*-step1-*")
+    (first,) = tmp_path.glob("*-step000001-*")
     stillframe.pin(f"{tmp_path}@1")
     (first / "bad").write_text("torn\n")
     stillframe.unpin(f"{tmp_path}@1")
@@ -153,7 +153,7 @@ def test_what_is_marked_bad_can_be_pinned_and_unpinned(tmp_path: Path) -> None:
 def test_unpin_means_the_pinned_one_of_a_step_taken_twice(tmp_path: Path) -> None:
     for _ in range(2):
         save(tmp_path, {1: 1.0}, retention=Retention(keep_last=5))
-    older, newer = sorted(tmp_path.glob("*-step1-*"))
+    older, newer = sorted(tmp_path.glob("*-step000001-*"))
     (older / "pinned").write_text("by hand\n")
     stillframe.unpin(f"{tmp_path}@1")
     assert not (older / "pinned").exists() and not (newer / "pinned").exists()
