@@ -62,7 +62,9 @@ TEST(Progress, LateWordsBringFiguresAndAlarmsToWhatIsAlreadyDurable) {
     Progress progress(1, 0);
     progress.set_captured();
     EXPECT_TRUE(progress.set_durable(7, "by the arena", 0));
-    if (verified) EXPECT_TRUE(progress.set_verified());
+    if (verified) {
+      EXPECT_TRUE(progress.set_verified());
+    }
     const TicketInfo before = progress.info();
     EXPECT_FALSE(progress.set_durable(7, "main-7", 99, {{"non_finite_loss", "the loss is nan"}})) << "counted twice";
     const TicketInfo info = progress.info();

@@ -8,6 +8,8 @@
 namespace stillframe::test {
 namespace {
 
+using store::find_step;
+using store::Prefer;
 using store::read_catalog;
 using store::Store;
 using store::store_bytes;
