@@ -47,8 +47,8 @@ class SlowLine:
         daemon.connect(self._daemon_path)
         other = {trainer: daemon, daemon: trainer}
         with selectors.DefaultSelector() as ready, trainer, daemon:
-            for line in other:
-                ready.register(line, selectors.EVENT_READ)
+            for end in other:
+                ready.register(end, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select(timeout=0.01):
                     line: Any = key.fileobj
@@ -87,7 +87,7 @@ def slow_line() -> Iterator[SlowLine]:
 
 
 def counted(ckpt: stillframe.Checkpointer) -> Tuple[int, int]:
-    snapshots: Dict[str, int] = ckpt.status()["snapshots"]  # type: ignore[assignment]
+    snapshots: Dict[str, int] = ckpt.status()["snapshots"]
     return snapshots["durable"], snapshots["verified"]
 
 

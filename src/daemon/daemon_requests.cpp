@@ -280,13 +280,13 @@ protocol::StatusReply DaemonCore::status() const {
     if (const auto scrubber = session->scrubber()) scrubs[session->store_path()] = scrub_json(scrubber->counters());
   }
   nlohmann::json json{{"daemon",
-                             {{"pid", ::getpid()},
-                              {"version", STILLFRAME_VERSION},
-                              {"socket", config_.socket},
-                              {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
-                            {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
-                            {"scrub", std::move(scrubs)},
-                            {"sessions", std::move(sessions)}};
+                       {{"pid", ::getpid()},
+                        {"version", STILLFRAME_VERSION},
+                        {"socket", config_.socket},
+                        {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
+                      {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
+                      {"scrub", std::move(scrubs)},
+                      {"sessions", std::move(sessions)}};
   return fitted_status(std::move(json));
 }
 
