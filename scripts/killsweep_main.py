@@ -41,6 +41,11 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--count and --jobs must be at least 1")
     if args.seed is None:
         args.seed = random.SystemRandom().randrange(1_000_000)
+    every = plan(args.count, args.seed)
+    args.plans = [one for one in every if args.store in (None, one.number)]
+    if not args.plans:
+        numbers = ", ".join(str(one.number) for one in every)
+        parser.error(f"--store: no store has the number {args.store}; with --count {args.count} there are {numbers}")
     return args
 
 
@@ -124,23 +129,22 @@ def stop_on_signal(number: int, frame: object) -> NoReturn:
 def main() -> int:
     args = parse_arguments()
     signal.signal(signal.SIGTERM, stop_on_signal)
-    plans = [one for one in plan(args.count, args.seed) if args.store in (None, one.number)]
     programs = find_programs()
     root = Path(tempfile.mkdtemp(prefix="stillframe-kills-", dir=args.dir))
     started = time.monotonic()
-    struck, failures = sweep_all(args, root, plans, programs)
+    struck, failures = sweep_all(args, root, args.plans, programs)
     seconds = time.monotonic() - started
     if not failures:
         shutil.rmtree(root)
     found = rows(struck)
     if args.json:
-        print(json.dumps({"count": len(struck), "seed": args.seed, "jobs": args.jobs, "stores": len(plans),
+        print(json.dumps({"count": len(struck), "seed": args.seed, "jobs": args.jobs, "stores": len(args.plans),
                           "seconds": round(seconds, 1), "points": found, "failures": failures,
                           "kept_in": str(root) if failures else None,
                           "kills": [one._asdict() for one in struck]}))  # fmt: skip
     else:
         print_table(found)
-        print(f"{len(struck)} kills in {len(plans)} stores, seed {args.seed}: {seconds:.1f} s, "
+        print(f"{len(struck)} kills in {len(args.plans)} stores, seed {args.seed}: {seconds:.1f} s, "
               f"{len(struck) / seconds:.1f} kills per second, {len(failures)} stores failed")  # fmt: skip
     return 1 if failures else 0
 

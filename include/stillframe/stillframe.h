@@ -193,7 +193,8 @@ SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target*
 /* ---- pins --------------------------------------------------------------------------------------------------------- */
 
 /* A pinned checkpoint is never removed by retention. `address` chooses it as for sf_reader_open: the one that a restore would
- * take. `reason` is for people, NULL: none. Pinning twice replaces the reason; unpinning what is not pinned is SF_OK. Both are
+ * take; but of a step the newest whatever its state, also marked bad, and unpinning prefers the one that bears a pin. `reason` is
+ * for people, at most 1024 bytes (else SF_INVALID_ARGUMENT), NULL: none. Pinning twice replaces the reason; unpinning what is not pinned is SF_OK. Both are
  * durable on return and need no daemon. */
 SF_API sf_code sf_pin(const char* address, const char* reason);
 SF_API sf_code sf_unpin(const char* address);

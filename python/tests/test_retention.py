@@ -139,6 +139,36 @@ def test_a_pinned_checkpoint_stays_until_it_is_unpinned(tmp_path: Path) -> None:
     assert steps_of(tmp_path) == [4]
 
 
+def test_what_is_marked_bad_can_be_pinned_and_unpinned(tmp_path: Path) -> None:
+    save(tmp_path, {1: 1.0, 2: 1.0}, retention=Retention(keep_last=5))
+    (first,) = tmp_path.glob("*-step000001-*")
+    stillframe.pin(f"{tmp_path}@1")
+    (first / "bad").write_text("torn\n")
+    stillframe.unpin(f"{tmp_path}@1")
+    assert not (first / "pinned").exists()
+    stillframe.pin(f"{tmp_path}@1", "for a look")
+    assert "for a look" in (first / "pinned").read_text()
+
+
+def test_unpin_means_the_pinned_one_of_a_step_taken_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        save(tmp_path, {1: 1.0}, retention=Retention(keep_last=5))
+    older, newer = sorted(tmp_path.glob("*-step000001-*"))
+    (older / "pinned").write_text("by hand\n")
+    stillframe.unpin(f"{tmp_path}@1")
+    assert not (older / "pinned").exists() and not (newer / "pinned").exists()
+
+
+def test_a_reason_has_a_limit(tmp_path: Path) -> None:
+    save(tmp_path, {1: 1.0})
+    stillframe.pin(tmp_path, "x" * 1024)
+    stillframe.pin(tmp_path, "short")
+    with pytest.raises(ValueError, match="at most 1024 bytes, found 1025"):
+        stillframe.pin(tmp_path, "x" * 1025)
+    (pin,) = tmp_path.glob("*/pinned")
+    assert "short" in pin.read_text()
+
+
 def test_a_pin_says_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(stillframe.NotFoundError, match="no store"):
         stillframe.pin(tmp_path / "nothing")

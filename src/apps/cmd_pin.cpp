@@ -9,7 +9,6 @@
 #include "apps/json_text.hpp"
 #include "apps/lookup.hpp"
 #include "apps/table.hpp"
-#include "base/clock.hpp"
 #include "store/checkpoint_files.hpp"
 
 namespace stillframe::apps {
@@ -17,21 +16,20 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kMaxReasonBytes = 1024;
-
 struct PinOptions {
   std::string address;
   std::string reason;
   bool json = false;
 };
 
-void print(const PinOptions& options, const Located& found, const format::Manifest& manifest,
-           const store::Marks& before, bool pinned) {
+// Of one whose manifest cannot be read there is no run to tell; the mark of one can be taken away all the same.
+void print(const PinOptions& options, const Located& found, const store::Marks& before, bool pinned) {
+  const std::string run = found.checkpoint.head ? found.checkpoint.head->run : "";
   if (options.json) {
     std::cout << json_text({{"store", found.store.path()},
                             {"name", found.checkpoint.name},
-                            {"run", manifest.run},
-                            {"step", manifest.step},
+                            {"run", text_or_null(run)},
+                            {"step", found.checkpoint.step},
                             {"pinned", pinned},
                             {"was_pinned", before.pinned},
                             {"reason", text_or_null(options.reason)}});
@@ -40,28 +38,32 @@ void print(const PinOptions& options, const Located& found, const format::Manife
   const std::string verb = pinned          ? (before.pinned ? "pinned (again) " : "pinned ")
                            : before.pinned ? "unpinned "
                                            : "was not pinned: ";
-  std::cout << verb << found.checkpoint.name << " (run " << manifest.run << ", step " << manifest.step << ")"
-            << printable(options.reason.empty() ? "" : ": " + options.reason) << '\n';
+  std::cout << verb << found.checkpoint.name << printable(run.empty() ? " (" : " (run " + run + ", ") << "step "
+            << found.checkpoint.step << ")" << printable(options.reason.empty() ? "" : ": " + options.reason) << '\n';
   if (pinned && before.bad) std::cout << "it is marked bad: the pin keeps it, but restore passes over it\n";
 }
 
 // The reader's lock is held until the mark stands, so that retention cannot take the checkpoint in between.
-Status set_pin(const PinOptions& options, bool pinned) {
-  if (options.reason.size() > kMaxReasonBytes) {
-    return {Code::invalid_argument, "--reason: expected at most " + std::to_string(kMaxReasonBytes) + " bytes, found " +
-                                        std::to_string(options.reason.size())};
+Status set_pin(const PinOptions& options) {
+  if (options.reason.size() > store::kMaxPinReasonBytes) {
+    return {Code::invalid_argument, "--reason: expected at most " + std::to_string(store::kMaxPinReasonBytes) +
+                                        " bytes, found " + std::to_string(options.reason.size())};
   }
   SF_ASSIGN(const Located found, locate(options.address, LatestIs::restorable));
-  SF_ASSIGN(const auto opened, store::open_manifest(found.store, found.checkpoint.name, store::ReadFrom::cache));
-  SF_ASSIGN(const store::Marks before, found.store.marks(found.checkpoint.name));
-  if (pinned) {
-    const std::string when = base::utc_iso(base::system_clock().unix_ns());
-    const std::string text = "pinned " + when + (options.reason.empty() ? "" : ": " + options.reason) + "\n";
-    SF_TRY(found.store.set_mark(found.checkpoint.name, format::kPinnedMark, text));
-  } else if (before.pinned) {
-    SF_TRY(found.store.clear_mark(found.checkpoint.name, format::kPinnedMark));
-  }
-  print(options, found, opened.manifest, before, pinned);
+  const std::string& name = found.checkpoint.name;
+  SF_ASSIGN(const auto opened, store::open_manifest(found.store, name, store::ReadFrom::cache));
+  SF_ASSIGN(const store::Marks before, found.store.marks(name));
+  SF_TRY(store::pin(found.store, name, options.reason));
+  print(options, found, before, /*pinned=*/true);
+  return {};
+}
+
+Status clear_pin(const PinOptions& options) {
+  SF_ASSIGN(const Located found, locate(options.address, LatestIs::restorable, store::Prefer::pinned));
+  const std::string& name = found.checkpoint.name;
+  SF_ASSIGN(const store::Marks before, found.store.marks(name));
+  if (before.pinned) SF_TRY(found.store.clear_mark(name, format::kPinnedMark));
+  print(options, found, before, /*pinned=*/false);
   return {};
 }
 
@@ -80,7 +82,7 @@ Command add_pin(CLI::App& root) {
       "JSON: store, name, run, step, pinned, was_pinned, reason.\n\n"
       "Example:\n  stillframe pin runs/gpt@1000 --reason \"before the new data\"\n\n" +
       std::string(kExitCodesHelp));
-  return {parser, [options] { return report("stillframe pin", set_pin(*options, true)); }};
+  return {parser, [options] { return report("stillframe pin", set_pin(*options)); }};
 }
 
 Command add_unpin(CLI::App& root) {
@@ -89,11 +91,12 @@ Command add_unpin(CLI::App& root) {
   parser->add_option("ADDRESS", options->address, std::string(kAddressHelp))->required();
   parser->add_flag("--json", options->json, "one JSON document for programs");
   parser->footer(
-      "Removes nothing by itself; the next pass of retention may. One that was not pinned is no error.\n\n"
+      "Removes nothing by itself; the next pass of retention may. One that was not pinned is no error. Of several\n"
+      "checkpoints of a step the pinned one is meant, whatever its state.\n\n"
       "JSON: store, name, run, step, pinned, was_pinned, reason.\n\n"
       "Example:\n  stillframe unpin runs/gpt@1000\n\n" +
       std::string(kExitCodesHelp));
-  return {parser, [options] { return report("stillframe unpin", set_pin(*options, false)); }};
+  return {parser, [options] { return report("stillframe unpin", clear_pin(*options)); }};
 }
 
 }  // namespace stillframe::apps

@@ -32,7 +32,7 @@ struct PruneOptions {
 struct Row {
   retention::Decision decision;
   bool removed = false;
-  Status problem;  // why one that was to go is still there; busy: it is held, which is no fault
+  Status problem;  // why one that was to go is still there, or would be; busy: it is held, which is no fault
 };
 
 struct Outcome {
@@ -75,6 +75,8 @@ Result<retention::Policy> policy_of(const PruneOptions& options) {
                       keep_flags() + ", and --dry-run to see first what it would do");
   }
   retention::Policy policy;
+  policy.max_bytes = 0;
+  policy.min_free_bytes = 0;
   for (const auto& [word, text] : options.words) {
     const Status set = retention::set_word(policy, word, text);
     if (!set.ok()) return Status(set.code(), flag_of(word) + ": " + set.message());
@@ -83,16 +85,32 @@ Result<retention::Policy> policy_of(const PruneOptions& options) {
   return policy;
 }
 
+void take_plan(Outcome& outcome, retention::Plan plan) {
+  outcome.missing_bytes = plan.missing_bytes;
+  for (retention::Decision& decision : plan.decisions) outcome.rows.push_back({std::move(decision), false, {}});
+}
+
 void apply_removals(std::vector<Row>& rows, const std::vector<persist::Removal>& removals) {
-  for (Row& row : rows) {
-    const auto removal =
-        std::ranges::find_if(removals, [&row](const auto& one) { return one.name == row.decision.name; });
-    if (removal != removals.end()) {
-      row.removed = removal->outcome.ok() || removal->outcome.code() == Code::not_found;  // the daemon was faster
-      if (!row.removed) row.problem = removal->outcome;
-    } else if (!row.decision.keep) {
-      row.problem = Status(Code::busy, "something changed meanwhile, and it stays; run this again");
-    }
+  for (const persist::Removal& removal : removals) {
+    const auto row = std::ranges::find_if(rows, [&](const Row& one) { return one.decision.name == removal.name; });
+    if (row == rows.end()) continue;
+    row->removed = removal.outcome.ok();
+    row->problem = removal.outcome;
+  }
+}
+
+// A reader holds the manifest's lock. Taken and let go at once: who opens the checkpoint in between looks again. A lock
+// that cannot be had for another reason says nothing of readers.
+bool is_being_read(const store::Store& store, const std::string& name) {
+  const std::string manifest = env::join(env::join(store.path(), name), format::kManifestFile);
+  const auto there = store.env().exists(manifest);  // locking would create it
+  return there.ok() && *there && store.env().try_lock(manifest, env::LockMode::exclusive).status().code() == Code::busy;
+}
+
+void look_for_readers(Outcome& outcome) {
+  for (Row& row : outcome.rows) {
+    if (row.decision.keep || !is_being_read(outcome.store, row.decision.name)) continue;
+    row.problem = Status(Code::busy, "being read; passed over");
   }
 }
 
@@ -102,18 +120,21 @@ Status prune_run(Outcome& outcome, bool dry_run) {
     if (!entry.head.ok()) outcome.unreadable.push_back(entry.ref.name);
   }
   const std::int64_t now_seconds = base::system_clock().unix_ns() / 1'000'000'000;
-  SF_ASSIGN(retention::Plan plan, persist::plan_for(outcome.store, outcome.run, outcome.policy, now_seconds));
-  outcome.missing_bytes = plan.missing_bytes;
-  for (retention::Decision& decision : plan.decisions) outcome.rows.push_back({std::move(decision), false, {}});
-  if (dry_run) return {};
-  SF_ASSIGN(const auto removals, persist::prune(outcome.store, outcome.run, outcome.policy, now_seconds));
-  apply_removals(outcome.rows, removals);
+  if (dry_run) {
+    SF_ASSIGN(retention::Plan plan, persist::plan_for(outcome.store, outcome.run, outcome.policy, now_seconds));
+    take_plan(outcome, std::move(plan));
+    look_for_readers(outcome);
+    return {};
+  }
+  SF_ASSIGN(auto pruned, persist::prune_with_plan(outcome.store, outcome.run, outcome.policy, now_seconds));
+  take_plan(outcome, std::move(pruned.plan));
+  apply_removals(outcome.rows, pruned.removals);
   return {};
 }
 
 std::string action_of(const Row& row, bool dry_run) {
   if (row.decision.keep) return "keep";
-  if (dry_run) return "would remove";
+  if (dry_run) return row.problem.ok() ? "would remove" : "would leave";
   return row.removed ? "removed" : "left";
 }
 
@@ -123,7 +144,7 @@ std::string reasons_of(const Row& row) {
   return row.problem.ok() ? text : text + "; but " + row.problem.message();
 }
 
-bool goes(const Row& row, bool dry_run) { return dry_run ? !row.decision.keep : row.removed; }
+bool goes(const Row& row, bool dry_run) { return dry_run ? !row.decision.keep && row.problem.ok() : row.removed; }
 
 std::uint64_t bytes_that_go(const std::vector<Row>& rows, bool dry_run) {
   std::uint64_t bytes = 0;
@@ -240,9 +261,10 @@ Command add_prune(CLI::App& root) {
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
       "A checkpoint stays when any rule keeps it, and each is printed with every reason. The policy comes from the\n"
-      "flags alone, not from a daemon's configuration, and one that says what stays is required. Whatever it says: "
+      "flags alone, not from a daemon's configuration; one that says what stays is required, and no limit applies but\n"
+      "those given. Whatever it says: what is pinned stays, nothing is removed while no newer one is verified, and "
       "what\n"
-      "is pinned stays, nothing is removed while no newer one is verified, and what somebody reads is passed over.\n"
+      "somebody reads is passed over.\n"
       "Training may go on meanwhile; its daemon prunes by its own policy.\n\n"
       "JSON: store, run, dry_run, policy, checkpoints [{name, step, stored_bytes, keep, reasons, removed, problem}], "
       "bytes\n"

@@ -53,10 +53,10 @@ void print_result(const RestoreOptions& options, const restore::Chooser& chooser
   std::uint64_t raw_bytes = 0;
   for (const format::RankManifest& rank : manifest.ranks) raw_bytes += rank.layout.bytes;
   if (!options.json) {
-    std::cout << "restored " << chooser.current().name() << " (run " << manifest.run << ", step " << manifest.step
-              << ", " << chooser.why() << ") to " << printable(target.target()) << ": " << base::human_bytes(raw_bytes)
-              << " in " << seconds << " s, every checksum matches\n";
-    for (const ExportedFile& file : target.files()) std::cout << "  " << file.file << '\n';
+    std::cout << "restored " << chooser.current().name() << " (run " << printable(manifest.run) << ", step "
+              << manifest.step << ", " << printable(chooser.why()) << ") to " << printable(target.target()) << ": "
+              << base::human_bytes(raw_bytes) << " in " << seconds << " s, every checksum matches\n";
+    for (const ExportedFile& file : target.files()) std::cout << "  " << printable(file.file) << '\n';
     return;
   }
   ordered_json files = ordered_json::array();

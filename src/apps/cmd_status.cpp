@@ -72,14 +72,40 @@ void print_sessions(const ordered_json& sessions) {
     if (!s.is_object()) continue;
     table.add_row({text_of(s, "run"), text_of(s, "store"), text_of(s, "pid"), text_of(s, "alive"), text_of(s, "mode"),
                    bytes_of(s, "arena_bytes"), bytes_of(s, "image_bytes"), text_of(s, "durable"), text_of(s, "failed"),
-                   text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"),
-                   text_of(s, "persisting"), seconds_of(s, "persisting_seconds")});
+                   text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"), text_of(s, "persisting"),
+                   seconds_of(s, "persisting_seconds")});
   }
   std::cout << table.to_text();
   for (const ordered_json& s : sessions) {
     if (!s.is_object() || text_of(s, "last_error").size() < 2) continue;
     std::cout << printable("run " + text_of(s, "run") + ": last error (" + text_of(s, "consecutive_failures") +
                            " failure(s) in a row): " + text_of(s, "last_error"))
+              << '\n';
+  }
+}
+
+void print_alarms(const ordered_json& sessions) {
+  for (const ordered_json& s : sessions) {
+    if (!s.is_object()) continue;
+    for (const ordered_json& alarm : member_of(s, "alarms")) {
+      if (!alarm.is_object()) continue;
+      std::cout << printable("run " + text_of(s, "run") + ": alarm " + text_of(alarm, "kind") + " since step " +
+                             text_of(alarm, "since_step") + ", " + text_of(alarm, "times") +
+                             " time(s): " + text_of(alarm, "text"))
+                << '\n';
+    }
+  }
+}
+
+void print_scrubs(const ordered_json& scrubs) {
+  if (!scrubs.is_object()) return;
+  for (const auto& [store, scrub] : scrubs.items()) {
+    if (!scrub.is_object()) continue;
+    const std::string last = text_of(scrub, "last");
+    const std::string reading = text_of(scrub, "reading");
+    std::cout << printable("scrub of " + store + ": " + text_of(scrub, "checked") + " checked, " +
+                           text_of(scrub, "bad") + " bad" + (last.size() > 1 ? "; last " + last : "") +
+                           (reading.size() > 1 ? "; reading " + reading : ""))
               << '\n';
   }
 }
@@ -91,7 +117,13 @@ void print_text(const ordered_json& document) {
                          seconds_of(daemon, "uptime_seconds") + ", socket " + text_of(daemon, "socket"))
             << '\n'
             << "arena " << bytes_of(arena, "used_bytes") << " of " << bytes_of(arena, "budget_bytes") << '\n';
-  print_sessions(member_of(document, "sessions"));
+  const ordered_json sessions = member_of(document, "sessions");
+  print_sessions(sessions);
+  if (document.contains("sessions_left_out")) {
+    std::cout << "and " << printable(text_of(document, "sessions_left_out")) << " more, too many for one message\n";
+  }
+  print_alarms(sessions);
+  print_scrubs(member_of(document, "scrub"));
 }
 
 Result<std::string> socket_of(const StatusOptions& options) {
@@ -126,6 +158,13 @@ Command add_status(CLI::App& root) {
   parser->add_option("--socket", options->socket, "ask the daemon that listens here");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
+      "Below the sessions stand their errors, the alarms that stand, and what the scrub of each store has found.\n\n"
+      "JSON: daemon {pid, version, socket, uptime_seconds}, arena {budget_bytes, used_bytes}, scrub {STORE: {checked, "
+      "bad,\n"
+      "last, reading}}, sessions [{run, store, pid, alive, mode, arena_bytes, image_bytes, durable, verified, failed,\n"
+      "consecutive_failures, last_error, persisting, persisting_seconds, alarms [{kind, text, since_step, times}],\n"
+      "last_durable_step, last_durable_age_seconds}], sessions_left_out (only when they did not fit in one "
+      "message).\n\n"
       "Example:\n  stillframe status runs/gpt\n  stillframe status --socket /run/stillframe/stillframed.sock "
       "--json\n\n" +
       std::string(kExitCodesHelp));

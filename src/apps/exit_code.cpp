@@ -2,6 +2,8 @@
 
 #include <iostream>
 
+#include "apps/table.hpp"
+
 namespace stillframe::apps {
 
 int exit_code(const Status& status) noexcept {
@@ -30,7 +32,7 @@ int exit_code(const Status& status) noexcept {
 }
 
 int report(std::string_view program, const Status& status) {
-  if (!status.ok()) std::cerr << program << ": " << status.message() << '\n';
+  if (!status.ok()) std::cerr << program << ": " << printable_lines(status.message()) << '\n';
   return exit_code(status);
 }
 

@@ -1,11 +1,41 @@
 #include "apps/json_text.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "apps/table.hpp"
+
 namespace stillframe::apps {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+std::string escaped(char32_t code) {
+  std::array<char, 16> text{};
+  std::snprintf(text.data(), text.size(), "\\u%04x", static_cast<unsigned>(code));
+  return text.data();
+}
+
+}  // namespace
+
+// Inside a text, the only place where such a letter can stand, the escaped form means the same.
 std::string json_text(const ordered_json& document) {
-  return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  const std::string plain = document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  std::string safe;
+  safe.reserve(plain.size());
+  for (std::string_view rest = plain; !rest.empty();) {
+    const Letter letter = first_letter(rest);
+    const std::size_t bytes = std::max<std::size_t>(letter.bytes, 1);
+    if (letter.code > ' ' && commands_terminal(letter.code)) {
+      safe += escaped(letter.code);
+    } else {
+      safe += rest.substr(0, bytes);
+    }
+    rest.remove_prefix(bytes);
+  }
+  return safe;
 }
 
 ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }

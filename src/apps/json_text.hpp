@@ -9,7 +9,7 @@
 namespace stillframe::apps {
 
 // Indented, with a newline at the end. Bytes that are not UTF-8 (a path may hold any) are replaced, so that the
-// document is always valid.
+// document is always valid; letters that a terminal would obey are escaped.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& document);
 
 // Members of `ls`, as its help lists them; null where an unreadable checkpoint does not say.

@@ -5,13 +5,10 @@
 namespace stillframe::apps {
 namespace {
 
-constexpr std::string_view kDefaultRun = "main";
-
 Status nothing_there(const store::Store& store, const format::Address& address) {
   const std::string run = address.run.empty() ? "" : " of the run '" + address.run + "'";
-  const std::string step = address.select == format::Select::step ? " at step " + std::to_string(address.step) : "";
-  return {Code::not_found, "there is no checkpoint" + run + step + " in the store '" + store.path() +
-                               "'; `stillframe ls` shows what there is"};
+  return {Code::not_found,
+          "there is no checkpoint" + run + " in the store '" + store.path() + "'; `stillframe ls` shows what there is"};
 }
 
 Result<Located> restorable(store::Store store, const format::Address& address) {
@@ -25,12 +22,16 @@ Result<Located> restorable(store::Store store, const format::Address& address) {
 
 }  // namespace
 
-Result<Located> locate(const std::string& address_text, LatestIs latest) {
+Result<Located> locate(const std::string& address_text, LatestIs latest, store::Prefer prefer) {
   SF_ASSIGN(format::Address address, format::parse_address(address_text));
-  if (address.run.empty()) address.run = kDefaultRun;
+  if (address.run.empty()) address.run = store::kDefaultRun;
   SF_ASSIGN(store::Store store, store::Store::open(env::posix_env(), address.store));
-  const bool any_state = address.select == format::Select::step ||
-                         (address.select == format::Select::latest && latest == LatestIs::newest);
+  if (address.select == format::Select::step) {
+    SF_ASSIGN(const auto entry, store::find_step(store, address.run, address.step, prefer));
+    Summary summary = summarize(store, entry);
+    return Located{std::move(store), std::move(summary), {}};
+  }
+  const bool any_state = address.select == format::Select::latest && latest == LatestIs::newest;
   if (!any_state) return restorable(std::move(store), address);
   SF_ASSIGN(auto newest, summaries(store, address, 1));
   if (newest.empty()) return nothing_there(store, address);

@@ -21,10 +21,12 @@ struct Located {
   std::string why;  // of @best and @before-nan: "loss 0.25, the lowest of 12 checkpoints with that metric"
 };
 enum class LatestIs : std::uint8_t { newest, restorable };
-// A step: the newest of that step, whatever its state, also when it is bad or unreadable. @latest: likewise, or what a
-// restore would take. @best and @before-nan: what a restore would take. invalid_argument for an address that does not
-// parse, not_found, corrupt when none can be restored, and the errors of opening the store.
-[[nodiscard]] Result<Located> locate(const std::string& address, LatestIs latest = LatestIs::newest);
+// A step: the newest of that step (or its pinned one, where that is preferred), whatever its state, also when it is bad
+// or unreadable. @latest: likewise, or what a restore would take. @best and @before-nan: what a restore would take.
+// invalid_argument for an address that does not parse, not_found, corrupt when none can be restored, and the errors of
+// opening the store.
+[[nodiscard]] Result<Located> locate(const std::string& address, LatestIs latest = LatestIs::newest,
+                                     store::Prefer prefer = store::Prefer::newest);
 
 struct LocatedAll {
   store::Store store;

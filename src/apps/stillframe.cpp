@@ -5,6 +5,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/exit_code.hpp"
+#include "apps/table.hpp"
 
 namespace stillframe::apps {
 namespace {
@@ -21,7 +22,7 @@ int run_command(const Command& command) {
   try {
     return flush_output(command.run(), command.failure_code);
   } catch (const std::exception& error) {
-    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << printable(error.what()) << '\n';
     return command.failure_code;
   }
 }
@@ -58,7 +59,8 @@ int main(int argc, char** argv) {
   try {
     return stillframe::apps::run(argc, argv);
   } catch (const std::exception& error) {
-    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    std::cerr << "stillframe: a defect of Stillframe, or out of memory: " << stillframe::apps::printable(error.what())
+              << '\n';
     return stillframe::apps::kExitFailure;
   }
 }

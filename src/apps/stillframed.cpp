@@ -5,6 +5,7 @@
 #include "apps/daemon_options.hpp"
 #include "apps/detach.hpp"
 #include "apps/exit_code.hpp"
+#include "apps/table.hpp"
 #include "base/log.hpp"
 #include "daemon/server.hpp"
 
@@ -45,7 +46,8 @@ int main(int argc, char** argv) {
   try {
     return stillframe::apps::run(argc, argv);
   } catch (const std::exception& error) {
-    std::cerr << "stillframed: a defect of Stillframe, or out of memory: " << error.what() << '\n';
+    std::cerr << "stillframed: a defect of Stillframe, or out of memory: " << stillframe::apps::printable(error.what())
+              << '\n';
     return stillframe::apps::kExitFailure;
   }
 }

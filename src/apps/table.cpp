@@ -49,11 +49,53 @@ std::string Table::to_text() const {
   return text;
 }
 
+Letter first_letter(std::string_view text) noexcept {
+  if (text.empty()) return {};
+  const auto byte = [text](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+  const std::uint32_t lead = byte(0);
+  if (lead < 0x80) return {1, lead};
+  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return {};
+  char32_t code = lead & (0xFFU >> (length + 1));
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80U) return {};
+    code = (code << 6U) | (byte(i) & 0x3FU);
+  }
+  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
+  const bool none = (code >= 0xD800 && code <= 0xDFFF) || code > 0x10FFFF;
+  return overlong || none ? Letter{} : Letter{length, code};
+}
+
+bool commands_terminal(char32_t code) noexcept {
+  const bool control = code < 0x20 || (code >= 0x7F && code <= 0x9F);
+  const bool turns = code == 0x061C || code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) ||
+                     (code >= 0x2066 && code <= 0x2069);
+  const bool ends_line = code == 0x2028 || code == 0x2029;
+  return control || turns || ends_line;
+}
+
 std::string printable(std::string_view text) {
-  std::string safe(text);
-  std::ranges::replace_if(
-      safe, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  std::string safe;
+  while (!text.empty()) {
+    const Letter letter = first_letter(text);
+    const std::size_t bytes = std::max<std::size_t>(letter.bytes, 1);
+    if (letter.bytes != 0 && !commands_terminal(letter.code)) {
+      safe += text.substr(0, bytes);
+    } else {
+      safe += '?';
+    }
+    text.remove_prefix(bytes);
+  }
   return safe;
+}
+
+std::string printable_lines(std::string_view text) {
+  std::string safe;
+  for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    safe += printable(text.substr(0, end)) + '\n';
+    text.remove_prefix(end + 1);
+  }
+  return safe + printable(text);
 }
 
 std::string shortened(std::string_view text, std::size_t limit_bytes) {

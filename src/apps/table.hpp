@@ -20,7 +20,7 @@ struct Column {
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  // One cell per column; control characters are replaced.
+  // One cell per column; what printable() replaces is replaced.
   void add_row(std::vector<std::string> cells);
   // Titles, then the rows; two spaces between columns, none at the end of a line.
   [[nodiscard]] std::string to_text() const;
@@ -30,8 +30,20 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// Names come from files that anyone may have written: control characters (escape sequences) become '?'.
+// Names come from files that anyone may have written: what would command a terminal becomes '?'. These are the control
+// characters of ASCII and of Latin 1 (escape sequences), the marks that turn the direction of text, and bytes that are
+// no UTF-8.
 [[nodiscard]] std::string printable(std::string_view text);
+// Likewise, but a line end stays one.
+[[nodiscard]] std::string printable_lines(std::string_view text);
+// The letter of UTF-8 that `text` begins with: its length in bytes (0 for none, and for what is no UTF-8) and its code.
+struct Letter {
+  std::size_t bytes = 0;
+  char32_t code = 0;
+};
+[[nodiscard]] Letter first_letter(std::string_view text) noexcept;
+// Whether a terminal may obey it rather than show it.
+[[nodiscard]] bool commands_terminal(char32_t code) noexcept;
 // At most so many bytes; what was longer ends with "...". Never cuts a letter of UTF-8 in two.
 [[nodiscard]] std::string shortened(std::string_view text, std::size_t limit_bytes);
 // "[2, 3]"

@@ -35,27 +35,30 @@ void Progress::set_captured() {
   changed_.notify_all();
 }
 
-void Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes,
+bool Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes,
                            std::vector<Alarm> alarms) {
   const std::lock_guard lock(mutex_);
-  // The daemon's words may overtake the copier's own, by an instant.
-  if (info_.state != SnapshotState::captured && info_.state != SnapshotState::copying) return;
-  if (info_.state == SnapshotState::copying) info_.captured_seconds = since_call();
-  info_.state = SnapshotState::durable;
+  if (is_end(info_.state)) return false;
   info_.sequence = sequence;
   info_.name = std::move(name);
   info_.stored_bytes = stored_bytes;
   info_.alarms = std::move(alarms);
+  // The daemon's words may overtake the copier's own, by an instant.
+  if (info_.state != SnapshotState::captured && info_.state != SnapshotState::copying) return false;
+  if (info_.state == SnapshotState::copying) info_.captured_seconds = since_call();
+  info_.state = SnapshotState::durable;
   info_.durable_seconds = since_call();
   changed_.notify_all();
+  return true;
 }
 
-void Progress::set_verified() {
+bool Progress::set_verified() {
   const std::lock_guard lock(mutex_);
-  if (info_.state != SnapshotState::durable) return;
+  if (info_.state != SnapshotState::durable) return false;
   info_.state = SnapshotState::verified;
   info_.verified_seconds = since_call();
   changed_.notify_all();
+  return true;
 }
 
 void Progress::end(SnapshotState state, Code code, std::string error) {

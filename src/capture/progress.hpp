@@ -17,8 +17,11 @@ class Progress {
   Progress(std::int64_t step, std::uint64_t raw_bytes);
 
   void set_captured();
-  void set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});
-  void set_verified();
+  // True when this made it durable. One that is already durable or verified takes the figures and alarms all the same:
+  // the arena may have told the state before the daemon's words came.
+  bool set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});
+  // True when this made it verified.
+  bool set_verified();
   // failed, abandoned or skipped, with the reason. A durable snapshot that is withdrawn becomes abandoned as well.
   void end(SnapshotState state, Code code, std::string error);
   void add_call_seconds(double seconds);

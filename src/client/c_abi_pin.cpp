@@ -1,9 +1,11 @@
 // stillframe.h: pins.
 #include <string>
+#include <string_view>
 
-#include "base/clock.hpp"
 #include "client/c_abi.hpp"
 #include "restore/chooser.hpp"
+#include "store/catalog.hpp"
+#include "store/checkpoint_files.hpp"
 
 namespace {
 
@@ -16,15 +18,34 @@ namespace format = stillframe::format;
 
 struct Chosen {
   store::Store store;
-  restore::Chooser chooser;  // its reader holds the checkpoint: retention passes over it until the mark stands
+  std::string name;
 };
 
-Result<Chosen> choose(const char* address) {
+// A step in any state, so that one marked bad can be kept for a look and let go; else what a restore would take.
+Result<Chosen> choose(const char* address, store::Prefer prefer) {
   if (address == nullptr) return Status(Code::invalid_argument, "address is NULL");
   SF_ASSIGN(const format::Address parsed, format::parse_address(address));
   SF_ASSIGN(store::Store opened, store::Store::open(stillframe::env::posix_env(), parsed.store));
-  SF_ASSIGN(restore::Chooser chooser, restore::Chooser::open(stillframe::env::posix_env(), parsed));
-  return Chosen{std::move(opened), std::move(chooser)};
+  if (parsed.select == format::Select::step) {
+    const std::string run = parsed.run.empty() ? std::string(store::kDefaultRun) : parsed.run;
+    SF_ASSIGN(const auto entry, store::find_step(opened, run, parsed.step, prefer));
+    return Chosen{std::move(opened), entry.ref.name};
+  }
+  SF_ASSIGN(const auto chooser, restore::Chooser::open(stillframe::env::posix_env(), parsed));
+  std::string name = chooser.current().name();
+  return Chosen{std::move(opened), std::move(name)};
+}
+
+// The reader's lock is held until the mark stands, so that retention cannot take the checkpoint in between.
+Status pin(const char* address, std::string_view reason) {
+  SF_ASSIGN(const Chosen chosen, choose(address, store::Prefer::newest));
+  SF_ASSIGN(const auto held, store::open_manifest(chosen.store, chosen.name, store::ReadFrom::cache));
+  return store::pin(chosen.store, chosen.name, reason);
+}
+
+Status unpin(const char* address) {
+  SF_ASSIGN(const Chosen chosen, choose(address, store::Prefer::pinned));
+  return chosen.store.clear_mark(chosen.name, format::kPinnedMark);
 }
 
 }  // namespace
@@ -32,19 +53,11 @@ Result<Chosen> choose(const char* address) {
 extern "C" {
 
 sf_code sf_pin(const char* address, const char* reason) {
-  return stillframe::client::abi::guarded([&]() -> Status {
-    SF_ASSIGN(const Chosen chosen, choose(address));
-    const std::string when = stillframe::base::utc_iso(stillframe::base::system_clock().unix_ns());
-    const std::string why = reason != nullptr && *reason != '\0' ? std::string(": ") + reason : "";
-    return chosen.store.set_mark(chosen.chooser.current().name(), format::kPinnedMark, "pinned " + when + why + "\n");
-  });
+  return stillframe::client::abi::guarded([&] { return pin(address, reason != nullptr ? reason : ""); });
 }
 
 sf_code sf_unpin(const char* address) {
-  return stillframe::client::abi::guarded([&]() -> Status {
-    SF_ASSIGN(const Chosen chosen, choose(address));
-    return chosen.store.clear_mark(chosen.chooser.current().name(), format::kPinnedMark);
-  });
+  return stillframe::client::abi::guarded([&] { return unpin(address); });
 }
 
 }  // extern "C"

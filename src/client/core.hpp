@@ -60,6 +60,7 @@ class Core : public std::enable_shared_from_this<Core> {
   struct Outstanding {
     Snapshot snapshot;
     std::int64_t seen_ahead_ns = 0;  // since when the arena says more than we were told; 0: it does not
+    bool words_missing = false;      // durable by the arena's word alone: figures and alarms may still come
   };
   struct Counters {
     std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
@@ -80,6 +81,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void on_tick();
   [[nodiscard]] static bool is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now);
   void catch_up(Outstanding& one, const arena::TrainerSide::Progress& now);
+  void keep_for_its_words(const Outstanding& one);  // with mutex_ held
   void count_failure(const std::string& error);  // with mutex_ held
   void count_durable(std::int64_t step);         // with mutex_ held
   void warn(std::string text);                   // with mutex_ held
@@ -94,6 +96,7 @@ class Core : public std::enable_shared_from_this<Core> {
   ForkGuard arena_guard_;
   std::unique_ptr<capture::Copier> copier_;
   std::deque<Outstanding> outstanding_;
+  std::deque<Outstanding> wordless_;  // given back to the arena before the daemon's words came; the oldest makes room
   std::vector<protocol::SnapshotNews> early_news_;  // of a snapshot that snapshot() has not entered yet
   std::deque<std::string> warnings_;
   std::set<std::string> standing_alarms_;  // kinds, of the newest durable snapshot

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMostWarnings = 64;
 constexpr std::size_t kMostEarlyNews = 32;
+constexpr std::size_t kMostWordless = 32;
 // The daemon's words come after the arena's state by a moment; only when they stay away the arena must do.
 constexpr std::int64_t kWordsLateNs = 1'000'000'000;
 constexpr std::uint64_t kWaitSliceMs = 100;
@@ -19,25 +20,28 @@ constexpr std::uint64_t kWaitSliceMs = 100;
 
 void Core::on_news(const protocol::SnapshotNews& news) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(outstanding_.begin(), outstanding_.end(), [&](const Outstanding& one) {
-    return one.snapshot.handle.snapshot_id == news.snapshot_id;
-  });
-  if (found != outstanding_.end()) return take_news(*found, news);
+  for (std::deque<Outstanding>* list : {&outstanding_, &wordless_}) {
+    const auto found = std::find_if(list->begin(), list->end(), [&](const Outstanding& one) {
+      return one.snapshot.handle.snapshot_id == news.snapshot_id;
+    });
+    if (found != list->end()) return take_news(*found, news);
+  }
   if (early_news_.size() < kMostEarlyNews) early_news_.push_back(news);
 }
 
 void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   capture::Progress& progress = *one.snapshot.progress;
   if (news.state == "durable") {
-    progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
-    count_durable(progress.info().step);
+    const bool is_new = progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
+    one.words_missing = false;
+    if (is_new) count_durable(progress.info().step);
     warn_of_alarms(news.alarms);
   } else if (news.state == "verified") {
-    progress.set_verified();
-    ++counters_.verified;
+    if (progress.set_verified()) ++counters_.verified;
   } else if (news.state == "failed" || !progress.ended()) {  // the copier may have seen the failure before its words came
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
-    if (outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id) newest_failure_ = Status(news.code, news.error);
+    const bool newest = !outstanding_.empty() && outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id;
+    if (newest) newest_failure_ = Status(news.code, news.error);
     count_failure(news.error);
     warn(news.error);
   }
@@ -86,8 +90,16 @@ void Core::on_tick() {
     catch_up(one, *now);
     const SnapshotState told = one.snapshot.progress->info().state;
     const bool waiting_for_words = one.seen_ahead_ns != 0 || told == SnapshotState::copying;
-    return !waiting_for_words && copier_->trainer_side().recycle(one.snapshot.handle);
+    const bool given_back = !waiting_for_words && copier_->trainer_side().recycle(one.snapshot.handle);
+    if (given_back && one.words_missing) keep_for_its_words(one);
+    return given_back;
   });
+}
+
+// Its ticket still lacks figures and alarms, which a daemon that is slow to speak sends late.
+void Core::keep_for_its_words(const Outstanding& one) {
+  if (wordless_.size() == kMostWordless) wordless_.pop_front();
+  wordless_.push_back(one);
 }
 
 // The arena may know more than we were told: a daemon died before it spoke, or its words were lost.
@@ -116,10 +128,10 @@ void Core::catch_up(Outstanding& one, const arena::TrainerSide::Progress& now) {
   }
   if (told == SnapshotState::captured) {
     const format::CheckpointName name{now.sequence, progress.info().step, base::utc_compact(now.taken_unix_ns)};
-    progress.set_durable(now.sequence, format::to_string(name), 0);
-    count_durable(progress.info().step);
+    one.words_missing = progress.set_durable(now.sequence, format::to_string(name), 0);
+    if (one.words_missing) count_durable(progress.info().step);
   }
-  if (now.state == arena::RecordState::verified) progress.set_verified();
+  if (now.state == arena::RecordState::verified && progress.set_verified()) ++counters_.verified;
 }
 
 void Core::count_durable(std::int64_t step) {

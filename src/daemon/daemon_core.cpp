@@ -146,7 +146,7 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
   if (auto* hello = std::get_if<protocol::Hello>(&*decoded)) {
     co_await handle_hello(client, std::move(*hello), std::move(message.descriptors));
   } else if (std::holds_alternative<protocol::StatusRequest>(*decoded)) {
-    reply(*client, protocol::StatusReply{status_json()});
+    reply(*client, status());
   } else if (client->session == nullptr) {
     reply(*client, protocol::Failure{Code::invalid_argument, "the first message of a trainer is 'hello'"});
   } else if (std::holds_alternative<protocol::Settle>(*decoded)) {

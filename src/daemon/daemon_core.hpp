@@ -59,7 +59,7 @@ class DaemonCore {
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> predecessors(const RunSession& session) const;
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber_for(const RunSession& session) const;
   [[nodiscard]] std::uint64_t used_arena_bytes() const;
-  [[nodiscard]] std::string status_json() const;
+  [[nodiscard]] protocol::StatusReply status() const;
   [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);
   void reply(const Client& client, const protocol::Message& message, int descriptor = -1) const;
   void trainer_gone(const std::shared_ptr<RunSession>& session, const char* how);

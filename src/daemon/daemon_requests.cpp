@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "daemon/blocking.hpp"
 #include "daemon/daemon_core.hpp"
+#include "daemon/status_fit.hpp"
 
 namespace stillframe::daemon {
 
@@ -270,7 +271,7 @@ std::function<void(const persist::News&)> DaemonCore::news_to(const ClientPtr& c
   };
 }
 
-std::string DaemonCore::status_json() const {
+protocol::StatusReply DaemonCore::status() const {
   const std::int64_t now_ns = base::system_clock().monotonic_ns();
   nlohmann::json sessions = nlohmann::json::array();
   for (const auto& session : sessions_) sessions.push_back(session_json(*session, now_ns));
@@ -278,15 +279,15 @@ std::string DaemonCore::status_json() const {
   for (const auto& session : sessions_) {
     if (const auto scrubber = session->scrubber()) scrubs[session->store_path()] = scrub_json(scrubber->counters());
   }
-  const nlohmann::json json{{"daemon",
-                             {{"pid", ::getpid()},
-                              {"version", STILLFRAME_VERSION},
-                              {"socket", config_.socket},
-                              {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
-                            {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
-                            {"scrub", std::move(scrubs)},
-                            {"sessions", std::move(sessions)}};
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  nlohmann::json json{{"daemon",
+                       {{"pid", ::getpid()},
+                        {"version", STILLFRAME_VERSION},
+                        {"socket", config_.socket},
+                        {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
+                      {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
+                      {"scrub", std::move(scrubs)},
+                      {"sessions", std::move(sessions)}};
+  return fitted_status(std::move(json));
 }
 
 }  // namespace stillframe::daemon

@@ -20,7 +20,13 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     return add({JsonInteger{value < 0, value < 0 ? 0 - bits : bits}});
   }
   bool number_unsigned(number_unsigned_t value) override { return add({JsonInteger{false, value}}); }
-  bool number_float(number_float_t /*value*/, const string_t& text) override { return add({JsonFloat{text}}); }
+  // The library gives the text with the decimal point of the process's locale.
+  bool number_float(number_float_t /*value*/, const string_t& text) override {
+    std::string plain = text;
+    const std::size_t point = plain.find_first_not_of("+-0123456789eE");
+    if (point != std::string::npos) plain[point] = '.';
+    return add({JsonFloat{std::move(plain)}});
+  }
   bool string(string_t& value) override { return add({std::move(value)}); }
   bool binary(binary_t& /*value*/) override { return refuse("a binary value"); }
 

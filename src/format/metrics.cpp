@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -10,8 +10,33 @@
 namespace stillframe::format {
 namespace {
 
-// A decimal number, or nan, inf, -inf. Beyond the range of a double it becomes infinite or zero.
-double number_of(const std::string& text) noexcept { return std::strtod(text.c_str(), nullptr); }
+// Whether a decimal number that no double holds is too large, not too small.
+bool is_beyond_one(std::string_view text) noexcept {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  const std::size_t mark = std::min(text.find_first_of("eE"), text.size());
+  const std::string_view mantissa = text.substr(0, mark);
+  std::string_view exponent_text = text.substr(std::min(mark + 1, text.size()));
+  if (exponent_text.starts_with('+')) exponent_text.remove_prefix(1);
+  std::int64_t exponent = 0;
+  const char* end = exponent_text.data() + exponent_text.size();
+  if (std::from_chars(exponent_text.data(), end, exponent).ec == std::errc::result_out_of_range) {
+    return !exponent_text.starts_with('-');
+  }
+  // The place of the first digit that counts: 1 for 5.0, 3 for 500, 0 for 0.5, -2 for 0.005.
+  const std::size_t point = std::min(mantissa.find('.'), mantissa.size());
+  const std::size_t first = std::min(mantissa.find_first_of("123456789"), mantissa.size());
+  const auto place = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(first) + (first > point ? 1 : 0);
+  return exponent > -place;
+}
+
+// A decimal number, or nan, inf, -inf. Beyond the range of a double it becomes infinite or zero. Whatever the process's
+// locale: a decimal comma would read 0.25 as 0.
+double number_of(std::string_view text) noexcept {
+  double value = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc::result_out_of_range) return value;
+  const double magnitude = is_beyond_one(text) ? std::numeric_limits<double>::infinity() : 0.0;
+  return text.starts_with('-') ? -magnitude : magnitude;
+}
 
 double special_float(const std::string& text) noexcept {
   constexpr std::string_view kBits = "bits:";

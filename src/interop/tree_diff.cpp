@@ -2,6 +2,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace stillframe::interop {
 namespace {
@@ -52,6 +53,20 @@ bool same_container(const ordered_json& a, const ordered_json& b) {
   return a.type() == b.type() && kind_of(a) == kind_of(b);
 }
 
+// Of the keys that both have: one that only one of them has is a change of its own.
+bool same_order(const Children& olds, const Children& news) {
+  const auto common = [](const Children& of, const Children& with) {
+    std::set<std::string_view> known;
+    for (const auto& [step, child] : with) known.insert(step);
+    std::vector<std::string_view> steps;
+    for (const auto& [step, child] : of) {
+      if (known.contains(step)) steps.push_back(step);
+    }
+    return steps;
+  };
+  return common(olds, news) == common(news, olds);
+}
+
 class Walk {
  public:
   explicit Walk(TreeDiff& diff) : diff_(diff) {}
@@ -65,6 +80,7 @@ class Walk {
     }
     std::map<std::string_view, const ordered_json*> unseen;
     for (const auto& [step, child] : *olds) unseen.emplace(step, child);
+    if (kind_of(after) == "$ordered_dict" && !same_order(*olds, *news)) add(path, &before, &after);
     for (const auto& [step, child] : *news) {
       const auto old = unseen.find(step);
       if (old == unseen.end()) {

@@ -92,15 +92,22 @@ void AwaitedSpace::add(std::uint64_t expected_bytes, std::uint64_t bytes) {
 
 Result<std::vector<Removal>> prune(const store::Store& store, const std::string& run, const retention::Policy& policy,
                                    std::int64_t now_unix_seconds, AwaitedSpace* awaited) {
+  SF_ASSIGN(Pruned pruned, prune_with_plan(store, run, policy, now_unix_seconds, awaited));
+  return std::move(pruned.removals);
+}
+
+Result<Pruned> prune_with_plan(const store::Store& store, const std::string& run, const retention::Policy& policy,
+                               std::int64_t now_unix_seconds, AwaitedSpace* awaited) {
   SF_TRY(retention::check(policy));
   AwaitedSpace of_this_call;
   AwaitedSpace& to_come = awaited != nullptr ? *awaited : of_this_call;
   SF_ASSIGN(const auto known, facts(store, run));
   SF_ASSIGN(retention::Space space, space_of(store, policy, 0));
   space.free_bytes = to_come.expected_bytes(space.free_bytes);
-  auto removals = carry_out(store, retention::plan(policy, known, now_unix_seconds, space), known);
+  retention::Plan plan = retention::plan(policy, known, now_unix_seconds, space);
+  auto removals = carry_out(store, plan, known);
   if (const std::uint64_t freed = freed_by(removals); freed != 0) to_come.add(space.free_bytes, freed);
-  return removals;
+  return Pruned{std::move(plan), std::move(removals)};
 }
 
 Status ensure_room(const store::Store& store, const std::string& run, const retention::Policy& policy,

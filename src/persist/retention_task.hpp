@@ -54,6 +54,15 @@ class AwaitedSpace {
                                                  const retention::Policy& policy, std::int64_t now_unix_seconds,
                                                  AwaitedSpace* awaited = nullptr);
 
+struct Pruned {
+  retention::Plan plan;
+  std::vector<Removal> removals;  // one for each decision of the plan that does not keep, oldest first
+};
+// prune(), with the plan that it carried out: what is said of a checkpoint is what was decided and done.
+[[nodiscard]] Result<Pruned> prune_with_plan(const store::Store& store, const std::string& run,
+                                             const retention::Policy& policy, std::int64_t now_unix_seconds,
+                                             AwaitedSpace* awaited = nullptr);
+
 // Before a checkpoint of at most `needed_bytes` is written: ok when it fits the policy's limits, if need be after
 // removing what the policy allows to go. no_space, with every figure, when it does not; then nothing beyond the rules
 // was removed, but for checkpoints whose removal a reader held up. `awaited` lives from call to call; `make_way` is called

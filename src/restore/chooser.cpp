@@ -13,8 +13,6 @@ namespace {
 constexpr std::uint64_t kRemovalPatienceMs = 1000;
 constexpr std::uint64_t kRemovalPollMs = 20;
 
-constexpr std::string_view kDefaultRun = "main";
-
 std::string bad_reason(const store::Store& store, const std::string& name) {
   const auto text = store::mark_text(store, name, format::kBadMark);
   if (!text.ok()) return "marked bad (the mark cannot be read: " + text.status().message() + ")";
@@ -37,7 +35,7 @@ std::string described(const store::Store& store, const format::Address& address)
 Result<Chooser> Chooser::open(env::Env& env, const format::Address& address) {
   SF_ASSIGN(auto store, store::Store::open(env, address.store));
   format::Address wanted = address;
-  if (wanted.run.empty()) wanted.run = kDefaultRun;
+  if (wanted.run.empty()) wanted.run = store::kDefaultRun;
   Chooser chooser(std::move(store), std::move(wanted));
   const auto patience = base::Deadline::after_ms(kRemovalPatienceMs);
   const std::atomic<std::uint32_t> never{0};

@@ -69,6 +69,21 @@ Result<std::optional<CatalogEntry>> read_catalog_entry(const Store& store, const
   return std::optional<CatalogEntry>(std::move(entry));
 }
 
+Result<CatalogEntry> find_step(const Store& store, const std::string& run, std::int64_t step, Prefer prefer) {
+  SF_ASSIGN(const auto refs, store.list());
+  std::optional<CatalogEntry> found;
+  for (const CheckpointRef& ref : refs) {
+    if (ref.parsed.step != step) continue;
+    SF_ASSIGN(auto entry, read_catalog_entry(store, ref));
+    if (!entry || (entry->head.ok() && entry->head->run != run)) continue;
+    if (prefer == Prefer::newest || entry->marks.pinned) return *std::move(entry);
+    if (!found) found = std::move(entry);
+  }
+  if (found) return *std::move(found);
+  return Status(Code::not_found, "there is no checkpoint of the run '" + run + "' at step " + std::to_string(step) +
+                                     " in the store '" + store.path() + "'; `stillframe ls` shows what there is");
+}
+
 Result<std::vector<CatalogEntry>> read_catalog(const Store& store) {
   SF_ASSIGN(const auto refs, store.list());
   std::vector<CatalogEntry> catalog;

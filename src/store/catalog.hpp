@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "format/manifest.hpp"
@@ -11,6 +13,8 @@
 #include "store/store.hpp"
 
 namespace stillframe::store {
+
+inline constexpr std::string_view kDefaultRun = "main";  // of an address that names none
 
 struct CatalogEntry {
   CheckpointRef ref;
@@ -22,6 +26,12 @@ struct CatalogEntry {
 
 // nullopt: the checkpoint was removed meanwhile.
 [[nodiscard]] Result<std::optional<CatalogEntry>> read_catalog_entry(const Store& store, const CheckpointRef& ref);
+
+enum class Prefer : std::uint8_t { newest, pinned };
+// The newest checkpoint of that run and step whatever its state: also one marked bad, and one that cannot be read,
+// which may be of any run. Prefer::pinned: the newest that bears a pin, if any does. not_found when there is none.
+[[nodiscard]] Result<CatalogEntry> find_step(const Store& store, const std::string& run, std::int64_t step,
+                                             Prefer prefer);
 
 // Newest first. What was removed meanwhile is passed over; what cannot be read is an entry that says so.
 [[nodiscard]] Result<std::vector<CatalogEntry>> read_catalog(const Store& store);

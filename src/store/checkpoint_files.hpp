@@ -47,6 +47,12 @@ enum class ReadFrom : std::uint8_t { cache, device };
 // corrupt when the file is longer or shorter than the manifest says.
 [[nodiscard]] Status check_size(const env::File& file, const std::string& path, std::uint64_t expected_bytes);
 
+inline constexpr std::size_t kMaxPinReasonBytes = 1024;
+
+// Marks it pinned with the time and, unless it is empty, the reason. invalid_argument for a reason of more than
+// kMaxPinReasonBytes; else as Store::set_mark().
+[[nodiscard]] Status pin(const Store& store, const std::string& name, std::string_view reason);
+
 // What stands in a mark, for people, without the line end; at most 64 KiB.
 [[nodiscard]] Result<std::string> mark_text(const Store& store, const std::string& name, std::string_view mark);
 

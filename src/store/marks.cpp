@@ -13,6 +13,13 @@ namespace {
 constexpr std::uint64_t kMarkLimitBytes = 64 * 1024;
 constexpr std::array kMarks{format::kVerifiedMark, format::kBadMark, format::kPinnedMark};
 
+constexpr std::size_t kMaxPinTextBytes = kMaxPinReasonBytes + 64;  // with the time it bears
+
+Status too_long(std::size_t found_bytes, std::size_t limit_bytes) {
+  return {Code::invalid_argument, "reason of the pin: expected at most " + std::to_string(limit_bytes) +
+                                      " bytes, found " + std::to_string(found_bytes)};
+}
+
 Status check_mark(std::string_view mark) {
   if (std::find(kMarks.begin(), kMarks.end(), mark) != kMarks.end()) return Status();
   return Status(Code::invalid_argument, "'" + std::string(mark) + "' is no mark; expected verified, bad or pinned");
@@ -22,6 +29,7 @@ Status check_mark(std::string_view mark) {
 
 Status Store::set_mark(const std::string& name, std::string_view mark, const std::string& text) const {
   SF_TRY(check_mark(mark));
+  if (mark == format::kPinnedMark && text.size() > kMaxPinTextBytes) return too_long(text.size(), kMaxPinTextBytes);
   SF_ASSIGN(const std::string directory, checkpoint_directory(*this, name));
   const std::string doing = "marking the checkpoint '" + name + "' as " + std::string(mark);
   const auto lock = lock_store(*this, base::Deadline::after_ms(kStoreLockWaitMs));
@@ -51,6 +59,13 @@ Result<Marks> Store::marks(const std::string& name) const {
     marks.pinned = marks.pinned || entry.name == format::kPinnedMark;
   }
   return marks;
+}
+
+Status pin(const Store& store, const std::string& name, std::string_view reason) {
+  if (reason.size() > kMaxPinReasonBytes) return too_long(reason.size(), kMaxPinReasonBytes);
+  std::string text = "pinned " + base::utc_iso(base::system_clock().unix_ns());
+  if (!reason.empty()) text += ": " + std::string(reason);
+  return store.set_mark(name, format::kPinnedMark, text + "\n");
 }
 
 Result<std::string> mark_text(const Store& store, const std::string& name, std::string_view mark) {

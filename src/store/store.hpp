@@ -57,7 +57,7 @@ class Store {
   [[nodiscard]] Result<std::unique_ptr<env::Lock>> lock_run(const std::string& run) const;
 
   // Marks beside the manifest, under the store's lock: write, sync, rename, directory sync. `text` is for people (a
-  // reason, a time).
+  // reason, a time). invalid_argument for a pin whose text is longer than kMaxPinReasonBytes and the time it bears.
   [[nodiscard]] Status set_mark(const std::string& name, std::string_view mark, const std::string& text) const;
   // Removes the mark and syncs the directory; ok when it does not bear it.
   [[nodiscard]] Status clear_mark(const std::string& name, std::string_view mark) const;

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from cli_test import flip_byte, make_store, stillframe, stillframe_json
+from faults_rig import small_tmpfs
 
 KEEP_FLAGS = ["--keep-last", "--keep-best", "--keep-every-steps", "--keep-every-seconds", "--keep-for-seconds", "--keep-steps"]
 
@@ -43,7 +44,7 @@ def test_a_dry_run_gives_every_reason_and_changes_nothing(store):
     gone = [c for c in document["checkpoints"] if not c["keep"]]
     assert document["bytes"] == sum(c["stored_bytes"] for c in gone) > 0
     text = stillframe("prune", path, "--keep-last", 2, "--keep-best", "loss:min", "--dry-run").stdout
-    assert "policy --keep-best loss:min --keep-last 2 (by default --min-" in text
+    assert "policy --keep-best loss:min --keep-last 2 (by default --min-verified 1)" in text
     assert text.count("would remove") == 3 and "3 of 6 would be removed" in text and "nothing was changed" in text
 
 
@@ -60,6 +61,18 @@ def test_without_dry_run_the_same_are_removed_and_the_same_is_printed(store):
     assert stillframe_json("verify", path, "--all")["ok"] is True
     again = stillframe_json("prune", path, *policy)
     assert again["bytes"] == 0 and kept(again) == [6000, 5000, 2000]
+
+
+def test_a_limit_that_nobody_gave_removes_nothing(tmp_path):
+    """A file system with less free than the reserve that a daemon keeps by default."""
+    with small_tmpfs(tmp_path / "fs", 32) as fs:
+        names = make_store(fs / "gpt", "--count", 4, "--elements", 1000, "--verified")
+        document = stillframe_json("prune", fs / "gpt", "--keep-last", 4)
+        assert document["policy"]["min_free_bytes"] == document["policy"]["max_bytes"] == 0
+        assert kept(document) == [4000, 3000, 2000, 1000] and document["missing_bytes"] == 0
+        assert checkpoints_of(fs / "gpt") == names
+        given = stillframe_json("prune", fs / "gpt", "--keep-last", 4, "--min-free-bytes", "64MiB", "--dry-run")
+        assert given["policy"]["min_free_bytes"] == 64 << 20 and given["missing_bytes"] > 0
 
 
 @pytest.mark.parametrize("flags", [[], ["--max-bytes", "1MB"], ["--min-verified", 1], ["--dry-run"]])
@@ -131,6 +144,23 @@ def test_what_somebody_reads_is_passed_over(store):
     assert checkpoints_of(path) == [names[0], names[5]]
     stillframe("prune", path, "--keep-last", 1)
     assert checkpoints_of(path) == [names[5]]
+
+
+def test_a_dry_run_says_what_is_being_read_and_would_be_passed_over(store):
+    path, names = store
+    with being_read(path / names[0]):
+        document = stillframe_json("prune", path, "--keep-last", 1, "--dry-run")
+        text = stillframe("prune", path, "--keep-last", 1, "--dry-run").stdout
+        wet = stillframe_json("prune", path, "--keep-last", 1)
+    held = decisions(document)[names[0]]
+    assert (held["keep"], held["removed"]) == (False, False) and "being read" in held["problem"]
+    assert all(c["problem"] is None for name, c in decisions(document).items() if name != names[0])
+    assert document["bytes"] == wet["bytes"], "the dry run says what the real one frees"
+    (line,) = [line for line in text.splitlines() if line.startswith(names[0])]
+    assert "would remove" not in line and "being read; passed over" in line
+    assert "4 of 6 would be removed" in text
+    again = stillframe_json("prune", path, "--keep-last", 1, "--dry-run")
+    assert decisions(again)[names[0]]["problem"] is None
 
 
 def test_training_may_go_on_meanwhile(store):

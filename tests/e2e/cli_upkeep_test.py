@@ -167,6 +167,18 @@ def test_pin_takes_what_a_restore_would_but_a_step_in_any_state(store):
     stillframe("pin", f"{path}@4000", code=3)
 
 
+def test_unpin_means_the_pinned_one_of_a_step_whatever_its_state(tmp_path):
+    (older,) = make_store(tmp_path, "--count", 1, "--elements", 10)
+    (newer,) = make_store(tmp_path, "--count", 1, "--elements", 10)
+    stillframe("pin", f"{tmp_path}@1000")
+    (tmp_path / newer / "pinned").rename(tmp_path / older / "pinned")
+    flip_byte(tmp_path / older / "manifest.json", 40)
+    document = stillframe_json("unpin", f"{tmp_path}@1000")
+    assert (document["name"], document["was_pinned"], document["run"]) == (older, True, None)
+    assert not (tmp_path / older / "pinned").exists()
+    assert stillframe_json("unpin", f"{tmp_path}@1000")["name"] == newer, "none bears a pin: the newest"
+
+
 # --- gc ---------------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@
 
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
+#include "format/json.hpp"
 #include "format/tree.hpp"
 #include "store/writer.hpp"
 
@@ -33,6 +34,7 @@ struct Options {
   std::vector<std::string> losses;  // of the checkpoints in order, "nan" among them; 0.25 where none is left
   std::vector<std::string> alarms;  // kind=text, on every checkpoint
   std::string bad;                  // text of the mark
+  std::string named;                // one more tensor, metric, value and alarm of this name, if any
   bool verified = false;
   bool unconfirmed = false;
   bool raw = false;         // data as a safetensors file
@@ -42,10 +44,12 @@ struct Options {
 };
 
 Result<format::ImageLayout> make_layout(const Options& options) {
-  return format::lay_out({{"model.weight", DType::f32, {options.elements}},
-                          {"model.mask", DType::boolean, {3}},
-                          {"phase", DType::c128, {2}},
-                          {"optimizer.step", DType::i64, {}}});
+  std::vector<Entry> specs{{"model.weight", DType::f32, {options.elements}},
+                                       {"model.mask", DType::boolean, {3}},
+                                       {"phase", DType::c128, {2}},
+                                       {"optimizer.step", DType::i64, {}}};
+  if (!options.named.empty()) specs.push_back({options.named, DType::i64, {}});
+  return format::lay_out(specs);
 }
 
 template <typename T>
@@ -105,15 +109,25 @@ Status append_image(store::CheckpointWriter& writer, const Options& options, con
   return {};
 }
 
-std::string tree_of(const format::ImageLayout& layout, std::int64_t step) {
+std::string json_text(const std::string& text) {
+  std::string json;
+  format::append_json_string(json, text);
+  return json;
+}
+
+std::string tree_of(const Options& options, const format::ImageLayout& layout, std::int64_t step) {
   std::string tree = format::flat_tree(layout);
   tree.pop_back();
-  return tree + R"(, "values": {"step": )" + std::to_string(step) + R"(, "schedule": "cosine"}})";
+  tree += R"(, "values": {"step": )" + std::to_string(step) + R"(, "schedule": "cosine")";
+  if (!options.named.empty()) tree += ", " + json_text(options.named) + ": " + std::to_string(step);
+  return tree + "}}";
 }
 
 std::string metrics_of(const Options& options, std::uint64_t index) {
   const std::string loss = index < options.losses.size() ? options.losses[index] : "0.25";
-  return loss == "nan" ? R"({"loss": {"$float": "nan"}})" : R"({"loss": )" + loss + "}";
+  const std::string value = loss == "nan" ? R"({"$float": "nan"})" : loss;
+  const std::string more = options.named.empty() ? "" : ", " + json_text(options.named) + ": " + value;
+  return R"({"loss": )" + value + more + "}";
 }
 
 format::Manifest draft_of(const Options& options, std::uint64_t sequence, std::int64_t step, std::uint64_t index) {
@@ -130,6 +144,7 @@ format::Manifest draft_of(const Options& options, std::uint64_t sequence, std::i
     const std::size_t equals = alarm.find('=');
     draft.alarms.push_back({alarm.substr(0, equals), alarm.substr(equals + 1)});
   }
+  if (!options.named.empty()) draft.alarms.push_back({"non_finite_loss", options.named});
   draft.writer = "make_store";
   return draft;
 }
@@ -144,7 +159,7 @@ Status write_one(const store::Store& store, const Options& options, std::uint64_
     SF_ASSIGN(const format::ImageLayout layout, make_layout(options));
     SF_TRY(writer->begin_rank(rank, layout, kind));
     SF_TRY(append_image(*writer, options, layout, make_image(options, layout, step + rank)));
-    SF_TRY(writer->end_rank(tree_of(layout, step)));
+    SF_TRY(writer->end_rank(tree_of(options, layout, step)));
   }
   SF_ASSIGN(const store::Published published, writer->commit(draft_of(options, sequence, step, index)));
   if (options.verified) SF_TRY(store.set_mark(published.name, format::kVerifiedMark, "by make_store\n"));
@@ -175,6 +190,7 @@ int main(int argc, char** argv) {
   app.add_option("--loss", options.losses)->delimiter(',');
   app.add_option("--alarm", options.alarms);
   app.add_option("--bad", options.bad);
+  app.add_option("--named", options.named);
   app.add_flag("--verified", options.verified);
   app.add_flag("--unconfirmed", options.unconfirmed);
   app.add_flag("--raw", options.raw);

@@ -1,4 +1,5 @@
-"""One door to each outside world: files, threads, clock, sockets. A call of one outside its folder is a finding."""
+"""One door to each outside world: files, threads, clock, sockets. A call of one outside its folder is a finding. None to the
+process's locale."""
 
 import re
 
@@ -30,7 +31,8 @@ class Door:
             return
         for position, name in self._uses(code):
             if not any(path.startswith(prefix) and name in names for prefix, (names, _) in self.exceptions.items()):
-                yield line_of(code, position), self.rule, f"{name} outside {' and '.join(self.home)}"
+                where = f"outside {' and '.join(self.home)}" if self.home else "anywhere"
+                yield line_of(code, position), self.rule, f"{name} {where}"
 
     def _uses(self, code):
         matches = list(self._calls.finditer(code)) if self._calls else []
@@ -109,4 +111,6 @@ DOORS = [
         ),
     ),
     Door("socket-door", ("src/transport/",), _SOCKET_CALLS, _SOCKET_WORDS),
+    # These read 0.25 as 0 in a process whose locale has a decimal comma; std::from_chars does not.
+    Door("locale-door", (), "strtod strtof strtold atof stod stof stold sscanf".split()),
 ]

@@ -86,6 +86,13 @@ CASES = [
     ("src/store/a.cpp", "auto a = time(nullptr) + std::time(nullptr);\n", [(1, "clock-door")] * 2),
     ("src/base/clock.cpp", "auto a = std::chrono::system_clock::now();\n", []),
     ("src/store/a.cpp", "auto a = now.time(0);\nstd::chrono::system_clock::time_point p;\n", []),
+    # the locale door
+    (
+        "src/store/a.cpp",
+        "double a = std::strtod(t, nullptr);\nreturn atof(t);\nauto b = std::stod(t);\n",
+        [(n, "locale-door") for n in (1, 2, 3)],
+    ),
+    ("src/store/a.cpp", "std::from_chars(a, b, value);\n", []),
     # the socket door
     (
         "src/store/a.cpp",

@@ -52,10 +52,37 @@ TEST(Progress, IsNeverVerifiedBeforeItIsDurableNorGoesBack) {
   progress.set_verified();
   EXPECT_EQ(progress.info().state, SnapshotState::captured);
   progress.set_durable(2, "right", 2);
-  progress.set_durable(3, "again", 3);
   progress.set_captured();
   EXPECT_EQ(progress.info().state, SnapshotState::durable);
   EXPECT_EQ(progress.info().name, "right");
+}
+
+TEST(Progress, LateWordsBringFiguresAndAlarmsToWhatIsAlreadyDurable) {
+  for (const bool verified : {false, true}) {
+    Progress progress(1, 0);
+    progress.set_captured();
+    EXPECT_TRUE(progress.set_durable(7, "by the arena", 0));
+    if (verified) {
+      EXPECT_TRUE(progress.set_verified());
+    }
+    const TicketInfo before = progress.info();
+    EXPECT_FALSE(progress.set_durable(7, "main-7", 99, {{"non_finite_loss", "the loss is nan"}})) << "counted twice";
+    const TicketInfo info = progress.info();
+    EXPECT_EQ(info.state, before.state);
+    EXPECT_EQ(info.durable_seconds, before.durable_seconds);
+    EXPECT_EQ(info.name, "main-7");
+    EXPECT_EQ(info.stored_bytes, 99U);
+    ASSERT_EQ(info.alarms.size(), 1U);
+    EXPECT_EQ(info.alarms[0].kind, "non_finite_loss");
+    EXPECT_EQ(progress.set_verified(), !verified) << "once";
+  }
+}
+
+TEST(Progress, WordsOfASnapshotThatHasEndedChangeNothing) {
+  Progress progress(1, 0);
+  progress.end(SnapshotState::failed, Code::io_error, "why");
+  EXPECT_FALSE(progress.set_durable(7, "main-7", 99, {{"kind", "text"}}));
+  EXPECT_TRUE(progress.info().name.empty() && progress.info().alarms.empty());
 }
 
 TEST(Progress, AnEndIsAnEnd) {

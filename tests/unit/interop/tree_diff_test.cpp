@@ -39,6 +39,19 @@ TEST(TreeDiff, TheOrderOfKeysIsNoChange) {
   EXPECT_EQ(diff_trees(R"({"a": 1, "b": 2})", R"({"b": 2, "a": 1})").total, 0U);
 }
 
+TEST(TreeDiff, TheOrderOfAnOrderedDictIsState) {
+  const TreeDiff diff = diff_trees(R"({"s": {"$ordered_dict": [["a", 1], ["b", 2]]}})",
+                                   R"({"s": {"$ordered_dict": [["b", 2], ["a", 3]]}})");
+  EXPECT_THAT(diff.changes, ElementsAre(ValueChange{"s", R"({"$ordered_dict":[["a",1],["b",2]]})",
+                                                    R"({"$ordered_dict":[["b",2],["a",3]]})"},
+                                        ValueChange{"s.a", "1", "3"}));
+  EXPECT_THAT(diff_trees(R"({"$ordered_dict": [["a", 1], ["b", 2], ["c", 3]]})",
+                         R"({"$ordered_dict": [["new", 0], ["a", 1], ["c", 3]]})")
+                  .changes,
+              ElementsAre(ValueChange{"new", std::nullopt, "0"}, ValueChange{"b", "2", std::nullopt}))
+      << "what stayed is in the same order";
+}
+
 TEST(TreeDiff, AnIntegerIsNoFloatAndZeroNotMinusZero) {
   EXPECT_THAT(diff_trees("[1, 0.0]", "[1.0, -0.0]").changes,
               ElementsAre(ValueChange{"[0]", "1", "1.0"}, ValueChange{"[1]", "0.0", "-0.0"}));

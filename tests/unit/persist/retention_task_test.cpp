@@ -249,6 +249,30 @@ TEST_F(Pruning, WhatAnotherOneRemovedFirstIsNoFailure) {
   EXPECT_THAT(steps_left(), ElementsAre(3));
 }
 
+TEST_F(Pruning, ThePlanThatComesWithTheRemovalsIsTheOneCarriedOut) {
+  const std::string first = add({.step = 1});
+  const std::string second = add({.step = 2});
+  add({.step = 3});
+  const auto person = env_.new_process();
+  const auto seen_by_person = store::Store::open(*person, "/runs/gpt").value();
+  bool pinned = false;
+  env_.before_change([&](EnvOp op, const std::string&) {
+    if (op != EnvOp::remove_dir || pinned) return;
+    pinned = true;
+    EXPECT_TRUE(seen_by_person.set_mark(second, format::kPinnedMark, "").ok());
+  });
+  const auto pruned = persist::prune_with_plan(store_, "main", keeping(1), kNowSeconds);
+  SF_ASSERT_OK(pruned);
+  ASSERT_EQ(pruned->plan.decisions.size(), 3U);
+  EXPECT_TRUE(pruned->plan.decisions[0].keep);
+  EXPECT_FALSE(pruned->plan.decisions[1].keep || pruned->plan.decisions[2].keep) << "the pin came after the plan";
+  ASSERT_EQ(pruned->removals.size(), 2U);
+  EXPECT_EQ(pruned->removals[0].name, first);
+  EXPECT_TRUE(pruned->removals[0].outcome.ok());
+  EXPECT_EQ(pruned->removals[1].name, second);
+  EXPECT_EQ(pruned->removals[1].outcome.code(), Code::busy);
+}
+
 TEST_F(Pruning, AStoreOverItsLimitIsThinnedToIt) {
   retention::Policy policy = keeping(9);
   const std::string first = add({.step = 1});

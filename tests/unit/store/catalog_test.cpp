@@ -8,6 +8,8 @@
 namespace stillframe::test {
 namespace {
 
+using store::find_step;
+using store::Prefer;
 using store::read_catalog;
 using store::Store;
 using store::store_bytes;
@@ -51,6 +53,23 @@ TEST_P(Catalogs, HeadsAndMarksNewestFirst) {
   EXPECT_TRUE(oldest.marks.verified && oldest.marks.pinned && !oldest.marks.bad);
   EXPECT_FALSE(newest.head->confirmed);
   EXPECT_FALSE(newest.marks.verified);
+}
+
+TEST_P(Catalogs, AStepIsFoundWhateverItsStateAndItsPinnedOneBeforeTheNewest) {
+  const std::string pinned = add("main", 1000);
+  const std::string newest = add("main", 1000);
+  add("other", 1000);
+  add("main", 2000);
+  const auto found = [&](Prefer prefer) { return find_step(*store_, "main", 1000, prefer).value().ref.name; };
+  EXPECT_EQ(found(Prefer::pinned), newest) << "none bears a pin";
+  SF_ASSERT_OK(store_->set_mark(pinned, format::kPinnedMark, "x"));
+  SF_ASSERT_OK(store_->set_mark(pinned, format::kBadMark, "x"));
+  EXPECT_EQ(found(Prefer::pinned), pinned);
+  EXPECT_EQ(found(Prefer::newest), newest);
+  SF_ASSERT_OK(flip_bit(env(), file_of(*store_, newest, format::kManifestFile), 20));
+  EXPECT_EQ(found(Prefer::newest), newest);
+  EXPECT_EQ(find_step(*store_, "main", 3000, Prefer::pinned).status().code(), Code::not_found);
+  EXPECT_EQ(find_step(*store_, "absent", 2000, Prefer::newest).status().code(), Code::not_found);
 }
 
 TEST_P(Catalogs, OneThatCannotBeReadIsAnEntryThatSaysSoAndTheOthersStand) {

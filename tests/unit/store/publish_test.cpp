@@ -174,6 +174,8 @@ TEST_P(Publishing, MarksStandBesideTheManifestAndSurviveReopening) {
   SF_ASSERT_OK(marks);
   EXPECT_TRUE(marks->verified && marks->pinned && !marks->bad);
   EXPECT_EQ(store.set_mark(published->name, "lovely", "").code(), Code::invalid_argument);
+  EXPECT_EQ(store.set_mark(published->name, format::kPinnedMark, std::string(2000, 'x')).code(), Code::invalid_argument);
+  SF_ASSERT_OK(store.set_mark(published->name, format::kBadMark, std::string(2000, 'x')));
   EXPECT_EQ(store.set_mark("../elsewhere", format::kBadMark, "").code(), Code::not_found);
 }
 

@@ -1,0 +1,70 @@
+"""stillframe status as people read it: what a daemon says, in text. A stand-in answers, so that each figure is known."""
+
+import contextlib
+import json
+import socket
+import tempfile
+import threading
+
+from cli_test import stillframe, stillframe_json
+
+SESSION = {
+    "run": "main", "store": "/runs/gpt", "pid": 7, "alive": True, "mode": "double", "arena_bytes": 1024, "image_bytes": 512,
+    "durable": 5, "verified": 4, "failed": 1, "consecutive_failures": 1, "last_error": "no room", "persisting": "idle",
+    "persisting_seconds": None, "last_durable_step": 40, "last_durable_age_seconds": 2.5,
+    "alarms": [{"kind": "stale_tensors", "text": "lm_head did not change\x1b[31m", "since_step": 30, "times": 2}],
+}  # fmt: skip
+STATUS = {
+    "daemon": {"pid": 9, "version": "1.2", "socket": "/run/s", "uptime_seconds": 61.0},
+    "arena": {"budget_bytes": 4096, "used_bytes": 1024},
+    "scrub": {
+        "/runs/gpt": {"checked": 12, "bad": 1, "last": "000003: bad: \x9btorn", "reading": "000004"},
+        "/runs/new": {"checked": 0, "bad": 0, "last": "", "reading": ""},
+    },
+    "sessions": [SESSION],
+    "sessions_left_out": 3,
+}
+
+
+@contextlib.contextmanager
+def daemon_that_says(document):
+    with tempfile.TemporaryDirectory(prefix="sf-status-") as folder:
+        path = f"{folder}/s.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(path)
+            listener.listen()
+            listener.settimeout(60)
+
+            def answer():
+                line, _ = listener.accept()
+                with line:
+                    assert json.loads(line.recv(1 << 17))["type"] == "status_request"
+                    line.send(json.dumps({"type": "status_reply", "json": json.dumps(document)}).encode())
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            yield path
+            thread.join()
+
+
+def test_standing_alarms_and_the_scrub_are_printed():
+    with daemon_that_says(STATUS) as path:
+        lines = stillframe("status", "--socket", path).stdout.splitlines()
+    assert "run main: alarm stale_tensors since step 30, 2 time(s): lm_head did not change?[31m" in lines
+    assert "scrub of /runs/gpt: 12 checked, 1 bad; last 000003: bad: ?torn; reading 000004" in lines
+    assert "scrub of /runs/new: 0 checked, 0 bad" in lines
+    assert any("last error" in line and "no room" in line for line in lines)
+    assert any("3 more" in line for line in lines)
+
+
+def test_json_is_what_the_daemon_said_and_the_help_names_its_members():
+    with daemon_that_says(STATUS) as path:
+        assert stillframe_json("status", "--socket", path) == STATUS
+    words = stillframe("status", "--help").stdout
+    for member in [*STATUS, *STATUS["daemon"], *STATUS["arena"], *STATUS["scrub"]["/runs/gpt"], *SESSION, *SESSION["alarms"][0]]:
+        assert member in words, member
+
+
+def test_an_older_daemon_that_says_less_is_shown_as_far_as_it_goes():
+    with daemon_that_says({"daemon": {"pid": 9}, "sessions": []}) as path:
+        assert "no sessions" in stillframe("status", "--socket", path).stdout
