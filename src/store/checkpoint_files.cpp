@@ -11,19 +11,40 @@ Status damaged(const std::string& path, const std::string& what) {
   return Status(Code::corrupt, "'" + path + "' " + what);
 }
 
-Result<std::string> read_promised(const Store& store, const std::string& path, std::uint64_t limit_bytes,
-                                  ReadFrom from) {
-  SF_ASSIGN(const auto file, open_promised(store, path));
-  if (from == ReadFrom::device) file->drop_cache();
-  SF_ASSIGN(const std::uint64_t bytes, file->size());
-  if (bytes > limit_bytes) {
-    return damaged(path, "holds " + base::human_bytes(bytes) + ", more than the " + base::human_bytes(limit_bytes) +
-                             " it may hold; it was not read");
-  }
+Result<std::unique_ptr<env::File>> open_from(const Store& store, const std::string& path, ReadFrom from) {
+  auto file = open_promised(store, path);
+  if (file.ok() && from == ReadFrom::device) (*file)->drop_cache();
+  return file;
+}
+
+Result<std::string> read_first(const env::File& file, std::uint64_t bytes) {
   std::string text(bytes, '\0');
-  SF_ASSIGN(const std::size_t got, file->read_at(0, std::as_writable_bytes(std::span(text))));
+  SF_ASSIGN(const std::size_t got, file.read_at(0, std::as_writable_bytes(std::span(text))));
   text.resize(got);
   return text;
+}
+
+Status too_large(const std::string& path, std::uint64_t bytes, std::uint64_t limit_bytes) {
+  return damaged(path, "holds " + base::human_bytes(bytes) + ", more than the " + base::human_bytes(limit_bytes) +
+                           " it may hold; it was not read");
+}
+
+// The limit is that of this version: a later one may hold more.
+Result<std::string> read_manifest(const Store& store, const std::string& path, ReadFrom from) {
+  SF_ASSIGN(const auto file, open_from(store, path, from));
+  SF_ASSIGN(const std::uint64_t bytes, file->size());
+  if (bytes <= kMaxManifestBytes) return read_first(*file, bytes);
+  SF_ASSIGN(const std::string prefix, read_first(*file, format::kVersionPrefixBytes));
+  SF_TRY(format::check_not_later(prefix).with_context("'" + path + "': manifest"));
+  return too_large(path, bytes, kMaxManifestBytes);
+}
+
+Result<std::string> read_promised(const Store& store, const std::string& path, std::uint64_t limit_bytes,
+                                  ReadFrom from) {
+  SF_ASSIGN(const auto file, open_from(store, path, from));
+  SF_ASSIGN(const std::uint64_t bytes, file->size());
+  if (bytes > limit_bytes) return too_large(path, bytes, limit_bytes);
+  return read_first(*file, bytes);
 }
 
 Status gone(const Store& store, const std::string& name) {
@@ -53,7 +74,7 @@ Result<OpenedManifest> open_manifest(const Store& store, const std::string& name
   }
   // With the lock held, either the name still stands or the checkpoint is gone.
   SF_TRY(gone_or(Status(), store, name));
-  auto text = read_promised(store, path, kMaxManifestBytes, from);
+  auto text = read_manifest(store, path, from);
   if (!text.ok()) return gone_or(text.status(), store, name);
   opened.text = *std::move(text);
   auto manifest = format::decode_manifest(opened.text);
@@ -66,7 +87,7 @@ Result<OpenedManifest> open_manifest(const Store& store, const std::string& name
 Result<std::string> read_manifest_text(const Store& store, const std::string& name) {
   SF_ASSIGN(const std::string directory, checkpoint_directory(store, name));
   const std::string path = env::join(directory, format::kManifestFile);
-  auto text = read_promised(store, path, kMaxManifestBytes, ReadFrom::cache);
+  auto text = read_manifest(store, path, ReadFrom::cache);
   if (!text.ok()) return gone_or(text.status(), store, name);
   return text;
 }
