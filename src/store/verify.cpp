@@ -78,14 +78,19 @@ class Verification {
         continue;
       }
       raw_.resize(record.raw_bytes);
-      const auto read = read_chunk(files, chunk, raw_, scratch_);
+      std::uint64_t told_bytes = 0;
+      const auto read = read_chunk(files, chunk, raw_, scratch_, [&](std::uint64_t bytes) {
+        told_bytes += bytes;
+        return was_read(bytes).ok() && advance(0).ok();
+      });
+      if (read.status().code() == Code::deadline) return ended();
       if (!read.ok()) {
         add_finding(report_, file_of_chunk(rank, record), tensors_of_chunk(rank.layout, chunk),
                     static_cast<std::int64_t>(chunk), read.status());
       }
       ++report_.chunks;
       report_.raw_bytes += record.raw_bytes;
-      SF_TRY(was_read(read.ok() ? *read : record.stored_bytes));
+      SF_TRY(was_read(read.ok() ? *read - told_bytes : record.stored_bytes));
       SF_TRY(advance(record.raw_bytes));
     }
     return Status();
