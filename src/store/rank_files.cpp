@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/bytes.hpp"
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
 #include "format/derived.hpp"
@@ -102,9 +103,9 @@ Status copy_out(std::span<const SourcePart> parts, std::span<const std::byte> ch
     }
     std::memcpy(into.data() + part.target, chunk.data() + part.begin, part.bytes);
   }
-
   return Status();
 }
+
 // The checked source bytes of all pieces, one after another: at most twice the chunk. Returns the bytes read for them.
 Result<std::uint64_t> gather_sources(const RankFiles& files, std::span<const SourcePart> parts,
                                      std::span<std::byte> into, const SourceRead& source_read) {
@@ -197,10 +198,11 @@ const std::string& file_of_chunk(const format::RankManifest& rank, const ChunkRe
 
 std::string tensors_of_chunk(const format::ImageLayout& layout, std::uint64_t chunk) {
   constexpr std::size_t kNamed = 4;
+  constexpr std::size_t kShownBytes = 200;
   const auto range = format::entries_of_chunk(layout, chunk);
   std::string text;
   for (std::size_t i = range.first; i < range.last && i < range.first + kNamed; ++i) {
-    text += (text.empty() ? "" : ", ") + layout.entries[i].name;
+    text += (text.empty() ? "" : ", ") + base::shortened(layout.entries[i].name, kShownBytes);
   }
   if (range.last > range.first + kNamed) text += " and " + std::to_string(range.last - range.first - kNamed) + " more";
   return text;

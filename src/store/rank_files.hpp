@@ -42,7 +42,7 @@ using SourceRead = std::function<bool(std::uint64_t bytes)>;
 // The file, relative to the checkpoint, that holds the chunk's stored bytes, or says what the chunk is made of.
 [[nodiscard]] const std::string& file_of_chunk(const format::RankManifest& rank, const format::ChunkRecord& record);
 
-// "a.weight, a.bias and 12 more"
+// "a.weight, a.bias and 12 more"; of a name at most the first 200 bytes and an ellipsis.
 [[nodiscard]] std::string tensors_of_chunk(const format::ImageLayout& layout, std::uint64_t chunk);
 
 }  // namespace stillframe::store
