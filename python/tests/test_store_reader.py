@@ -158,8 +158,7 @@ def test_what_cannot_be_extracted_leaves_nothing(tmp_path: Path) -> None:
 
 
 def open_all(reader: ModuleType, store: Path, name: str) -> bytes:
-    ranks = reader.read_manifest(str(store), name)["ranks"]
-    opened = [reader.Rank(str(store / name), info) for info in ranks]
+    opened = [rank for _, rank in reader.ranks_of(str(store), name)]
     try:
         return b"".join(piece for rank in opened for piece in rank.read(0, rank.size))
     finally:
@@ -248,6 +247,81 @@ def test_a_safetensors_header_that_says_something_else_is_found(tmp_path: Path) 
     assert verified.returncode == 1 and "header" in verified.stdout
 
 
+def test_every_flipped_byte_of_a_safetensors_header_is_found(
+    reader: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copied("safetensors", tmp_path)
+    (name,) = checkpoints(store)
+    path = store / name / "rank-00000.safetensors"
+    good = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", good)
+    open_file = reader.open_file
+    for at in range(8 + length):
+        for bit in range(8) if at < 8 else [at % 8]:
+            bad = good[:at] + bytes([good[at] ^ 1 << bit]) + good[at + 1 :]
+
+            def open_bad(directory: str, file: str, *size: int) -> Any:
+                return io.BytesIO(bad) if file == path.name else open_file(directory, file, *size)
+
+            monkeypatch.setattr(reader, "open_file", open_bad)
+            with pytest.raises(Exception):
+                open_all(reader, store, name)
+            monkeypatch.setattr(reader, "open_file", open_file)
+    assert open_all(reader, store, name)
+
+
+def test_a_safetensors_header_of_another_run_or_with_a_key_twice_is_refused(reader: ModuleType) -> None:
+    entries = [{"name": "w", "dtype": "F32", "shape": [1], "offset": 0, "bytes": 4}]
+    metadata = {"format": "pt", "stillframe.run": "main", "stillframe.step": "1"}
+    tensor = '"w": {"data_offsets": [0, 4], "dtype": "F32", "shape": [1]}'
+
+    def check(*members: str, spare: int = 0) -> None:
+        text = ("{" + ", ".join(members) + "}").encode().ljust(4088 + spare)
+        reader.check_header(struct.pack("<Q", len(text)) + text, metadata, entries)
+
+    right = '"__metadata__": ' + json.dumps(metadata)
+    check(right, tensor)
+    for members in [(tensor,), (right.replace("main", "next"), tensor), (right, tensor, tensor),
+                    (right, tensor.replace("[1]", "[true]")), (right, tensor.replace("[1]", "[1.0]"))]:
+        with pytest.raises(ValueError):
+            check(*members)
+    with pytest.raises(ValueError):
+        check(right, tensor, spare=8)
+
+
+def test_a_tensor_of_the_name_that_safetensors_keeps_is_not_extracted(tmp_path: Path) -> None:
+    store = copied("planes-lz4", tmp_path)
+    (name,) = checkpoints(store)
+    reseal(store / name / "manifest.json", '"name": "width4"', '"name": "__metadata__"')
+    target = tmp_path / "out.safetensors"
+    done = run(store, "extract", name, str(target))
+    assert done.returncode == 1 and "__metadata__" in done.stderr and not target.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["0000001-step000005-20261122T123005Z", "000001-step0000005-20261122T123005Z", "000001-step-000000-20261122T123005Z",
+     "000001-step000005-20261322T123005Z", "000001-step000005-20260230T123005Z", "000001-step000005-20261122T243005Z",
+     "000001-step000005-20261122T123060Z", "\u0661\u0661\u0661\u0661\u0661\u0661-step000005-20261122T123005Z",
+     "18446744073709551616-step000005-20261122T123005Z", "000001-step9223372036854775808-20261122T123005Z",
+     "000001-step000005-20261122T123005Z.partial", "000001-step000005-20261122T123005Z\n"],
+)
+def test_a_name_that_would_not_be_written_is_no_checkpoints(tmp_path: Path, reader: ModuleType, name: str) -> None:
+    store = copied("constant", tmp_path)
+    listed = run(store, "list").stdout
+    (store / name).mkdir()
+    assert run(store, "list").stdout == listed
+    with pytest.raises(ValueError, match="no checkpoint's name"):
+        reader.read_manifest(str(store), name)
+
+
+def test_a_file_of_a_checkpoints_name_is_no_checkpoint(tmp_path: Path) -> None:
+    store = copied("constant", tmp_path)
+    listed = run(store, "list").stdout
+    (store / "999999-step000005-20261122T123005Z").write_text("mine")
+    assert run(store, "list").stdout == listed
+
+
 @pytest.mark.parametrize("file", ["manifest.json", "rank-00000.table", "rank-00000.data"])
 def test_a_link_is_not_followed(tmp_path: Path, file: str) -> None:
     store = copied("planes-lz4", tmp_path)
@@ -278,6 +352,26 @@ def test_a_later_version_is_said_to_be_one(tmp_path: Path) -> None:
     reseal(store / name / "manifest.json", '"version": 1', '"version": 2')
     verified = run(store, "verify")
     assert verified.returncode == 1 and "later reader" in verified.stdout
+
+
+@pytest.mark.parametrize("tail", [b'\n "seal": {"blake3": "5"}\n}\n', b"", b" " * 100_000_001])
+def test_a_later_version_may_have_another_seal_and_other_limits(tmp_path: Path, tail: bytes) -> None:
+    store = copied("planes-lz4", tmp_path)
+    (name,) = checkpoints(store)
+    manifest = store / name / "manifest.json"
+    text = manifest.read_bytes().replace(b'"version": 1', b'"version": 22')
+    manifest.write_bytes(text[:-80] + tail)
+    verified = run(store, "verify")
+    assert verified.returncode == 1 and "version 22 needs a later reader" in verified.stdout
+
+
+def test_a_damaged_version_is_damage(tmp_path: Path) -> None:
+    store = copied("planes-lz4", tmp_path)
+    (name,) = checkpoints(store)
+    manifest = store / name / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"version": 1', b'"version": 3'))
+    verified = run(store, "verify")
+    assert verified.returncode == 1 and "does not match its CRC-32" in verified.stdout
 
 
 def test_a_checkpoint_of_another_name_is_refused(tmp_path: Path) -> None:
@@ -325,7 +419,7 @@ def hostile_rank(reader: ModuleType, tmp_path: Path, records: List[bytes], data:
     (tmp_path / "rank-00000.data").write_bytes(data)
     info = {"rank": 0, "image_bytes": size, "entries": [], "shared": [], "data": {"bytes": len(data), "start": 0},
             "table": {"bytes": len(table), "crc32": "%08x" % zlib.crc32(table)}}
-    return reader.Rank(str(tmp_path), info)
+    return reader.Rank(str(tmp_path), info, {})
 
 
 PIECES_OF_ITSELF = struct.pack("<QIB3x", 0, MIB, 0)
@@ -359,5 +453,18 @@ def test_a_derived_chunk_takes_no_more_memory_than_it_has_bytes(reader: ModuleTy
         list(rank.read(MIB, 2 * MIB))
     assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     tracemalloc.stop()
+    for file in rank.files:
+        file.close()
+
+
+def test_each_source_of_a_derived_chunk_is_read_once(reader: ModuleType, tmp_path: Path) -> None:
+    sources, piece_bytes = 32, 256
+    count = MIB // piece_bytes
+    pieces = b"".join(struct.pack("<QIB3x", i % sources * MIB, piece_bytes, 0) for i in range(count))
+    zeros = struct.pack("<BBHIIIQ", 1, 0, 0, MIB, 0, zlib.crc32(bytes(MIB)), 0)
+    derived = struct.pack("<BBHIIIQ", 3, 0, 0, MIB, len(pieces), zlib.crc32(bytes(MIB)), 0)
+    rank = hostile_rank(reader, tmp_path, [*[zeros] * sources, derived], pieces)
+    assert list(rank.read(sources * MIB, (sources + 1) * MIB)) == [bytes(MIB)]
+    assert rank.chunk.cache_info().misses == sources + 1
     for file in rank.files:
         file.close()

@@ -86,6 +86,10 @@ def test_text_is_json_that_people_can_read() -> None:
 def test_sets_give_the_same_text_in_any_order() -> None:
     assert walk({"b", "a", "c"}).tree_json == '{"$set":["a","b","c"]}'
     assert walk({10, 9, 1}).tree_json == walk({1, 10, 9}).tree_json
+    assert walk({10, 9, "a", None}).tree_json == '{"$set":["a",10,9,null]}', "by JSON text, whatever the types"
+    pairs = frozenset({(1, 2), (1,), (10,), (1, 10)})
+    tuples = ",".join('{"$tuple":[%s]}' % items for items in ("1,10", "1,2", "10", "1"))
+    assert walk(pairs).tree_json == '{"$frozenset":[' + tuples + "]}"
 
 
 def test_random_generator_states_survive() -> None:

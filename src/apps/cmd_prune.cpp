@@ -32,7 +32,8 @@ struct PruneOptions {
 struct Row {
   retention::Decision decision;
   bool removed = false;
-  Status problem;  // why one that was to go is still there, or would be; busy: it is held, which is no fault
+  Status problem;  // why one that was to go is still there, or would be (busy: it is held, which is no fault); or, of one
+                   // that is gone, what is left of its files
 };
 
 struct Outcome {
@@ -95,7 +96,7 @@ void apply_removals(std::vector<Row>& rows, const std::vector<persist::Removal>&
     const auto row = std::ranges::find_if(rows, [&](const Row& one) { return one.decision.name == removal.name; });
     if (row == rows.end()) continue;
     row->removed = removal.outcome.ok();
-    row->problem = removal.outcome;
+    row->problem = removal.outcome.ok() ? removal.leftovers : removal.outcome;
   }
 }
 
@@ -213,7 +214,7 @@ int print_failures(const Outcome& outcome) {
   int code = kExitOk;
   for (const Row& row : outcome.rows) {
     if (row.problem.ok() || row.problem.code() == Code::busy) continue;
-    std::cerr << "stillframe prune: not removed: " << printable(row.problem.message()) << '\n';
+    std::cerr << "stillframe prune: " << (row.removed ? "" : "not removed: ") << printable(row.problem.message()) << '\n';
     code = kExitFailure;
   }
   return code;

@@ -18,4 +18,14 @@ std::string human_bytes(std::uint64_t bytes) {
   return text.data();
 }
 
+std::string shortened(std::string_view utf8, std::size_t limit_bytes) {
+  if (utf8.size() <= limit_bytes) return std::string(utf8);
+  const auto inside_a_character = [&](std::size_t at) {
+    return (static_cast<unsigned char>(utf8[at]) & 0xC0U) == 0x80U;
+  };
+  std::size_t end = limit_bytes;
+  while (end > 0 && inside_a_character(end)) --end;
+  return std::string(utf8.substr(0, end)) + "…";
+}
+
 }  // namespace stillframe::base

@@ -52,9 +52,14 @@ void store_le(std::span<std::byte> bytes, std::size_t offset, T value) noexcept 
   if (__builtin_add_overflow(a, b, &sum)) return std::nullopt;
   return sum;
 }
-[[nodiscard]] constexpr std::uint64_t ceil_div(std::uint64_t a, std::uint64_t b) noexcept { return a / b + (a % b != 0); }
+[[nodiscard]] constexpr std::uint64_t ceil_div(std::uint64_t a, std::uint64_t b) noexcept {
+  return a / b + (a % b != 0);
+}
 
 // "12.5 MiB"
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);
+
+// The text, or as many whole characters from its start as `limit_bytes` hold and an ellipsis behind them.
+[[nodiscard]] std::string shortened(std::string_view utf8, std::size_t limit_bytes);
 
 }  // namespace stillframe::base

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,5 +23,24 @@ struct Hash128 {
 [[nodiscard]] Hash128 xxh128(std::span<const std::byte> data) noexcept;
 [[nodiscard]] std::uint32_t crc32(std::span<const std::byte> data) noexcept;   // as zlib's crc32(0, …)
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> data) noexcept;  // RFC 3720
+
+// xxh128() and crc32() of bytes that come in pieces. Not thread-safe.
+class PiecewiseHash {
+ public:
+  PiecewiseHash();
+  ~PiecewiseHash();
+  PiecewiseHash(const PiecewiseHash&) = delete;
+  PiecewiseHash& operator=(const PiecewiseHash&) = delete;
+
+  void add(std::span<const std::byte> piece) noexcept;
+  // Of all that was added so far.
+  [[nodiscard]] Hash128 xxh128() const noexcept;
+  [[nodiscard]] std::uint32_t crc32() const noexcept { return crc32_; }
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+  std::uint32_t crc32_ = 0;
+};
 
 }  // namespace stillframe::base

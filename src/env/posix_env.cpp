@@ -53,12 +53,6 @@ struct Free {
   void operator()(char* text) const noexcept { std::free(text); }
 };
 
-// For file systems that leave d_type empty. A name that has gone meanwhile is no directory.
-bool is_directory_by_stat(DIR* dir, const char* name) noexcept {
-  struct stat info {};
-  return ::fstatat(::dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
-}
-
 class PosixEnv final : public Env {
  public:
   Result<std::unique_ptr<File>> create(const std::string& path) override { return create_posix_file(path); }
@@ -87,8 +81,10 @@ class PosixEnv final : public Env {
       if (entry == nullptr) break;
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
-      const bool is_directory =
-          entry->d_type == DT_UNKNOWN ? is_directory_by_stat(dir.get(), entry->d_name) : entry->d_type == DT_DIR;
+      bool is_directory = entry->d_type == DT_DIR;
+      if (entry->d_type == DT_UNKNOWN) {  // some file systems leave it empty
+        SF_ASSIGN(is_directory, is_directory_at(::dirfd(dir.get()), entry->d_name, path));
+      }
       entries.push_back({std::string(name), is_directory});
     }
     if (errno != 0) return errno_status(errno, "list directory", path);

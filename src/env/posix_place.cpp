@@ -62,4 +62,11 @@ int stat_at(const PosixPlace& place, struct stat& info) noexcept {
   return ::fstatat(place.directory.get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
 }
 
+Result<bool> is_directory_at(int directory_fd, const char* name, const std::string& directory) {
+  struct stat info {};
+  if (::fstatat(directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0) return S_ISDIR(info.st_mode);
+  if (errno == ENOENT) return false;
+  return errno_status(errno, "inspect", join(directory, name));
+}
+
 }  // namespace stillframe::env

@@ -28,4 +28,8 @@ struct PosixPlace {
 // fstatat(2) of the last component itself; 0, or errno.
 [[nodiscard]] int stat_at(const PosixPlace& place, struct stat& info) noexcept;
 
+// Whether `name` in the open directory is one itself. A name that has gone meanwhile is none; io_error, with the name,
+// for one that cannot be looked at. `directory` is its path, for the message.
+[[nodiscard]] Result<bool> is_directory_at(int directory_fd, const char* name, const std::string& directory);
+
 }  // namespace stillframe::env

@@ -87,7 +87,11 @@ struct Manifest : ManifestHead {
 // The text ends with the seal: the last member, over every byte before its line. Deterministic. raw_bytes and
 // stored_bytes are computed from the ranks, whatever the head says.
 [[nodiscard]] Result<std::string> encode_manifest(const Manifest& manifest);
-// Checks seal, version, every field, limit, layout and tree before a Manifest exists; corrupt or unsupported otherwise.
+// Whether a later version wrote the manifest that begins so: unsupported, in words for the user. Looks at nothing but the
+// first members, and so at none of this version's limits: the first kVersionPrefixBytes are enough.
+inline constexpr std::size_t kVersionPrefixBytes = 4096;
+[[nodiscard]] Status check_not_later(std::string_view first_bytes);
+// Checks version, seal, every field, limit, layout and tree before a Manifest exists; corrupt or unsupported otherwise.
 [[nodiscard]] Result<Manifest> decode_manifest(std::string_view text);
 // Checks the seal over the whole text, and the head as decode_manifest() does. What follows the head is not looked at.
 [[nodiscard]] Result<ManifestHead> decode_manifest_head(std::string_view text);

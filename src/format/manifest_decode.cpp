@@ -139,7 +139,6 @@ Result<Manifest> decode_members(const JsonObject& root) {
   return manifest;
 }
 
-// The format's name and version come before everything else, so that a later version is called that and not broken.
 Status check_version(const JsonObject& root) {
   if (root.size() < 2 || root[0].key != "format" || root[1].key != "version") {
     return wrong("it does not begin with \"format\" and \"version\"");
@@ -153,10 +152,7 @@ Status check_version(const JsonObject& root) {
             "format version 0 was a draft without a promise; this build reads version 1. The "
             "checkpoint is as it was: read it with the Stillframe that wrote it"};
   }
-  if (version->magnitude <= kFormatVersion) return {};
-  return {Code::unsupported, "format version " + std::to_string(version->magnitude) +
-                                 " was written by a later Stillframe; this build reads version 1. The checkpoint is "
-                                 "whole and was not touched: read it with the newer program"};
+  return version->magnitude <= kFormatVersion ? Status() : later_version(std::to_string(version->magnitude));
 }
 
 Status check_seal(std::string_view text) {
@@ -171,8 +167,16 @@ Status check_seal(std::string_view text) {
   return wrong("its bytes do not match its seal; the file was changed or cut short");
 }
 
+// A later version may have other limits and another seal, so it is asked for first. Under a seal of this form that does
+// not match, the version itself may be what was changed.
+Status check_later(std::string_view text) {
+  const Status later = check_not_later(text);
+  return later.ok() || (has_seal(text) && !has_right_seal(text)) ? Status() : later;
+}
+
 // The root's members, all or those before `ranks`, of a text under a right seal and of a version that is known.
 Result<JsonObject> open_root(std::string_view text, std::string_view stop_key) {
+  SF_TRY(check_later(text));
   SF_TRY(check_seal(text));
   SF_ASSIGN(JsonValue value, parse_json(text, kMaxManifestJsonDepth, stop_key));
   auto* root = std::get_if<JsonObject>(&value.data);

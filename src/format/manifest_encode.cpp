@@ -10,6 +10,7 @@ namespace stillframe::format {
 namespace {
 
 constexpr std::size_t kCrcDigits = 8;
+constexpr std::string_view kSealBegin = "\n \"seal\": {\"xxh128\": \"";
 constexpr std::string_view kSealEnd = "\"}\n}\n";
 
 void append_member(std::string& out, std::string_view indent, std::string_view key) {
@@ -163,15 +164,19 @@ std::string crc32_hex(std::uint32_t crc) {
 
 void append_seal(std::string& text) {
   const std::string hash = base::xxh128(base::as_bytes(text)).hex();
-  text += "\n \"seal\": {\"xxh128\": \"" + hash + "\", \"crc32\": \"";
+  text += std::string(kSealBegin) + hash + "\", \"crc32\": \"";
   text += crc32_hex(base::crc32(base::as_bytes(text))) + std::string(kSealEnd);
+}
+
+bool has_seal(std::string_view text) noexcept {
+  return text.size() > kSealBytes && text.substr(text.size() - kSealBytes).starts_with(kSealBegin);
 }
 
 bool has_right_seal(std::string_view text) {
   if (text.size() < kSealBytes) return false;
   const std::string_view covered = text.substr(0, text.size() - kSealBytes);
   const std::string_view before_crc = text.substr(0, text.size() - kCrcDigits - kSealEnd.size());
-  const std::string seal = "\n \"seal\": {\"xxh128\": \"" + base::xxh128(base::as_bytes(covered)).hex() +
+  const std::string seal = std::string(kSealBegin) + base::xxh128(base::as_bytes(covered)).hex() +
                            "\", \"crc32\": \"" + crc32_hex(base::crc32(base::as_bytes(before_crc))) +
                            std::string(kSealEnd);
   return text.substr(covered.size()) == seal;

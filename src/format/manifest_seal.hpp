@@ -27,6 +27,11 @@ inline constexpr std::uint64_t kTableBlockBytes = 64;
 inline constexpr std::size_t kSealBytes = 80;
 void append_seal(std::string& text);
 [[nodiscard]] bool has_right_seal(std::string_view text);
+// Ends with a seal of this form, whether it is right or not.
+[[nodiscard]] bool has_seal(std::string_view text) noexcept;
+
+// What is said of a version beyond this build's; `version` in decimal.
+[[nodiscard]] Status later_version(std::string_view version);
 
 [[nodiscard]] std::string crc32_hex(std::uint32_t crc);
 

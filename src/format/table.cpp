@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "format/derived.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 // Header and records alike: 64 bytes, the last four the CRC-32C of the first sixty. Not CRC-32: over blocks that each
 // end with their own CRC-32, that of the whole table would be the same for every table of this length.
-constexpr std::size_t kBlockBytes = 64;
+constexpr std::size_t kBlockBytes = TableDecoder::kBlockBytes;
 constexpr std::size_t kBlockCrc = 60;
 constexpr std::string_view kMagic{"SFTABLE\0", 8};
 constexpr std::uint32_t kTableVersion = 1;
@@ -147,8 +148,8 @@ bool is_own(const ChunkRecord& chunk) noexcept {
   return chunk.location == LocationKind::own_bytes || chunk.location == LocationKind::derived;
 }
 
-// The image's length, when the header is right and `bytes` is as long as it says.
-Result<std::uint64_t> decode_header(std::span<const std::byte> bytes) {
+// The image's length, when the header is right and the table as long as it says.
+Result<std::uint64_t> decode_header(std::span<const std::byte> bytes, std::uint64_t table_bytes) {
   if (bytes.size() < kBlockBytes) {
     return wrong(std::to_string(bytes.size()) + " bytes are less than its header of 64; the file was cut short");
   }
@@ -171,9 +172,8 @@ Result<std::uint64_t> decode_header(std::span<const std::byte> bytes) {
     return wrong("its header's fields are not those of version 1");
   }
   const std::uint64_t expected_bytes = kBlockBytes * (1 + base::ceil_div(image_bytes, kChunkBytes));
-  if (bytes.size() != expected_bytes) {
-    return wrong("it has " + std::to_string(bytes.size()) + " bytes; its header says " +
-                 std::to_string(expected_bytes));
+  if (table_bytes != expected_bytes) {
+    return wrong("it has " + std::to_string(table_bytes) + " bytes; its header says " + std::to_string(expected_bytes));
   }
   return image_bytes;
 }
@@ -197,29 +197,58 @@ std::vector<std::byte> encode_table(const ChunkTable& table) {
   return bytes;
 }
 
-Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds) {
-  ChunkTable table;
-  const auto image_bytes = decode_header(bytes);
+TableDecoder::TableDecoder(std::uint64_t table_bytes, TableBounds bounds) noexcept
+    : table_bytes_(table_bytes), bounds_(std::move(bounds)) {}
+
+Status TableDecoder::take_header(std::span<const std::byte> bytes) {
+  const auto image_bytes = decode_header(bytes, table_bytes_);
   if (!image_bytes.ok()) return image_bytes.status().with_context("chunk table");
-  table.image_bytes = *image_bytes;
-  if (bounds.data_start > bounds.data_bytes) {
-    return Status(Code::corrupt, "chunk table: its data file ends before its chunks begin");
+  if (bounds_.data_start > bounds_.data_bytes) {
+    return wrong("chunk table: its data file ends before its chunks begin");
   }
-  const std::uint64_t chunks = base::ceil_div(table.image_bytes, kChunkBytes);
-  table.chunks.reserve(chunks);
-  std::uint64_t own_end = bounds.data_start;
-  for (std::uint64_t i = 0; i < chunks; ++i) {
-    const auto raw_bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, table.image_bytes - i * kChunkBytes));
-    auto chunk = decode_record(bytes.subspan(kBlockBytes * (i + 1)).first<kBlockBytes>(), raw_bytes, bounds, own_end);
-    if (!chunk.ok()) return chunk.status().with_context("chunk table, chunk " + std::to_string(i));
-    if (is_own(*chunk)) own_end += chunk->stored_bytes;
-    table.chunks.push_back(*chunk);
+  table_.image_bytes = *image_bytes;
+  chunks_ = base::ceil_div(*image_bytes, kChunkBytes);
+  table_.chunks.reserve(std::min<std::uint64_t>(chunks_, bytes.size() / kBlockBytes));
+  own_end_ = bounds_.data_start;
+  has_header_ = true;
+  return {};
+}
+
+Status TableDecoder::take_record(ConstBlock block) {
+  const std::uint64_t index = table_.chunks.size();
+  if (index == chunks_) return wrong("chunk table: bytes behind its last record");
+  const auto raw_bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, table_.image_bytes - index * kChunkBytes));
+  const auto chunk = decode_record(block, raw_bytes, bounds_, own_end_);
+  if (!chunk.ok()) return chunk.status().with_context("chunk table, chunk " + std::to_string(index));
+  if (is_own(*chunk)) own_end_ += chunk->stored_bytes;
+  table_.chunks.push_back(*chunk);
+  return {};
+}
+
+Status TableDecoder::take(std::span<const std::byte> bytes) {
+  if (!has_header_) {
+    SF_TRY(take_header(bytes));
+    bytes = bytes.subspan(kBlockBytes);
   }
-  if (own_end != bounds.data_bytes) {
-    return Status(Code::corrupt, "chunk table: its chunks end at byte " + std::to_string(own_end) +
-                                     ", the data file has " + std::to_string(bounds.data_bytes) + " bytes");
+  for (; bytes.size() >= kBlockBytes; bytes = bytes.subspan(kBlockBytes)) {
+    SF_TRY(take_record(bytes.first<kBlockBytes>()));
   }
-  return table;
+  return bytes.empty() ? Status() : wrong("chunk table: it ends inside a record");
+}
+
+Result<ChunkTable> TableDecoder::finish() && {
+  if (!has_header_ || table_.chunks.size() != chunks_) return wrong("chunk table: it ends before its last record");
+  if (own_end_ != bounds_.data_bytes) {
+    return wrong("chunk table: its chunks end at byte " + std::to_string(own_end_) + ", the data file has " +
+                 std::to_string(bounds_.data_bytes) + " bytes");
+  }
+  return std::move(table_);
+}
+
+Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds) {
+  TableDecoder decoder(bytes.size(), bounds);
+  SF_TRY(decoder.take(bytes));
+  return std::move(decoder).finish();
 }
 
 void fill_constant(const Pattern& pattern, std::span<std::byte> raw) noexcept {

@@ -56,6 +56,29 @@ struct TableBounds {
 // that this build does not know.
 [[nodiscard]] Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds);
 
+// The same for a table that comes in pieces: what is held is what was found right so far, whatever the header claims.
+class TableDecoder {
+ public:
+  static constexpr std::size_t kBlockBytes = 64;  // the header, and each record
+
+  // `table_bytes`: of all pieces together.
+  TableDecoder(std::uint64_t table_bytes, TableBounds bounds) noexcept;
+  // The next bytes; whole blocks, but for the last piece. Nothing may follow a failure.
+  [[nodiscard]] Status take(std::span<const std::byte> bytes);
+  [[nodiscard]] Result<ChunkTable> finish() &&;
+
+ private:
+  [[nodiscard]] Status take_header(std::span<const std::byte> bytes);
+  [[nodiscard]] Status take_record(std::span<const std::byte, kBlockBytes> block);
+
+  std::uint64_t table_bytes_;
+  TableBounds bounds_;
+  ChunkTable table_;
+  std::uint64_t chunks_ = 0;   // that the header claims
+  std::uint64_t own_end_ = 0;  // where the own bytes of the records so far end
+  bool has_header_ = false;
+};
+
 // Fills `raw` from its start with the pattern, the last repetition cut.
 void fill_constant(const Pattern& pattern, std::span<std::byte> raw) noexcept;
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
+#include "base/bytes.hpp"
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
 #include "format/derived.hpp"
@@ -64,66 +66,89 @@ Result<std::uint64_t> read_plain(const RankFiles& files, const ChunkRecord& reco
   return std::uint64_t{record.stored_bytes};
 }
 
-// Ranges of the image out of checked chunks that are not derived themselves. Keeps the last chunk: the pieces of a
-// derived one follow each other.
-class Sources {
- public:
-  explicit Sources(const RankFiles& files) : files_(files) {}
-
-  Status read(std::uint64_t offset, std::span<std::byte> into) {
-    while (!into.empty()) {
-      SF_TRY(load(offset / kChunkBytes));
-      const std::uint64_t inside = offset % kChunkBytes;
-      if (inside >= raw_.size()) return wrong("it is derived from bytes behind the image");
-      const std::size_t part = std::min<std::size_t>(into.size(), raw_.size() - inside);
-      std::memcpy(into.data(), raw_.data() + inside, part);
-      into = into.subspan(part);
-      offset += part;
-    }
-    return Status();
-  }
-  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return bytes_read_; }
-
- private:
-  Status load(std::uint64_t chunk) {
-    if (loaded_ && chunk_ == chunk) return Status();
-    loaded_ = false;
-    if (chunk >= files_.table.chunks.size()) return wrong("it is derived from bytes behind the image");
-    const ChunkRecord& record = files_.table.chunks[chunk];
-    if (record.location == LocationKind::derived) return wrong("it is derived from a chunk that is derived itself");
-    raw_.resize(record.raw_bytes);
-    const auto read = read_plain(files_, record, raw_, scratch_);
-    if (!read.ok()) return read.status().with_context("its source, chunk " + std::to_string(chunk));
-    bytes_read_ += *read;
-    chunk_ = chunk;
-    loaded_ = true;
-    return Status();
-  }
-
-  const RankFiles& files_;
-  std::vector<std::byte> raw_;
-  std::vector<std::byte> scratch_;
-  std::uint64_t chunk_ = 0;
-  bool loaded_ = false;
-  std::uint64_t bytes_read_ = 0;
+// Source bytes of a derived chunk that lie in one chunk of the image, and where they go among all of its source bytes.
+struct SourcePart {
+  std::uint64_t chunk = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t bytes = 0;
+  std::size_t target = 0;
 };
 
-Result<std::uint64_t> read_derived(const RankFiles& files, const ChunkRecord& record, std::span<std::byte> raw) {
+// In the order of the chunks, so that each chunk is read once, however the pieces jump between them.
+std::vector<SourcePart> source_parts(std::span<const format::DerivedPiece> pieces) {
+  std::vector<SourcePart> parts;
+  std::size_t target = 0;
+  for (const format::DerivedPiece& piece : pieces) {
+    std::uint64_t offset = piece.source_offset;
+    for (std::uint64_t rest = format::derived_source_bytes(piece); rest > 0;) {
+      const std::uint64_t begin = offset % kChunkBytes;
+      const std::uint64_t bytes = std::min(rest, kChunkBytes - begin);
+      parts.push_back(
+          {offset / kChunkBytes, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(bytes), target});
+      target += bytes;
+      offset += bytes;
+      rest -= bytes;
+    }
+  }
+  std::sort(parts.begin(), parts.end(), [](const SourcePart& a, const SourcePart& b) {
+    return std::pair(a.chunk, a.target) < std::pair(b.chunk, b.target);
+  });
+  return parts;
+}
+
+Status copy_out(std::span<const SourcePart> parts, std::span<const std::byte> chunk, std::span<std::byte> into) {
+  for (const SourcePart& part : parts) {
+    if (chunk.size() < part.begin || chunk.size() - part.begin < part.bytes) {
+      return wrong("it is derived from bytes behind the image");
+    }
+    std::memcpy(into.data() + part.target, chunk.data() + part.begin, part.bytes);
+  }
+  return Status();
+}
+
+// The checked source bytes of all pieces, one after another: at most twice the chunk. Returns the bytes read for them.
+Result<std::uint64_t> gather_sources(const RankFiles& files, std::span<const SourcePart> parts,
+                                     std::span<std::byte> into, const SourceRead& source_read) {
+  std::vector<std::byte> raw;
+  std::vector<std::byte> scratch;
+  std::uint64_t bytes_read = 0;
+  while (!parts.empty()) {
+    const std::uint64_t chunk = parts.front().chunk;
+    const auto end = std::find_if(parts.begin(), parts.end(), [&](const SourcePart& p) { return p.chunk != chunk; });
+    const auto in_chunk = parts.first(static_cast<std::size_t>(end - parts.begin()));
+    raw.resize(files.table.chunks[chunk].raw_bytes);
+    const auto read = read_plain(files, files.table.chunks[chunk], raw, scratch);
+    if (!read.ok()) return read.status().with_context("its source, chunk " + std::to_string(chunk));
+    SF_TRY(copy_out(in_chunk, raw, into));
+    bytes_read += *read;
+    if (source_read && !source_read(*read)) {
+      return Status(Code::deadline, "the reading of a derived chunk was ended early");
+    }
+    parts = parts.subspan(in_chunk.size());
+  }
+  return bytes_read;
+}
+
+Result<std::uint64_t> read_derived(const RankFiles& files, const ChunkRecord& record, std::span<std::byte> raw,
+                                   const SourceRead& source_read) {
   std::vector<std::byte> stored(record.stored_bytes);
   SF_TRY(read_stored(files, record, stored));
   SF_ASSIGN(const auto pieces, format::decode_derived(stored, raw.size(), files.table.image_bytes));
   SF_TRY(format::check_sources(pieces, files.table));
-  Sources sources(files);
-  std::vector<std::byte> source;
+  std::size_t source_bytes = 0;
+  for (const format::DerivedPiece& piece : pieces) source_bytes += format::derived_source_bytes(piece);
+  std::vector<std::byte> sources(source_bytes);
+  SF_ASSIGN(const std::uint64_t bytes_read, gather_sources(files, source_parts(pieces), sources, source_read));
+  std::span<const std::byte> source = sources;
   std::span<std::byte> rest = raw;
   for (const format::DerivedPiece& piece : pieces) {
-    source.resize(format::derived_source_bytes(piece));
-    SF_TRY(sources.read(piece.source_offset, source));
-    SF_TRY(format::apply_rule(piece.rule, source, rest.first(piece.raw_bytes)));
+    const std::size_t bytes = format::derived_source_bytes(piece);
+    SF_TRY(format::apply_rule(piece.rule, source.first(bytes), rest.first(piece.raw_bytes)));
+    source = source.subspan(bytes);
     rest = rest.subspan(piece.raw_bytes);
   }
   SF_TRY(check_raw(record, raw));
-  return record.stored_bytes + sources.bytes_read();
+  return record.stored_bytes + bytes_read;
 }
 
 }  // namespace
@@ -153,13 +178,13 @@ Result<RankFiles> open_rank(const Store& store, const std::string& directory, co
 }
 
 Result<std::uint64_t> read_chunk(const RankFiles& files, std::uint64_t chunk, std::span<std::byte> raw,
-                                 std::vector<std::byte>& scratch) {
+                                 std::vector<std::byte>& scratch, const SourceRead& source_read) {
   const ChunkRecord& record = files.table.chunks[chunk];
   if (raw.size() != record.raw_bytes) {
     return Status(Code::invalid_argument, "the buffer has " + std::to_string(raw.size()) + " bytes, the chunk " +
                                               std::to_string(record.raw_bytes));
   }
-  if (record.location == LocationKind::derived) return read_derived(files, record, raw);
+  if (record.location == LocationKind::derived) return read_derived(files, record, raw, source_read);
   return read_plain(files, record, raw, scratch);
 }
 
@@ -173,10 +198,11 @@ const std::string& file_of_chunk(const format::RankManifest& rank, const ChunkRe
 
 std::string tensors_of_chunk(const format::ImageLayout& layout, std::uint64_t chunk) {
   constexpr std::size_t kNamed = 4;
+  constexpr std::size_t kShownBytes = 200;
   const auto range = format::entries_of_chunk(layout, chunk);
   std::string text;
   for (std::size_t i = range.first; i < range.last && i < range.first + kNamed; ++i) {
-    text += (text.empty() ? "" : ", ") + layout.entries[i].name;
+    text += (text.empty() ? "" : ", ") + base::shortened(layout.entries[i].name, kShownBytes);
   }
   if (range.last > range.first + kNamed) text += " and " + std::to_string(range.last - range.first - kNamed) + " more";
   return text;

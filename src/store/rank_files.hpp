@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,16 +29,20 @@ struct RankFiles {
 [[nodiscard]] Result<RankFiles> open_rank(const Store& store, const std::string& directory,
                                           const format::ManifestHead& head, const format::RankManifest& rank);
 
+// Told the bytes read for a source chunk of a derived one; ends the reading by returning false.
+using SourceRead = std::function<bool(std::uint64_t bytes)>;
+
 // The chunk's raw bytes into `raw`, of exactly that size; returns how many bytes were read from files for that.
 // `scratch` grows to the stored size and is reused by the caller. May be called from many threads. The message says
-// what is wrong, not where.
+// what is wrong, not where. A derived chunk may have thousands of sources: each is read once, and `source_read` (may be
+// empty) hears of each; when it says false, Code::deadline.
 [[nodiscard]] Result<std::uint64_t> read_chunk(const RankFiles& files, std::uint64_t chunk, std::span<std::byte> raw,
-                                               std::vector<std::byte>& scratch);
+                                               std::vector<std::byte>& scratch, const SourceRead& source_read = {});
 
 // The file, relative to the checkpoint, that holds the chunk's stored bytes, or says what the chunk is made of.
 [[nodiscard]] const std::string& file_of_chunk(const format::RankManifest& rank, const format::ChunkRecord& record);
 
-// "a.weight, a.bias and 12 more"
+// "a.weight, a.bias and 12 more"; of a name at most the first 200 bytes and an ellipsis.
 [[nodiscard]] std::string tensors_of_chunk(const format::ImageLayout& layout, std::uint64_t chunk);
 
 }  // namespace stillframe::store

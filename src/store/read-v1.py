@@ -8,11 +8,15 @@
 The store is the directory of this file; --store DIR in front names another. With several ranks a tensor is called
 rank-00001/NAME. Every CRC-32 is checked before a byte is used, no link is followed, nothing a file holds is ever run.
 """
-import functools, json, os, re, stat, struct, sys, zlib
+import datetime, functools, json, os, re, stat, struct, sys, zlib
 
 MIB = 1 << 20
 CONSTANT, SHARED, DERIVED = 1, 2, 3
-NAME = re.compile(r"\d{6,}-step-?\d{6,}-\d{8}T\d{6}Z")
+SPACE = rb"[ \t\r\n]*"
+FIRST_MEMBERS = [rb"\{", b'"format"', b":", b'"stillframe"', b",", b'"version"', b":", rb"([1-9][0-9]*)", b"[,}]"]
+VERSION = re.compile(SPACE + SPACE.join(FIRST_MEMBERS))
+PADDED = r"(?:\d{6}|[1-9]\d{6,})"
+NAME = re.compile(rf"({PADDED})-step(-?{PADDED})-(\d{{8}}T\d{{4}}[0-5]\dZ)", re.ASCII)
 
 
 def expect(condition, complaint):
@@ -30,16 +34,34 @@ def open_file(directory, name, size=None):
     return file
 
 
+def parse_name(text):
+    """(sequence, step), or None: a checkpoint's name is only what a writer would write."""
+    found = NAME.fullmatch(text)
+    try:
+        datetime.datetime.strptime(found[3], "%Y%m%dT%H%M%SZ")
+        sequence, step = int(found[1]), int(found[2])
+    except (TypeError, ValueError):
+        return None
+    fits = sequence < 1 << 64 and -(1 << 63) <= step < 1 << 63 and found[2] != "-000000"
+    return (sequence, step) if fits else None
+
+
 def read_manifest(store, name):
-    expect(NAME.fullmatch(name), f"{name} is no checkpoint's name")
+    expect(parse_name(name), f"{name} is no checkpoint's name")
     with open_file(os.path.join(store, name), "manifest.json") as file:
         text = file.read(100_000_001)
+    sealed = text[-13:] == b'%08x"}\n}\n' % zlib.crc32(text[:-13])
+    rotten = text[-80:].startswith(b'\n "seal": {"xxh128": "') and not sealed
+    later = VERSION.match(text[:4096])
+    if later and later[1] != b"1" and not rotten:
+        later = later[1][:20].decode()
+        raise ValueError(f"format version {later} needs a later reader; nothing is wrong with the checkpoint")
     expect(len(text) <= 100_000_000, "manifest.json is larger than the limit")
-    expect(text[-13:] == b'%08x"}\n}\n' % zlib.crc32(text[:-13]), "manifest.json does not match its CRC-32")
+    expect(sealed, "manifest.json does not match its CRC-32")
     manifest = json.loads(text)
     version, step = manifest["version"], manifest["step"]
     expect(manifest["format"] == "stillframe", "manifest.json is of another program")
-    expect(version == 1, f"format version {version} needs a later reader; nothing is wrong with the checkpoint")
+    expect(version == 1, f"format version {version} is no version 1")
     label = f"{manifest['sequence']:06d}-step{'-' * (step < 0)}{abs(step):06d}-"
     expect(name.startswith(label), f"manifest.json belongs to {label}...: it was copied, or the directory renamed")
     return manifest
@@ -114,10 +136,26 @@ def described(entry, begin):
     return {"dtype": "U8" if odd else entry["dtype"], "shape": shape, "data_offsets": [begin, begin + entry["bytes"]]}
 
 
+def without_repeats(members):
+    expect(len(dict(members)) == len(members), "the same key twice in one JSON object")
+    return dict(members)
+
+
+def check_header(prefix, metadata, entries):
+    """A safetensors header, which no checksum covers, against what the manifest says."""
+    right = struct.pack("<Q", len(prefix) - 8) == prefix[:8] and prefix[8:9] == b"{" and len(prefix) % 4096 == 0
+    expect(right, "the length of the safetensors header is not what the manifest says")
+    found = json.loads(prefix[8:].decode(), object_pairs_hook=without_repeats)
+    meant = {entry["name"]: described(entry, entry["offset"]) for entry in entries}
+    meant["__metadata__"] = metadata
+    same = json.dumps(found, sort_keys=True) == json.dumps(meant, sort_keys=True)  # 1, 1.0 and true are not the same
+    expect(same, "the safetensors header describes other tensors, or another run or step, than the manifest")
+
+
 class Rank:
     """The image of one rank, a chunk at a time; the last few chunks are kept."""
 
-    def __init__(self, directory, info):
+    def __init__(self, directory, info, metadata):
         stem, table, data = f"rank-{info['rank']:05d}", info["table"], info["data"]
         self.size, self.entries = info["image_bytes"], info["entries"]
         self.chunk = functools.lru_cache(8)(self.read_chunk)
@@ -130,10 +168,7 @@ class Rank:
         files += [(f"{stem}.shared-{i}.data", one["bytes"]) for i, one in enumerate(info["shared"])]
         self.files = [open_file(directory, *one) for one in files]
         if data["start"]:
-            header = json.loads(self.files[0].read(data["start"])[8:])
-            header.pop("__metadata__", None)
-            tensors = {entry["name"]: described(entry, entry["offset"]) for entry in self.entries}
-            expect(header == tensors, f"the header of {files[0][0]} describes other tensors than the manifest")
+            check_header(self.files[0].read(data["start"]), metadata, self.entries)
 
     def record(self, index):
         """location, codec, source, raw bytes, stored bytes, CRC-32, offset, pattern"""
@@ -156,10 +191,19 @@ class Rank:
         return raw
 
     def derive(self, pieces, size):
-        out = bytearray()
-        for source, length, rule in struct.iter_unpack("<QIB3x", pieces):
-            expect(rule <= 2 and len(out) + length <= size, "a derived chunk has a piece of no known kind")
-            piece = b"".join(self.read(source, source + length * (2 if rule else 1), derived=False))
+        pieces, sources, end = list(struct.iter_unpack("<QIB3x", pieces)), [], 0
+        known = all(rule <= 2 for _, _, rule in pieces) and sum(length for _, length, _ in pieces) == size
+        expect(known, "a derived chunk has a piece of no known kind")
+        for source, length, rule in pieces:
+            length *= 2 if rule else 1
+            sources.append((source, length, end))
+            end += length
+        raw, out, end = bytearray(end), bytearray(), 0
+        for source, length, at in sorted(sources):  # so that each source chunk is read once
+            for piece in self.read(source, source + length, derived=False):
+                raw[at:at + len(piece)], at = piece, at + len(piece)
+        for _, length, rule in pieces:
+            piece, end = raw[end:end + length * (2 if rule else 1)], end + length * (2 if rule else 1)
             if rule:
                 narrow = bf16_of_f32 if rule == 1 else f16_of_f32
                 piece = struct.pack(f"<{length // 2}H", *map(narrow, struct.unpack(f"<{length // 2}I", piece)))
@@ -175,14 +219,22 @@ class Rank:
 
 
 def names_in(store):
-    return sorted(filter(NAME.fullmatch, os.listdir(store)), key=lambda name: int(name.split("-")[0]), reverse=True)
+    """Newest first. A link is listed, to be refused by name."""
+    there = [one.name for one in os.scandir(store) if one.is_symlink() or one.is_dir()]
+    return sorted(filter(parse_name, there), key=parse_name, reverse=True)
+
+
+def ranks_of(store, name):
+    manifest = read_manifest(store, name)
+    metadata = {"format": "pt", "stillframe.run": manifest["run"], "stillframe.step": str(manifest["step"])}
+    return ((info, Rank(os.path.join(store, name), info, metadata)) for info in manifest["ranks"])
 
 
 def tensors_of(store, name):
     """(title, entry, rank) of each, in the image's order."""
-    infos = read_manifest(store, name)["ranks"]
-    for info in infos:
-        rank, prefix = Rank(os.path.join(store, name), info), f"rank-{info['rank']:05d}/" if len(infos) > 1 else ""
+    ranks = list(ranks_of(store, name))
+    for info, rank in ranks:
+        prefix = f"rank-{info['rank']:05d}/" if len(ranks) > 1 else ""
         yield from ((prefix + entry["name"], entry, rank) for entry in rank.entries)
 
 
@@ -212,8 +264,7 @@ def list_command(store, name=None):
 
 def verify_command(store, name=None):
     def check(name):
-        for info in read_manifest(store, name)["ranks"]:
-            rank = Rank(os.path.join(store, name), info)
+        for _, rank in ranks_of(store, name):
             for _ in rank.read(0, rank.size):
                 pass
         return "ok"
@@ -225,6 +276,8 @@ def extract_command(store, name, target, *wanted):
     chosen = [one for one in tensors_of(store, name) if not wanted or one[0] in wanted]
     missing = set(wanted) - {title for title, _, _ in chosen}
     expect(not missing, f"there is no tensor {', '.join(sorted(missing))}; nothing was written")
+    taken = any(title == "__metadata__" for title, _, _ in chosen)
+    expect(not taken, "safetensors keeps the name __metadata__ for itself; name the other tensors. Nothing was written")
     header, end = {}, 0
     for title, entry, _ in chosen:
         header[title] = described(entry, end)

@@ -1,5 +1,6 @@
 #include "store/verify.hpp"
 
+#include "base/bytes.hpp"
 #include "store/data_header.hpp"
 #include "store/rank_files.hpp"
 #include "store/verification.hpp"
@@ -8,6 +9,7 @@ namespace stillframe::store {
 namespace {
 
 constexpr std::size_t kMaxFindings = 1000;
+constexpr std::size_t kMaxFindingBytes = 4096;
 
 void add_finding(VerifyReport& report, const std::string& file, std::string tensors, std::int64_t chunk,
                  const Status& why) {
@@ -50,7 +52,6 @@ class Verification {
     SF_TRY(was_read(rank.table.bytes + rank.data.start));
     if (depth_ == VerifyDepth::quick || !table.ok()) return advance(rank.layout.bytes);
     files.table = *std::move(table);
-    files.drop_cache();
     SF_TRY(check_chunks(rank, files));
     files.drop_cache();  // what was read once here is not worth the memory
     return Status();
@@ -65,6 +66,7 @@ class Verification {
       add_finding(report_, file, {}, -1, opened.status());
       return nullptr;
     }
+    if (depth_ == VerifyDepth::full) (*opened)->drop_cache();  // before the first read, the header's
     const Status size = check_size(**opened, path, bytes);
     if (!size.ok()) add_finding(report_, file, {}, -1, size);
     return *std::move(opened);
@@ -78,14 +80,19 @@ class Verification {
         continue;
       }
       raw_.resize(record.raw_bytes);
-      const auto read = read_chunk(files, chunk, raw_, scratch_);
+      std::uint64_t told_bytes = 0;
+      const auto read = read_chunk(files, chunk, raw_, scratch_, [&](std::uint64_t bytes) {
+        told_bytes += bytes;
+        return was_read(bytes).ok() && advance(0).ok();
+      });
+      if (read.status().code() == Code::deadline) return ended();
       if (!read.ok()) {
         add_finding(report_, file_of_chunk(rank, record), tensors_of_chunk(rank.layout, chunk),
                     static_cast<std::int64_t>(chunk), read.status());
       }
       ++report_.chunks;
       report_.raw_bytes += record.raw_bytes;
-      SF_TRY(was_read(read.ok() ? *read : record.stored_bytes));
+      SF_TRY(was_read(read.ok() ? *read - told_bytes : record.stored_bytes));
       SF_TRY(advance(record.raw_bytes));
     }
     return Status();
@@ -150,7 +157,7 @@ std::string first_finding(const VerifyReport& report) {
   std::string text = first.file;
   if (first.chunk >= 0) text += ", chunk " + std::to_string(first.chunk);
   if (!first.tensors.empty()) text += " (" + first.tensors + ")";
-  text += ": " + first.what;
+  text = base::shortened(text + ": " + first.what, kMaxFindingBytes);
   if (report.findings_total > 1) text += "; and " + std::to_string(report.findings_total - 1) + " more";
   return text;
 }

@@ -43,6 +43,7 @@ struct VerifyReport {
                                           const std::function<bool(std::uint64_t, std::uint64_t)>& progress);
 
 // "<name>/rank-00000.data, chunk 3 (layer.weight): what; and 4 more": the first finding, for a mark or a log line.
+// About 4 KiB at most: a mark is read up to 64 KiB.
 [[nodiscard]] std::string first_finding(const VerifyReport& report);
 
 }  // namespace stillframe::store

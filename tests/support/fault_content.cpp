@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/bytes.hpp"
 
@@ -100,6 +101,19 @@ void FaultContent::sync() {
   synced_ = now_;
   written_.clear();
   sizes_.clear();
+  thought_synced_ = 0;
+}
+
+void FaultContent::drop_cache() {
+  const auto first_kept = written_.begin() + static_cast<std::ptrdiff_t>(thought_synced_);
+  std::set<std::size_t> kept;
+  std::for_each(first_kept, written_.end(), [&](const Written& written) { kept.insert(written.block); });
+  const auto dropped = [&](const Written& written) { return !kept.contains(written.block); };
+  std::for_each(written_.begin(), first_kept, [&](const Written& written) {
+    if (dropped(written)) now_.set_block(written.block, synced_.block(written.block));
+  });
+  std::erase_if(written_, dropped);
+  thought_synced_ = 0;
 }
 
 FaultBlockPtr FaultContent::surviving_block(std::size_t index, std::span<const Written> versions,

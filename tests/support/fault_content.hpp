@@ -41,7 +41,16 @@ class FaultContent {
   void write(std::uint64_t offset, std::span<const std::byte> bytes);
   void sync();
   // The system forgets which of the written blocks are not on disk: a later sync says ok and does nothing for them.
-  void lose_a_sync() noexcept { sync_lost_ = true; }
+  void lose_a_sync() noexcept {
+    sync_lost_ = true;
+    believe_a_lie();
+  }
+  // The disk said ok and did nothing: the system takes what was written so far for being on disk.
+  void believe_a_lie() noexcept { thought_synced_ = written_.size(); }
+  // The system drops the blocks that it takes for being on disk, and reads them from there: as of the last real sync.
+  // Blocks written since are kept, and so is the size.
+  void drop_cache();
+  [[nodiscard]] bool dropping_shows() const noexcept { return thought_synced_ != 0; }
   [[nodiscard]] bool has_unsynced() const noexcept { return !written_.empty() || !sizes_.empty(); }
 
   // What the disk may hold after a power loss: for each block any version since the last sync or the one before, whole
@@ -60,6 +69,7 @@ class FaultContent {
   FaultBytes synced_;
   std::vector<Written> written_;      // since the last sync, oldest first
   std::vector<std::uint64_t> sizes_;  // that the file had since the last sync
+  std::size_t thought_synced_ = 0;    // so many of `written_`, though they are not
   bool sync_lost_ = false;
 };
 

@@ -1,4 +1,5 @@
 #include <limits>
+#include <mutex>
 
 #include "support/fault_process.hpp"
 
@@ -51,11 +52,20 @@ class FaultFile final : public env::File {
       if (!process_->dead) process_->disk->edit(node_).content.lose_a_sync();
       return call.status();
     }
-    if (!call.is_a_lie() && node().content.has_unsynced()) process_->disk->edit(node_).content.sync();
+    if (!node().content.has_unsynced()) return {};
+    FaultContent& content = process_->disk->edit(node_).content;
+    if (call.is_a_lie()) {
+      content.believe_a_lie();
+    } else {
+      content.sync();
+    }
     return {};
   }
 
-  void drop_cache() const noexcept override {}
+  void drop_cache() const noexcept override {
+    const std::lock_guard guard(process_->disk->mutex);
+    if (!process_->dead && node().content.dropping_shows()) process_->disk->edit(node_).content.drop_cache();
+  }
 
  private:
   const FaultNode& node() const { return process_->disk->node(node_); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,10 @@ class ObservedEnv final : public env::Env {
   void observe(Before before) { before_ = std::move(before); }
   // Likewise, before a file is opened for reading.
   void observe_opens(std::function<void(const std::string& path)> before) { before_open_ = std::move(before); }
+  // Likewise, before a file that was opened from here on is read, or its cache dropped.
+  enum class Use : std::uint8_t { read, drop_cache };
+  using BeforeUse = std::function<void(Use use, const std::string& path)>;
+  void observe_uses(BeforeUse before) { before_use_ = std::move(before); }
 
   Result<std::unique_ptr<env::File>> create(const std::string& path) override {
     tell(EnvOp::create, path);
@@ -31,7 +36,9 @@ class ObservedEnv final : public env::Env {
   }
   Result<std::unique_ptr<env::File>> open(const std::string& path) override {
     if (before_open_) before_open_(path);
-    return inner_.open(path);
+    SF_ASSIGN(auto file, inner_.open(path));
+    if (!before_use_) return file;
+    return std::unique_ptr<env::File>(std::make_unique<ObservedFile>(*this, std::move(file), path));
   }
   Status make_dir(const std::string& path) override {
     tell(EnvOp::make_dir, path);
@@ -85,6 +92,7 @@ class ObservedEnv final : public env::Env {
       return inner_->write_at(offset, bytes);
     }
     Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const override {
+      env_.tell(Use::read, path_);
       return inner_->read_at(offset, into);
     }
     Result<std::uint64_t> size() const override { return inner_->size(); }
@@ -93,7 +101,10 @@ class ObservedEnv final : public env::Env {
       env_.tell(EnvOp::sync, path_);
       return inner_->sync();
     }
-    void drop_cache() const noexcept override { inner_->drop_cache(); }
+    void drop_cache() const noexcept override {
+      env_.tell(Use::drop_cache, path_);
+      inner_->drop_cache();
+    }
 
    private:
     const ObservedEnv& env_;
@@ -105,8 +116,13 @@ class ObservedEnv final : public env::Env {
     if (before_) before_(op, path);
   }
 
+  void tell(Use use, const std::string& path) const {
+    if (before_use_) before_use_(use, path);
+  }
+
   env::Env& inner_;
   Before before_;
+  BeforeUse before_use_;
   std::function<void(const std::string& path)> before_open_;
 };
 

@@ -71,6 +71,21 @@ TEST(Xxh128, OneFlippedBitChangesIt) {
   EXPECT_EQ(xxh128(data), before);
 }
 
+TEST(PiecewiseHash, PiecesOfAnySizeHashAsTheWhole) {
+  const std::vector<std::byte> data = pattern(10'000);
+  for (const std::size_t piece : {1U, 64U, 1000U, 10'000U}) {
+    PiecewiseHash hash;
+    for (std::size_t at = 0; at < data.size(); at += piece) {
+      hash.add(std::span(data).subspan(at, std::min(piece, data.size() - at)));
+      hash.add({});
+    }
+    EXPECT_EQ(hash.xxh128(), xxh128(data)) << piece;
+    EXPECT_EQ(hash.crc32(), crc32(data)) << piece;
+  }
+  EXPECT_EQ(PiecewiseHash().xxh128(), xxh128({}));
+  EXPECT_EQ(PiecewiseHash().crc32(), crc32({}));
+}
+
 TEST(Hash128, HexGoesBothWaysAndNothingElseIsHex) {
   const Hash128 hash = xxh128(as_bytes(kCheckText));
   EXPECT_EQ(hash.hex().size(), 32U);

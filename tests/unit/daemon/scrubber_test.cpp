@@ -71,6 +71,19 @@ class Scrubbing : public testing::Test {
   std::shared_ptr<Scrubber> scrubber_;
 };
 
+TEST_F(Scrubbing, OneThatNeedsMoreMemoryThanThereIsIsPassedOverUnmarked) {
+  const std::string first = publish_one(1);
+  const std::string greedy = publish_one(2);
+  env_.observe_opens([greedy](const std::string& path) {
+    if (path.find(greedy + "/manifest") != std::string::npos) throw std::bad_alloc();
+  });
+  options_.every_seconds = 0;
+  start();
+  ASSERT_TRUE(has_checked(1));
+  EXPECT_TRUE(marks(first).verified);
+  EXPECT_FALSE(marks(greedy).verified || marks(greedy).bad);
+}
+
 TEST_F(Scrubbing, WhatNobodyVerifiedIsReadAndMarkedNewestFirst) {
   const std::string first = publish_one(1);
   const std::string second = publish_one(2);

@@ -150,5 +150,32 @@ TEST_F(FaultEnvTest, EveryCallIsCounted) {
   EXPECT_EQ(env_.calls(EnvOp::sync_dir), 4U);
 }
 
+TEST_F(FaultEnvTest, PastThePageCacheOnlyWhatWasReallySyncedIsThere) {
+  const auto file = env_.create("/f").value();
+  const auto block = [](char c) { return std::vector<std::byte>(4096, static_cast<std::byte>(c)); };
+  const auto first_byte = [&](std::uint64_t at) {
+    std::byte byte{};
+    EXPECT_EQ(file->read_at(at, {&byte, 1}).value(), 1U);
+    return static_cast<char>(byte);
+  };
+  ASSERT_TRUE(file->write_at(0, block('a')).ok() && file->sync().ok());
+  ASSERT_TRUE(file->write_at(0, block('b')).ok() && file->write_at(4096, block('c')).ok());
+  file->drop_cache();
+  EXPECT_EQ(first_byte(0), 'b') << "what was never synced stays in memory";
+  env_.fail({.op = EnvOp::sync, .code = Code::ok, .for_ever = true});
+  ASSERT_TRUE(file->sync().ok());
+  EXPECT_EQ(first_byte(0), 'b') << "a lie shows only once the cache is gone";
+  ASSERT_TRUE(file->write_at(4096, block('d')).ok());
+  file->drop_cache();
+  EXPECT_EQ(first_byte(0), 'a');
+  EXPECT_EQ(first_byte(4096), 'd') << "written again since the lie";
+  EXPECT_EQ(file->size().value(), 8192U);
+  env_.fail_nothing();
+  ASSERT_TRUE(file->sync().ok());
+  file->drop_cache();
+  EXPECT_EQ(first_byte(4096), 'd');
+  EXPECT_EQ(first_byte(0), 'a');
+}
+
 }  // namespace
 }  // namespace stillframe::test

@@ -1,4 +1,5 @@
 // What only the real file system can show; the rest is in tests/contract/env_contract.hpp.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "base/bytes.hpp"
 #include "base/unique_fd.hpp"
 #include "env/env.hpp"
+#include "env/posix_place.hpp"
 #include "env/posix_rename.hpp"
 #include "support/temp_dir.hpp"
 
@@ -252,6 +254,20 @@ TEST(EnvPaths, ParentAndJoin) {
   EXPECT_EQ(join("/", "b"), "/b");
   EXPECT_EQ(join("a/", "b"), "a/b");
   EXPECT_EQ(join("", "b"), "b");
+}
+
+// For file systems whose listings do not say what a name is.
+TEST_F(PosixEnvTest, OfANameThatCannotBeLookedAtNothingIsAssumed) {
+  ASSERT_TRUE(env_.make_dir(at("sub")).ok());
+  ASSERT_EQ(::symlink("sub", at("link").c_str()), 0);
+  put(at("file"), "");
+  const base::UniqueFd fd(::open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto look_at = [&](const std::string& name) { return is_directory_at(fd.get(), name.c_str(), dir_.path()); };
+  EXPECT_TRUE(look_at("sub").value());
+  for (const char* const other : {"link", "file", "gone"}) EXPECT_FALSE(look_at(other).value()) << other;
+  const std::string too_long(300, 'n');
+  EXPECT_EQ(look_at(too_long).status().code(), Code::io_error);
+  EXPECT_NE(look_at(too_long).status().message().find(at(too_long)), std::string::npos);
 }
 
 }  // namespace

@@ -107,5 +107,22 @@ TEST(ChunkLocations, AConstantRepeatsFromItsStartAndIsCutAtItsEnd) {
   fill_constant(pattern, {});
 }
 
+TEST(TableLocations, ATableInPiecesIsTheSameAsWhole) {
+  const std::vector<std::byte> bytes = encode_table(mixed_table());
+  for (std::size_t piece = TableDecoder::kBlockBytes; piece <= bytes.size(); piece += TableDecoder::kBlockBytes) {
+    TableDecoder decoder(bytes.size(), kBounds);
+    for (std::size_t at = 0; at < bytes.size(); at += piece) {
+      ASSERT_TRUE(decoder.take(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at))).ok());
+    }
+    EXPECT_EQ(std::move(decoder).finish().value(), mixed_table()) << piece;
+  }
+  TableDecoder cut(bytes.size(), kBounds);
+  ASSERT_TRUE(cut.take(std::span(bytes).first(bytes.size() - TableDecoder::kBlockBytes)).ok());
+  EXPECT_EQ(std::move(cut).finish().status().code(), Code::corrupt);
+  TableDecoder longer(bytes.size(), kBounds);
+  ASSERT_TRUE(longer.take(bytes).ok());
+  EXPECT_EQ(longer.take(std::span(bytes).last(TableDecoder::kBlockBytes)).code(), Code::corrupt);
+}
+
 }  // namespace
 }  // namespace stillframe::format

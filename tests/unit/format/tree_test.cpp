@@ -48,7 +48,7 @@ TEST(StateTree, EveryKindOfNodeIsKnown) {
       R"({"$namedtuple": {"type": "m.Point", "fields": ["x", "y"], "values": [1, [2]]}})",
       R"({"$dict": [[1, "a"], [{"$tuple": [1, null]}, [2]], [{"$bytes": "AAE="}, 3], ["$x", 4]]})",
       R"({"$ordered_dict": [["b", 1], ["a", 2]]})",
-      R"({"$set": [1, "a", {"$frozenset": [2]}]})",
+      R"({"$set": [1, "a", {"$frozenset": [2]}]})",  // not in the order that a writer gives it, as in a golden file
       R"({"$bytes": ""})",
       R"({"$bytearray": "AQID"})",
       R"({"$bytes": {"entry": "bytes"}})",

@@ -17,15 +17,35 @@ class FutureVersion : public testing::Test {
  protected:
   void SetUp() override {
     for (const std::int64_t step : {1, 2}) names_.push_back(publish(store_, "main", step)->name);
-    const std::string path = file_of(store_, names_[1], format::kManifestFile);
-    std::string text = content_of(env_, path).value();
+    std::string text = text_of_second();
     text.resize(text.size() - format::kSealLineBytes);
-    const std::size_t at = text.find("\"version\": 1");
-    ASSERT_NE(at, std::string::npos);
-    text.replace(at, 12, "\"version\": 2");
-    SF_ASSERT_OK(overwrite(env_, path, format::sealed(text)));
+    replace(text, "\"version\": 1", "\"version\": 2");
+    write_second(format::sealed(text));
   }
 
+  std::string text_of_second() { return content_of(env_, manifest_of_second()).value(); }
+  void write_second(const std::string& text) { SF_ASSERT_OK(overwrite(env_, manifest_of_second(), text)); }
+  static void replace(std::string& text, const std::string& from, const std::string& to) {
+    const std::size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+  }
+
+  void expect_refused_and_untouched() {
+    const Status refused = store::CheckpointReader::open(store_, names_[1]).status();
+    EXPECT_EQ(refused.code(), Code::unsupported);
+    EXPECT_THAT(refused.message(), HasSubstr("version 2"));
+    EXPECT_EQ(store::verify(store_, names_[1], store::VerifyDepth::full, {}).status().code(), Code::unsupported);
+    EXPECT_EQ(store::scrub_checkpoint(store_, names_[1], {}).status().code(), Code::unsupported);
+    EXPECT_EQ(store::read_catalog(store_)->front().head.status().code(), Code::unsupported);
+    SF_ASSERT_OK(store::recover(store_, {}));
+    EXPECT_EQ(env_.list(env::join("/s", names_[1]))->size(), 3U) << "no mark, no file less";
+  }
+
+ private:
+  std::string manifest_of_second() const { return file_of(store_, names_[1], format::kManifestFile); }
+
+ protected:
   FaultEnv env_;
   Store store_ = Store::open_or_create(env_, "/s").value();
   std::vector<std::string> names_;
@@ -44,12 +64,58 @@ TEST_F(FutureVersion, IsRefusedWithTheVersionAndTheOlderOneIsRestored) {
   }
 }
 
-TEST_F(FutureVersion, IsNoDamageAndNothingOfItIsTouched) {
-  EXPECT_EQ(store::verify(store_, names_[1], store::VerifyDepth::full, {}).status().code(), Code::unsupported);
-  EXPECT_EQ(store::scrub_checkpoint(store_, names_[1], {}).status().code(), Code::unsupported);
-  EXPECT_EQ(store::read_catalog(store_)->front().head.status().code(), Code::unsupported);
-  SF_ASSERT_OK(store::recover(store_, {}));
-  EXPECT_EQ(env_.list(env::join("/s", names_[1]))->size(), 3U) << "no mark, no file less";
+TEST_F(FutureVersion, IsNoDamageAndNothingOfItIsTouched) { expect_refused_and_untouched(); }
+
+TEST_F(FutureVersion, MayNestDeeperThanThisOne) {
+  std::string text = text_of_second();
+  text.resize(text.size() - format::kSealLineBytes);
+  replace(text, "\"tree\": ", "\"tree\": " + std::string(700, '[') + std::string(700, ']') + ", \"old\": ");
+  write_second(format::sealed(text));
+  expect_refused_and_untouched();
+}
+
+TEST_F(FutureVersion, MayHaveAnotherSealOrNone) {
+  std::string text = text_of_second();
+  text.resize(text.size() - format::kSealLineBytes);
+  write_second(text + "\n \"seal\": {\"blake3\": \"" + std::string(64, '5') + "\"}\n}\n");
+  expect_refused_and_untouched();
+  write_second(text.substr(0, 200));
+  expect_refused_and_untouched();
+}
+
+TEST_F(FutureVersion, MayHoldMoreThanThisOnesLimit) {
+  const std::string text = text_of_second();
+  write_second(text + std::string(kMaxManifestBytes, ' '));
+  expect_refused_and_untouched();
+}
+
+// The seal tells a version that was changed from one that was written.
+TEST_F(FutureVersion, ThatIsADamagedDigitUnderASealOfThisVersionIsDamage) {
+  std::string text = content_of(env_, file_of(store_, names_[0], format::kManifestFile)).value();
+  for (const std::string damaged : {"3", "5", "9", "10"}) {
+    std::string changed = text;
+    replace(changed, "\"version\": 1", "\"version\": " + damaged);
+    write_second(changed);
+    const auto report = store::verify(store_, names_[1], store::VerifyDepth::quick, {});
+    SF_ASSERT_OK(report);
+    EXPECT_TRUE(report->damaged) << damaged;
+  }
+}
+
+// A file of another program, or one that only looks like a number, has no version to respect.
+TEST_F(FutureVersion, IsReadOnlyWhereEveryManifestHasIt) {
+  const std::string text = text_of_second();
+  for (const auto& [from, to] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"\"format\": \"stillframe\"", "\"format\": \"other\""},
+           {"\"version\": 2", "\"version\": 02"},
+           {"\"version\": 2", "\"version\": 2.5"},
+           {"\"version\": 2", "\"version\": -2"},
+           {"\"version\": 2", "\"version\": \"2\""}}) {
+    std::string changed = text;
+    replace(changed, from, to);
+    write_second(changed.substr(0, changed.size() - format::kSealLineBytes));
+    EXPECT_EQ(store::CheckpointReader::open(store_, names_[1]).status().code(), Code::corrupt) << to;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 // all.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
+#include "store/scrub.hpp"
+#include "support/observed_env.hpp"
 #include "support/store_fixture.hpp"
 #include "unit/store/handmade.hpp"
 
@@ -68,6 +72,60 @@ TEST_P(Locations, PiecesMayCrossTheBordersOfTheirSources) {
   made.derive_from({{0, first, DerivedRule::bf16_of_f32}, {2 * first, kChunk - first, DerivedRule::bf16_of_f32}});
   put(made);
   expect_only_bad(made, {}, "");
+}
+
+// The content of `weight` repeats every 2048 bytes, so that its pieces may come from anywhere in it.
+std::vector<format::DerivedPiece> jumping_pieces() {
+  constexpr std::uint32_t kMade = 1024;
+  std::vector<format::DerivedPiece> pieces;
+  for (std::uint64_t i = 0; i < kChunk / kMade; ++i) {
+    pieces.push_back({i % 2 * kChunkBytes + i / 2 * 2 * kMade, kMade, DerivedRule::bf16_of_f32});
+  }
+  return pieces;
+}
+
+TEST_P(Locations, EachSourceIsReadOnceHoweverThePiecesJump) {
+  Handmade made;
+  made.derive_from(jumping_pieces());
+  put(made);
+  expect_only_bad(made, {}, "");
+  ObservedEnv observed(env());
+  const auto store = store::Store::open(observed, store_path());
+  SF_ASSERT_OK(store);
+  std::vector<std::string> reads;
+  observed.observe_uses([&](ObservedEnv::Use use, const std::string& path) {
+    if (use == ObservedEnv::Use::read) reads.push_back(path);
+  });
+  const auto reader = CheckpointReader::open(*store, name_);
+  SF_ASSERT_OK(reader);
+  reads.clear();
+  std::vector<std::byte> raw(kChunk);
+  std::vector<std::byte> scratch;
+  SF_ASSERT_OK((*reader)->read_chunk(0, 3, raw, scratch));
+  const std::string data = file(format::data_file(0));
+  EXPECT_THAT(reads, testing::ElementsAre(data, data, file(format::shared_file(0, 0)))) << "pieces, and two sources";
+}
+
+TEST_P(Locations, AScrubThatIsToldToEndDoesSoBetweenTheSourcesOfOneChunk) {
+  Handmade made;
+  made.derive_from(jumping_pieces());
+  put(made);
+  ObservedEnv observed(env());
+  std::vector<std::string> reads;
+  observed.observe_uses([&](ObservedEnv::Use use, const std::string& path) {
+    if (use == ObservedEnv::Use::read) reads.push_back(path);
+  });
+  const auto store = store::Store::open(observed, store_path());
+  SF_ASSERT_OK(store);
+  const auto reads_of = [&](const std::string& name) { return std::count(reads.begin(), reads.end(), file(name)); };
+  // The first chunk, the pieces of the last, and its first source.
+  const auto ended = store::scrub_checkpoint(*store, name_, {0, [&] { return reads_of(format::data_file(0)) < 3; }});
+  SF_ASSERT_OK(ended);
+  EXPECT_EQ(ended->outcome, store::ScrubOutcome::ended);
+  EXPECT_EQ(reads_of(format::shared_file(0, 0)), 1) << "the second chunk, and no second source";
+  const auto whole = store::scrub_checkpoint(*store, name_, {});
+  SF_ASSERT_OK(whole);
+  EXPECT_EQ(whole->outcome, store::ScrubOutcome::verified);
 }
 
 TEST_P(Locations, AChunkThatIsDerivedFromADerivedOneIsRefused) {

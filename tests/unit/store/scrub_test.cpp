@@ -3,7 +3,12 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
+
+#include "format/json.hpp"
+#include "store/checkpoint_files.hpp"
 #include "store/pace.hpp"
+#include "support/observed_env.hpp"
 #include "support/store_fixture.hpp"
 
 namespace stillframe::test {
@@ -20,6 +25,11 @@ class Scrubbing : public StoreTest {
   void SetUp() override {
     store_ = std::make_unique<Store>(make_store());
     name_ = add(true);
+  }
+  format::Manifest confirmed_draft() {
+    format::Manifest draft = draft_of("main", ++step_);
+    draft.confirmed = true;
+    return draft;
   }
   std::string add(bool confirmed) {
     format::Manifest draft = draft_of("main", ++step_);
@@ -83,10 +93,47 @@ TEST_P(Scrubbing, ADamagedOneIsMarkedBadWithTheFirstFinding) {
   EXPECT_THAT(again.reason, HasSubstr("layer.weight"));
 }
 
+TEST_P(Scrubbing, NamesOfAnyLengthLeaveAMarkThatCanBeRead) {
+  std::string long_name = std::string(199, 'n');
+  while (long_name.size() + 2 <= kMaxEntryNameBytes) long_name += "ä";
+  std::vector<Entry> entries;
+  for (const char* const first : {"a", "b", "c", "d", "e"}) {
+    entries.push_back({first + long_name.substr(1), DType::u8, {50'000}});
+  }
+  const auto layout = format::lay_out(std::move(entries));
+  SF_ASSERT_OK(layout);
+  const auto published = publish_draft(*store_, draft_of("main", ++step_), codec::CodecId::planes_lz4, *layout);
+  SF_ASSERT_OK(published);
+  const std::string name = published->name;
+  damage(name);
+  EXPECT_EQ(scrub(name).outcome, ScrubOutcome::bad);
+  const auto text = store::mark_text(*store_, name, format::kBadMark);
+  SF_ASSERT_OK(text);
+  EXPECT_THAT(*text, HasSubstr("rank-00000.data, chunk 0 (a" + std::string(198, 'n') + "…, b"));
+  EXPECT_THAT(*text, HasSubstr("…, d" + std::string(198, 'n') + "… and 1 more): "));
+  EXPECT_TRUE(format::is_utf8(*text));
+  EXPECT_LT(text->size(), 5000U);
+}
+
 TEST_P(Scrubbing, AnUnreadableManifestIsMarkedBad) {
   SF_ASSERT_OK(flip_bit(env(), file_of(*store_, name_, format::kManifestFile), 50));
   EXPECT_EQ(scrub(name_).outcome, ScrubOutcome::bad);
   EXPECT_TRUE(store_->marks(name_)->bad);
+}
+
+// What the page cache holds says nothing about the device: it goes before the first byte is read.
+TEST_P(Scrubbing, NoFileIsReadBeforeItsCacheIsDropped) {
+  const std::string plain = publish_draft(*store_, confirmed_draft(), codec::CodecId::raw)->name;
+  ObservedEnv observed(env());
+  std::map<std::string, std::vector<ObservedEnv::Use>> uses;
+  observed.observe_uses([&](ObservedEnv::Use use, const std::string& path) { uses[path].push_back(use); });
+  const Store seen = Store::open(observed, store_path()).value();
+  for (const std::string& name : {name_, plain}) {
+    uses.clear();
+    EXPECT_EQ(scrub_checkpoint(seen, name, {})->outcome, ScrubOutcome::verified);
+    EXPECT_EQ(uses.size(), 3U) << "manifest, table, data";
+    for (const auto& [path, of_file] : uses) EXPECT_EQ(of_file.front(), ObservedEnv::Use::drop_cache) << path;
+  }
 }
 
 TEST_P(Scrubbing, OneThatRottedAfterItWasVerifiedIsFoundOnlyWhenAskedForAndThenBadOnly) {
@@ -193,6 +240,25 @@ TEST_F(ScrubFaults, OneConfirmedAfterItsCommitStaysVerifiedWhenReadAgain) {
   const auto report = scrub_checkpoint(*store_, name, {}, true);
   SF_ASSERT_OK(report);
   EXPECT_EQ(report->outcome, ScrubOutcome::verified);
+}
+
+// The page cache holds what was written, the disk does not: only what comes from the disk may be called verified.
+TEST_F(ScrubFaults, WhatADiskLiedAboutIsFoundAndNeverCalledVerified) {
+  for (const std::string file : {".data", ".safetensors", ".table", "manifest"}) {
+    env_.fail({.op = EnvOp::sync, .code = Code::ok, .for_ever = true, .path_contains = file});
+    format::Manifest draft = draft_of("main", 2);
+    draft.confirmed = true;
+    const auto kind = file == ".safetensors" ? codec::CodecId::raw : codec::CodecId::planes_lz4;
+    const auto published = publish_draft(*store_, draft, kind);
+    SF_ASSERT_OK(published);
+    env_.fail_nothing();
+    SF_ASSERT_OK(check_whole(*store_, published->name, 2));
+    const auto report = scrub_checkpoint(*store_, published->name, {});
+    SF_ASSERT_OK(report);
+    EXPECT_EQ(report->outcome, ScrubOutcome::bad) << file;
+    const auto marks = store_->marks(published->name);
+    EXPECT_TRUE(marks->bad && !marks->verified) << file;
+  }
 }
 
 // Power fails, or the process dies, at each change of turning a verified one into a bad one: what survives is never
