@@ -12,6 +12,7 @@
 
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <iostream>
 
 #include "restore/load.hpp"
@@ -104,6 +105,7 @@ class Trainer {
       if (step % every == 0) SF_TRY(snapshot(step));
       pause();
     }
+    SF_TRY(leave_the_last_one_durable());
     SF_TRY(checkpointer_.close(60'000));
     report();
     journal_.say("finished");
@@ -115,7 +117,22 @@ class Trainer {
     journal_.say("calling " + std::to_string(step));
     SF_ASSIGN(Ticket ticket, checkpointer_.snapshot(step));
     journal_.say("called " + std::to_string(step));
+    newest_ = ticket;
     tickets_.push_back({std::move(ticket), SnapshotState::copying});
+    return {};
+  }
+
+  // What a daemon's death takes from a ring is taken again: the end of a run is to be in the store.
+  Status leave_the_last_one_durable() {
+    constexpr int kAttempts = 3;
+    constexpr std::uint64_t kDurableMs = 60'000;
+    for (int attempt = 1; newest_; ++attempt) {
+      const Status durable = newest_->wait_durable(kDurableMs);
+      if (durable.ok() || attempt > kAttempts) return durable;
+      report();
+      SF_TRY(snapshot(state_.step));
+      checkpointer_.fence().ignore("an abandoned snapshot tells its ticket");
+    }
     return {};
   }
 
@@ -154,7 +171,8 @@ class Trainer {
   };
   Journal& journal_;
   State state_;
-  std::deque<Seen> tickets_;
+  std::deque<Seen> tickets_;  // not told to their end
+  std::optional<Ticket> newest_;
   Checkpointer checkpointer_;
   bool finish_ = false;
 };
