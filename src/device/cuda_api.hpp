@@ -22,19 +22,42 @@ inline constexpr CUresult kSuccess = 0;
 inline constexpr CUresult kErrorInvalidValue = 1;
 inline constexpr CUresult kErrorOutOfMemory = 2;
 inline constexpr CUresult kErrorNotInitialized = 3;
+inline constexpr CUresult kErrorDeinitialized = 4;
 inline constexpr CUresult kErrorNoDevice = 100;
 inline constexpr CUresult kErrorInvalidDevice = 101;
 inline constexpr CUresult kErrorInvalidContext = 201;
+inline constexpr CUresult kErrorOperatingSystem = 304;
+inline constexpr CUresult kErrorInvalidHandle = 400;
 inline constexpr CUresult kErrorNotFound = 500;
 inline constexpr CUresult kErrorNotReady = 600;
 inline constexpr CUresult kErrorIllegalAddress = 700;
 inline constexpr CUresult kErrorHostMemoryAlreadyRegistered = 712;
 inline constexpr CUresult kErrorHostMemoryNotRegistered = 713;
+inline constexpr CUresult kErrorNotPermitted = 800;
 inline constexpr CUresult kErrorNotSupported = 801;
 inline constexpr CUresult kErrorStreamCaptureUnsupported = 900;
 inline constexpr CUresult kErrorStreamCaptureInvalidated = 901;
 inline constexpr CUresult kErrorStreamCaptureImplicit = 906;
+inline constexpr CUresult kErrorCapturedEvent = 907;
+inline constexpr CUresult kErrorStreamCaptureWrongThread = 908;
 inline constexpr CUresult kErrorUnknown = 999;
+
+// After one of these the context answers every later call with the same error; only a new process can use the device again.
+inline constexpr CUresult kStickyErrors[] = {
+    214,                  // CUDA_ERROR_ECC_UNCORRECTABLE
+    220,                  // CUDA_ERROR_NVLINK_UNCORRECTABLE
+    kErrorIllegalAddress,  // CUDA_ERROR_ILLEGAL_ADDRESS
+    702,                  // CUDA_ERROR_LAUNCH_TIMEOUT
+    710,                  // CUDA_ERROR_ASSERT
+    714,                  // CUDA_ERROR_HARDWARE_STACK_ERROR
+    715,                  // CUDA_ERROR_ILLEGAL_INSTRUCTION
+    716,                  // CUDA_ERROR_MISALIGNED_ADDRESS
+    717,                  // CUDA_ERROR_INVALID_ADDRESS_SPACE
+    718,                  // CUDA_ERROR_INVALID_PC
+    719,                  // CUDA_ERROR_LAUNCH_FAILED
+    721,                  // CUDA_ERROR_TENSOR_MEMORY_LEAK
+    810,                  // CUDA_ERROR_MPS_CLIENT_TERMINATED
+};
 
 inline constexpr unsigned kStreamNonBlocking = 1;     // CU_STREAM_NON_BLOCKING
 inline constexpr unsigned kEventDisableTiming = 2;    // CU_EVENT_DISABLE_TIMING

@@ -29,7 +29,7 @@ struct HostCopy {
 };
 
 // A copy stream of ours: work in the order given, asynchronous to the caller. Thread-safe. Destroyed: what was given is
-// finished first, or, where the device no longer answers, given up.
+// finished first, or, where the device no longer answers, given up (cuda_device.hpp); who must know waits for an event first.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -43,7 +43,8 @@ class Stream {
                                               const base::Deadline& deadline) = 0;
   // Reached when all work given so far is done.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
-  // Work given from now on runs after `event` (of any stream of this device). The host does not wait.
+  // Work given from now on runs after `event`, of any stream of a device of this kind, in this process: invalid_argument
+  // for another. The host does not wait.
   [[nodiscard]] virtual Status wait(std::shared_ptr<Event> event) = 0;
 };
 
@@ -53,7 +54,7 @@ class Stream {
 class TrainingStream {
  public:
   virtual ~TrainingStream() = default;
-  // True while a graph is being captured from the stream: nothing may be recorded or waited for then.
+  // True while a graph is being captured from the stream: record() and wait() then issue nothing (busy).
   [[nodiscard]] virtual Result<bool> capturing() const = 0;
   // Reached when all work given to the stream so far is done. On the host device the caller is the stream: reached at once.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
@@ -83,10 +84,10 @@ class Device {
   [[nodiscard]] virtual Result<std::unique_ptr<Stream>> create_stream(const std::string& name) = 0;
   // `handle`: a CUstream as an integer, 0 for the legacy default stream, 2 for the thread's own; on the host device 0.
   [[nodiscard]] virtual Result<std::unique_ptr<TrainingStream>> training_stream(std::uintptr_t handle) = 0;
-  // The range must outlive the handle. no_space when the system refuses to lock so much: copies then work all the same,
+  // The range must outlive the handle, and no part of it may be pinned already (invalid_argument on a GPU). no_space when the system refuses to lock so much: copies then work all the same,
   // slower and less asynchronously; the message says how to raise the limit.
   [[nodiscard]] virtual Result<std::unique_ptr<PinnedMemory>> pin(std::span<std::byte> range) = 0;
-  // no_space when the device has not so much left.
+  // invalid_argument for 0 bytes, no_space when the device has not so much left.
   [[nodiscard]] virtual Result<std::unique_ptr<DeviceMemory>> allocate(std::size_t bytes) = 0;
 };
 
