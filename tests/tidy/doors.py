@@ -1,4 +1,4 @@
-"""One door to each outside world: files, threads, clock, sockets. A call of one outside its folder is a finding."""
+"""One door to each outside world: files, threads, clock, sockets, the GPU. A call of one outside its folder is a finding."""
 
 import re
 
@@ -109,4 +109,11 @@ DOORS = [
         ),
     ),
     Door("socket-door", ("src/transport/",), _SOCKET_CALLS, _SOCKET_WORDS),
+    Door(
+        "gpu-door",
+        ("src/device/",),
+        ("dlopen", "dlmopen", "dlsym"),  # the driver is the one library that is loaded at run time
+        (),
+        (r"#\s*include\s*[<\"](?:cuda|cudart|nvml|device/cuda_api)\w*\.h(?:pp)?[>\"]", r"\bcu(?:da)?[A-Z]\w*\s*\("),
+    ),
 ]
