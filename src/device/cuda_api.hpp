@@ -31,6 +31,7 @@ inline constexpr CUresult kErrorInvalidHandle = 400;
 inline constexpr CUresult kErrorNotFound = 500;
 inline constexpr CUresult kErrorNotReady = 600;
 inline constexpr CUresult kErrorIllegalAddress = 700;
+inline constexpr CUresult kErrorContextIsDestroyed = 709;
 inline constexpr CUresult kErrorHostMemoryAlreadyRegistered = 712;
 inline constexpr CUresult kErrorHostMemoryNotRegistered = 713;
 inline constexpr CUresult kErrorNotPermitted = 800;

@@ -16,6 +16,9 @@ struct Meaning {
 
 constexpr const char* kInCapture = "a graph is being captured; call it before or after the capture";
 
+constexpr const char* kContextGone =
+    "the context of the device was destroyed; close the checkpointer before the context goes";
+
 constexpr Meaning kMeanings[] = {
     {kErrorInvalidValue, Code::invalid_argument,
      "check that the addresses belong to this device and are still allocated"},
@@ -25,8 +28,8 @@ constexpr Meaning kMeanings[] = {
     {kErrorDeinitialized, Code::unavailable, "the process is ending and the driver has shut down"},
     {kErrorNoDevice, Code::unavailable, "check CUDA_VISIBLE_DEVICES and that the container may use the GPU"},
     {kErrorInvalidDevice, Code::not_found, "check CUDA_VISIBLE_DEVICES"},
-    {kErrorInvalidContext, Code::unavailable,
-     "the context of the device was destroyed; close the checkpointer before the context goes"},
+    {kErrorInvalidContext, Code::unavailable, kContextGone},
+    {kErrorContextIsDestroyed, Code::unavailable, kContextGone},
     {kErrorInvalidHandle, Code::invalid_argument,
      "a stream or event is gone, or belongs to another context of the device"},
     {kErrorNotPermitted, Code::unsupported, "the system does not permit it; look into the container's settings"},
