@@ -77,10 +77,14 @@ class Context {
     return check(visit(call), doing);
   }
 
-  // Lets a handle go. What cannot be let go is logged, but for a device that is lost or a process that ends.
+  // True after a sticky error.
+  [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_relaxed) != kSuccess; }
+
+  // Lets a handle go, unless the device is lost or given up: it then goes with the context. What cannot be let go is
+  // logged.
   template <typename Call>
   void release(const Doing& doing, const Call& call) noexcept {
-    if (!given_up()) released(visit(call), doing);
+    if (!lost() && !given_up()) released(visit(call), doing);
   }
 
   // The device no longer answers: from now on nothing of it is let go, since the driver might wait for it without end.

@@ -62,15 +62,21 @@ CudaStream::CudaStream(std::shared_ptr<Context> context, StreamHandle handle, st
       takes_batches_(context_->calls().cuMemcpyBatchAsync != nullptr) {}
 
 CudaStream::~CudaStream() {
-  const Result<std::shared_ptr<Event>> last = record();
-  const Status drained = last.ok() ? (*last)->wait(base::Deadline::after_ms(drain_deadline_ms_)) : last.status();
-  if (drained.ok()) return;
-  if (drained.code() == Code::deadline) context_->give_up();
+  Status drained = drain();
+  // An error may be of the moment; what is still under way must not be taken for done because of it.
+  if (!drained.ok() && drained.code() != Code::deadline && !context_->lost()) drained = drain();
+  if (drained.ok() || context_->lost()) return;
+  context_->give_up();
   base::log(base::LogLevel::error, "device.stream.abandoned",
             {{"stream", *where_},
              {"deadline_ms", drain_deadline_ms_},
              {"error", drained.message()},
              {"action", "memory that its copies write to must stay until the process ends"}});
+}
+
+Status CudaStream::drain() {
+  SF_ASSIGN(const std::shared_ptr<Event> last, record());
+  return last->wait(base::Deadline::after_ms(drain_deadline_ms_));
 }
 
 template <typename Give>

@@ -71,6 +71,7 @@ class CudaStream final : public Stream {
   CudaStream(std::shared_ptr<Context> context, StreamHandle handle, std::shared_ptr<const std::string> where,
              std::uint64_t drain_deadline_ms);
 
+  Status drain();
   // Calls `give`, under the lock, once there is room for so many copies.
   template <typename Give>
   Status when_room(std::size_t copies, const base::Deadline& deadline, const Give& give);
