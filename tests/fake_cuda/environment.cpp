@@ -14,8 +14,8 @@ namespace stillframe::fake_cuda {
 namespace {
 
 [[noreturn]] void give_up(const std::string& name, std::string_view value, const char* why) {
-  std::fprintf(stderr, "fake CUDA driver: %s=%.*s: %s\n", name.c_str(), static_cast<int>(value.size()),
-               value.data(), why);
+  std::fprintf(stderr, "fake CUDA driver: %s=%.*s: %s\n", name.c_str(), static_cast<int>(value.size()), value.data(),
+               why);
   std::abort();
 }
 
