@@ -40,7 +40,6 @@ bool wait_for_turn(const Config& config, const std::shared_ptr<Stream>& stream, 
       stream->wake.wait(lock);
       continue;
     }
-    if (stream->context->fault != cuda::kSuccess) return true;
     const bool wanted = stream->wanted >= first.number;
     if (!wanted && std::chrono::steady_clock::now() < first.due) {
       if (first.due == Time::max()) {

@@ -185,6 +185,23 @@ TEST_F(FakeCudaRaces, AThreadThatPollsDoesNotSpeakForAnother) {
   }
 }
 
+TEST_F(FakeCudaRaces, AnEventSaysNothingAboutWhatTheHostDidAfterIt) {
+  for (const bool written_first : {true, false}) {
+    Config config = with(Schedule::lazy, 1);
+    config.host_clock = HostClock::per_thread;
+    set_up(config);
+    if (written_first) host_writes(host.data(), kBytes);
+    CUevent const before = record(training);
+    if (!written_first) host_writes(host.data(), kBytes);
+    std::thread([&] {
+      EXPECT_CU(cu.cuCtxPushCurrent(context));
+      EXPECT_CU(cu.cuStreamWaitEvent(copies, before, 0));
+      EXPECT_CU(cu.cuMemcpyDtoHAsync(host.data(), parameters, kBytes, copies));
+    }).join();
+    EXPECT_EQ(races(), written_first ? 0U : 1U);
+  }
+}
+
 TEST_F(FakeCudaRaces, TheDetectorCanBeTurnedOffAndBeFatal) {
   const auto one_race = [this](RacePolicy policy) {
     Config config = with(Schedule::lazy, 1);
