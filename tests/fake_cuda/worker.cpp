@@ -107,6 +107,7 @@ void start_worker(World& world, const std::shared_ptr<Stream>& stream) {
 }
 
 bool pause_until(const Stream& stream, Time when) {
+  if (std::chrono::steady_clock::now() >= when) return !stream.abandoned;  // even a wait for the past is not free
   Pauses& all = pauses();
   std::unique_lock lock(all.mutex);
   return !all.cut_short.wait_until(lock, when, [&] { return stream.abandoned.load(); });
