@@ -12,6 +12,8 @@ namespace stillframe::fake_cuda {
 namespace {
 
 constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+// A thread wakes a little late. An engine that was free for less than this was late, not idle, and makes up for it.
+constexpr std::chrono::milliseconds kCatchUp{1};
 
 struct Copy {
   CopyRequest request;
@@ -45,26 +47,28 @@ struct Pace {
   std::uint64_t rate_bytes_per_s = 0;
 };
 
-// A device has one engine for each direction, which takes one copy after the other.
-Pace reserve_engine(const Stream& stream, const Copy& copy) {
+// A device has one engine for each direction, which takes one copy after the other. Null: copies take no time of their
+// own.
+std::optional<Pace> reserve_engine(const Stream& stream, World& world, const Copy& copy) {
+  const std::uint64_t rate = bytes_per_s(world.config, copy.direction);
+  if (rate == 0 && world.config.latency_us == 0) return std::nullopt;
   const std::unique_lock lock(state().mutex);
-  World& world = *state().world;
   Time& free_at =
       world.engines_free_at[static_cast<std::size_t>(stream.context->device)][static_cast<std::size_t>(copy.direction)];
-  const std::uint64_t rate = bytes_per_s(world.config, copy.direction);
-  const Time start = std::max(free_at, std::chrono::steady_clock::now());
+  const Time now = std::chrono::steady_clock::now();
+  const Time start = now - free_at < kCatchUp ? free_at : now;
   const Time first_byte = start + std::chrono::microseconds(world.config.latency_us);
   free_at = first_byte + time_of(copy.request.bytes, rate);
-  return {first_byte, rate};
+  return Pace{first_byte, rate};
 }
 
 // Each piece comes when the engine is through with it. A copy that is cut short by a reset leaves the rest as it was.
-void run_copy(const Stream& stream, const Copy& copy) {
-  const Pace pace = reserve_engine(stream, copy);
+void run_copy(const Stream& stream, World& world, const Copy& copy) {
+  const std::optional<Pace> pace = reserve_engine(stream, world, copy);
   const std::byte* const from = copy.staged ? copy.staged->data() : copy.from.data;
-  for (std::size_t at = 0; at < copy.request.bytes; at += kPieceBytes) {
+  for (std::size_t at = 0; at < copy.request.bytes && !stream.abandoned; at += kPieceBytes) {
     const std::size_t piece = std::min(kPieceBytes, copy.request.bytes - at);
-    if (!pause_until(stream, pace.first_byte + time_of(at + piece, pace.rate_bytes_per_s))) return;
+    if (pace && !pause_until(stream, pace->first_byte + time_of(at + piece, pace->rate_bytes_per_s))) return;
     std::memmove(copy.to.data + at, from + at, piece);
   }
 }
@@ -139,10 +143,8 @@ cuda::CUresult give_resolved(Call& call, const std::shared_ptr<Stream>& stream, 
     host_waits = host_waits || copy.to.kind == Place::Kind::pageable;
   }
   std::shuffle(copies.begin(), copies.end(), world.dice);
-  work.run = [copies = std::move(copies)](Stream& on) {
-    for (const Copy& copy : copies) {
-      if (!on.abandoned) run_copy(on, copy);
-    }
+  work.run = [&world, copies = std::move(copies)](Stream& on) {
+    for (const Copy& copy : copies) run_copy(on, world, copy);
   };
   const Point point = give(call, stream, std::move(work));
   if (!host_waits) return cuda::kSuccess;

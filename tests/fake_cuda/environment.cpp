@@ -13,9 +13,9 @@
 namespace stillframe::fake_cuda {
 namespace {
 
-[[noreturn]] void give_up(const std::string& name, std::string_view value, const char* wanted) {
-  std::fprintf(stderr, "fake CUDA driver: %s=%.*s: not %s\n", name.c_str(), static_cast<int>(value.size()),
-               value.data(), wanted);
+[[noreturn]] void give_up(const std::string& name, std::string_view value, const char* why) {
+  std::fprintf(stderr, "fake CUDA driver: %s=%.*s: %s\n", name.c_str(), static_cast<int>(value.size()), value.data(),
+               why);
   std::abort();
 }
 
@@ -29,7 +29,7 @@ template <typename Number>
 Number number_in(const std::string& name, std::string_view text) {
   Number number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 0) give_up(name, text, "a number");
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) give_up(name, text, "not a number");
   return number;
 }
 
@@ -40,7 +40,7 @@ void read_number(const char* name, Number& number) {
 
 template <typename Choice>
 void read_choice(const char* name, Choice& choice, std::initializer_list<std::pair<std::string_view, Choice>> choices,
-                 const char* wanted) {
+                 const char* why) {
   const auto text = variable(name);
   if (!text) return;
   for (const auto& [word, value] : choices) {
@@ -49,7 +49,7 @@ void read_choice(const char* name, Choice& choice, std::initializer_list<std::pa
       return;
     }
   }
-  give_up(name, *text, wanted);
+  give_up(name, *text, why);
 }
 
 std::vector<std::string> parts_of(std::string_view text, char separator) {
@@ -68,7 +68,7 @@ Config config_from_environment() {
   Config config;
   read_choice("FAKE_CUDA_SCHEDULE", config.schedule,
               {{"eager", Schedule::eager}, {"adversarial", Schedule::adversarial}, {"lazy", Schedule::lazy}},
-              "eager, adversarial or lazy");
+              "not eager, adversarial or lazy");
   read_number("FAKE_CUDA_SEED", config.seed);
   read_number("FAKE_CUDA_DELAY_MS", config.delay_ms);
   read_number("FAKE_CUDA_DTOH_BYTES_PER_S", config.device_to_host_bytes_per_s);
@@ -81,10 +81,10 @@ Config config_from_environment() {
   if (const auto names = variable("FAKE_CUDA_MISSING_CALLS")) config.missing_calls = parts_of(*names, ',');
   read_choice("FAKE_CUDA_RACES", config.races,
               {{"off", RacePolicy::off}, {"count", RacePolicy::count}, {"fatal", RacePolicy::fatal}},
-              "off, count or fatal");
+              "not off, count or fatal");
   read_choice("FAKE_CUDA_HOST_CLOCK", config.host_clock,
-              {{"shared", HostClock::shared}, {"per_thread", HostClock::per_thread}}, "shared or per_thread");
-  read_choice("FAKE_CUDA_POISON", config.poison, {{"0", false}, {"1", true}}, "0 or 1");
+              {{"shared", HostClock::shared}, {"per_thread", HostClock::per_thread}}, "not shared or per_thread");
+  read_choice("FAKE_CUDA_POISON", config.poison, {{"0", false}, {"1", true}}, "not 0 or 1");
   return config;
 }
 
@@ -97,17 +97,17 @@ void load_kernels_from_environment() {
 
 std::vector<Injection> injections_from_environment() {
   constexpr const char* kName = "FAKE_CUDA_INJECT";
-  constexpr const char* kWanted = "name:nth:code[:fault|:hang], with commas between";
+  constexpr const char* kWhy = "not name:nth:code[:fault|:hang], with commas between";
   std::vector<Injection> injections;
   const auto all = variable(kName);
   if (!all) return injections;
   for (const std::string& text : parts_of(*all, ',')) {
     const std::vector<std::string> parts = parts_of(text, ':');
-    if (parts.size() < 3 || parts.size() > 4) give_up(kName, text, kWanted);
+    if (parts.size() < 3 || parts.size() > 4) give_up(kName, text, kWhy);
     Injection injection{parts[0], number_in<std::uint64_t>(kName, parts[1]), number_in<cuda::CUresult>(kName, parts[2]),
                         Effect::refuse};
     if (parts.size() == 4) {
-      if (parts[3] != "fault" && parts[3] != "hang") give_up(kName, text, kWanted);
+      if (parts[3] != "fault" && parts[3] != "hang") give_up(kName, text, kWhy);
       injection.effect = parts[3] == "fault" ? Effect::fault : Effect::hang;
     }
     injections.push_back(std::move(injection));

@@ -5,8 +5,12 @@
 //
 // Stricter than the driver: every call but those about devices, versions and contexts wants a current context; work on
 // a stream wants the stream's context current; memory that is freed or unregistered while work on it is under way is a
-// race. Not there: graphs that can be launched, device-side allocation, managed memory, IPC, a process forked after the
-// first stream.
+// race.
+// While a thread's capture mode forbids them, these are refused and break the capture: cuMemAlloc, cuMemFree,
+// cuMemHostRegister, cuMemHostUnregister, cuEventQuery, cuEventSynchronize, cuStreamQuery, cuStreamSynchronize,
+// cuCtxSynchronize, cuModuleLoadData, cuModuleUnload. A stream that waits for a captured event joins the capture.
+// Not there: graphs that can be launched, device-side allocation, managed memory, IPC, a process forked after the first
+// stream.
 #pragma once
 
 #include <cstddef>

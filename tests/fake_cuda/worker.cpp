@@ -40,7 +40,6 @@ bool wait_for_turn(const Config& config, const std::shared_ptr<Stream>& stream, 
       stream->wake.wait(lock);
       continue;
     }
-    if (stream->context->fault != cuda::kSuccess) return true;
     const bool wanted = stream->wanted >= first.number;
     if (!wanted && std::chrono::steady_clock::now() < first.due) {
       if (first.due == Time::max()) {
@@ -108,6 +107,7 @@ void start_worker(World& world, const std::shared_ptr<Stream>& stream) {
 }
 
 bool pause_until(const Stream& stream, Time when) {
+  if (std::chrono::steady_clock::now() >= when) return !stream.abandoned;  // even a wait for the past is not free
   Pauses& all = pauses();
   std::unique_lock lock(all.mutex);
   return !all.cut_short.wait_until(lock, when, [&] { return stream.abandoned.load(); });

@@ -28,6 +28,9 @@ TEST_F(FakeCuda, ADriverBeforeTheBatchCallDoesNotHaveIt) {
   void* address = &config;
   EXPECT_EQ(get_proc_address()("cuMemcpyBatchAsync", &address, 12080, 1, nullptr), cuda::kErrorInvalidValue);
   EXPECT_EQ(address, nullptr);
+  int status = 0;
+  EXPECT_CU(get_proc_address()("cuMemcpyBatchAsync", &address, 12000, 1, &status));
+  EXPECT_EQ(status, kSymbolNotFound);
 }
 
 TEST_F(FakeCuda, ACallCanBeMissing) {
