@@ -20,7 +20,7 @@ class CudaMemory final : public DeviceMemory {
  public:
   CudaMemory(AllocationHandle handle, std::size_t bytes) : handle_(std::move(handle)), bytes_(bytes) {}
   [[nodiscard]] void* data() const noexcept override {
-    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(handle_.get()));
+    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(handle_.get()));  // NOLINT(performance-no-int-to-ptr)
   }
   [[nodiscard]] std::size_t bytes() const noexcept override { return bytes_; }
 

@@ -6,7 +6,7 @@ namespace stillframe::device::cuda {
 
 CudaTrainingStream::CudaTrainingStream(std::shared_ptr<Context> context, std::uintptr_t handle)
     : context_(std::move(context)),
-      stream_(reinterpret_cast<CUstream>(handle)),
+      stream_(reinterpret_cast<CUstream>(handle)),  // NOLINT(performance-no-int-to-ptr)
       where_(std::make_shared<const std::string>("the training stream of " + context_->name())) {}
 
 Result<bool> CudaTrainingStream::capturing() const {

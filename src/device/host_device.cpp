@@ -153,7 +153,7 @@ class HostStream final : public Stream {
       if (!wait_until(has_room_, lock, deadline, [this] { return queue_.size() < kMaxQueuedOperations; })) {
         return queue_is_full(kMaxQueuedOperations);
       }
-      queue_.push_back(copy);
+      queue_.emplace_back(copy);
     }
     has_work_.notify_one();
     return {};
