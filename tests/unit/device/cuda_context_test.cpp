@@ -15,7 +15,7 @@ class CudaContextTest : public CudaTest {
  protected:
   // Every call of the interface once, whatever comes of it.
   static void use_all(Device& device, CUstream training_handle = nullptr) {
-    Bytes bytes(64 * 1024);
+    Bytes bytes(65'536);
     const auto pinned = device.pin(bytes);
     const auto memory = device.allocate(bytes.size());
     const auto work = device.create_stream("copies");
