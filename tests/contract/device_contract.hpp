@@ -80,7 +80,8 @@ class DeviceContract : public testing::TestWithParam<DeviceUnderTest> {
 
   [[nodiscard]] static Bytes pattern(std::size_t bytes, unsigned seed) {
     Bytes data(bytes);
-    for (std::size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>((i * 131 + i / 251 + seed * 17) & 0xffU);
+    for (std::size_t i = 0; i < bytes; ++i)
+      data[i] = static_cast<std::byte>((i * 131 + i / 251 + std::size_t{seed} * 17) & 0xffU);
     return data;
   }
   template <typename AnyStream>
@@ -126,6 +127,7 @@ TEST_P(DeviceContract, AnEventIsReachedOnlyAfterTheCopiesBeforeIt) {
   const auto memory = allocate(source.size());
   std::vector<Bytes> targets(kCopies, Bytes(source.size()));
   std::vector<std::unique_ptr<PinnedMemory>> pins;
+  pins.reserve(kCopies);
   for (Bytes& target : targets) pins.push_back(pin(target));
   const auto copies = stream("events");
   expect_ok(copies->copy_to_device(memory->data(), source, soon()));
@@ -235,6 +237,7 @@ TEST_P(DeviceContract, DestroyingAStreamFinishesItsWorkAndItsEventsLiveOn) {
   const auto memory = allocate(source.size());
   std::vector<Bytes> targets(kCopies, Bytes(source.size()));
   std::vector<std::unique_ptr<PinnedMemory>> pins;
+  pins.reserve(kCopies);
   for (Bytes& target : targets) pins.push_back(pin(target));
   auto copies = stream("short-lived");
   expect_ok(copies->copy_to_device(memory->data(), source, soon()));

@@ -81,12 +81,13 @@ TEST_F(CudaDeviceTest, ABatchThatIsRefusedOnceIsCopiedOneByOne) {
 }
 
 TEST_F(CudaDeviceTest, ACopyFromAnAddressOfNobodyIsRefusedInWords) {
+  void* const stray = reinterpret_cast<void*>(std::uintptr_t{64});  // NOLINT(performance-no-int-to-ptr)
   Bytes target(64);
   const auto memory = allocate(64);
   const auto work = stream("restore");
-  expect_says(work->copy_to_host(target, reinterpret_cast<void*>(std::uintptr_t{64}), soon()), Code::invalid_argument,
+  expect_says(work->copy_to_host(target, stray, soon()), Code::invalid_argument,
               {"copying to the host on stream 'restore' of cuda:0", "CUDA_ERROR_INVALID_VALUE", "addresses"});
-  const HostCopy copies[] = {{target, memory->data()}, {target, reinterpret_cast<void*>(std::uintptr_t{64})}};
+  const HostCopy copies[] = {{target, memory->data()}, {target, stray}};
   expect_says(work->copy_to_host(copies, soon()), Code::invalid_argument, {"stream 'restore' of cuda:0"});
 }
 
