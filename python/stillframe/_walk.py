@@ -231,6 +231,8 @@ def _check_storable(value: torch.Tensor, path: List[Any]) -> None:
         why = f"a tensor of {value.dtype} cannot be stored in a checkpoint"
     elif value.is_conj() or value.is_neg():
         why = "a lazily conjugated or negated view cannot be stored; call resolve_conj() or resolve_neg() first"
+    elif _extent([value])[1] > value.untyped_storage().nbytes():
+        why = f"its storage was resized to {value.untyped_storage().nbytes()} bytes, less than it needs"
     if why is not None:
         raise TypeError(f"{display(path)}: {why}")
 

@@ -21,7 +21,7 @@ import torch
 from ._live import LiveModule, LiveOptimizer, NotPlain, flat, same_objects
 from ._look import Look
 from ._state import Path, TrainingState, each, gather
-from ._tree import dump, encode
+from ._tree import Node, dump, encode
 from ._versions import VersionRecord
 from ._walk import Entry, Layout, Sink, Walk, pointers, storage_id, walk
 
@@ -94,18 +94,26 @@ class _Hole:
     def __init__(self, path: Path, find: Callable[[List[Any], Dict[str, Any]], Any]) -> None:
         self.find = find
         self._path = path
-        self._value: Any = None
+        self._type: type = type(None)
         self._members: Optional[List[Any]] = None  # the text stands as long as they are the same objects
         self._text = b""
 
-    def text(self, value: Any, sink: Sink) -> bytes:
-        if self._members is not None and type(value) is type(self._value):
-            if same_objects(_members(value), self._members):
-                return self._text
-        self._text = dump(encode(value, sink, self._path)).encode("utf-8")
+    def fill(self, value: Any, sink: Sink) -> Union[bytes, Node]:
+        """The text, or a node that is whole once the sink is completed."""
         members = _members(value)
-        self._value, self._members = (value, members) if set(map(type, members)) <= _STEADY else (None, None)
+        if self._members is not None and type(value) is self._type and same_objects(members, self._members):
+            return self._text
+        node = encode(value, sink, self._path)
+        steady = set(map(type, members)) <= _STEADY
+        self._members = members if steady else None
+        if not steady:
+            return node
+        self._type, self._text = type(value), _utf8(node)
         return self._text
+
+
+def _utf8(node: Node) -> bytes:
+    return dump(node).encode("utf-8")
 
 
 def _members(value: Any) -> List[Any]:
@@ -237,14 +245,15 @@ class _Kept:
     def walk(self, values: List[Any], rest: Dict[str, Any]) -> Optional[CachedWalk]:
         """None when `rest` shares memory with what is kept."""
         sink = Sink(frozenset(), frozenset(), lazy=False, unnamed=0)
-        texts = [self._texts[0]]
+        parts: List[Union[bytes, Node]] = [self._texts[0]]
         for hole, after in zip(self._holes, self._texts[1:]):
-            texts += (hole.text(hole.find(values, rest), sink), after)
+            parts += (hole.fill(hole.find(values, rest), sink), after)
         sink.complete()
         if any(self._shares(entry.source) for entry in sink.entries):
             return None
+        text = b"".join([part if isinstance(part, bytes) else _utf8(part) for part in parts])
         try:
-            return CachedWalk(self, self._tensors_of(values), sink.entries, b"".join(texts))
+            return CachedWalk(self, self._tensors_of(values), sink.entries, text)
         except RuntimeError:
             return None  # a tensor without a version counter took the place of one that had it
 

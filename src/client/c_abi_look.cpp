@@ -11,7 +11,6 @@
 namespace {
 
 using stillframe::Code;
-using stillframe::Result;
 using stillframe::Status;
 using stillframe::client::abi::guarded;
 
@@ -35,15 +34,13 @@ bool same_form(const TensorView& a, const TensorView& b) {
          a.dtype_bits == b.dtype_bits && a.dtype_lanes == b.dtype_lanes;
 }
 
-Result<TensorView> view(const sf_tensor_access& access, void* tuple, std::size_t at) {
-  TensorView seen;
+bool view(const sf_tensor_access& access, void* tuple, std::size_t at, TensorView& seen) {
   void* const tensor = access.item_of(tuple, static_cast<std::ptrdiff_t>(at));
-  if (tensor == nullptr || access.view_of(tensor, &seen) != 0 || seen.dims < 0 ||
-      (seen.dims != 0 && (seen.shape == nullptr || seen.strides == nullptr))) {
-    return Status(Code::unsupported, "tensor " + std::to_string(at) + " cannot be looked at");
-  }
-  return seen;
+  return tensor != nullptr && access.view_of(tensor, &seen) == 0 && seen.dims >= 0 &&
+         (seen.dims == 0 || (seen.shape != nullptr && seen.strides != nullptr));
 }
+
+Status not_seen(std::size_t at) { return {Code::unsupported, "tensor " + std::to_string(at) + " cannot be looked at"}; }
 
 }  // namespace
 
@@ -65,7 +62,8 @@ sf_code sf_look_create(const sf_tensor_access* access, void* tuple, size_t count
     look->access = *access;
     look->tensors.reserve(count);
     for (std::size_t at = 0; at < count; ++at) {
-      SF_ASSIGN(const TensorView seen, view(*access, tuple, at));
+      TensorView seen;
+      if (!view(*access, tuple, at, seen)) return not_seen(at);
       look->tensors.push_back(seen);
       look->extents.insert(look->extents.end(), seen.shape, seen.shape + seen.dims);
       look->extents.insert(look->extents.end(), seen.strides, seen.strides + seen.dims);
@@ -83,7 +81,8 @@ sf_code sf_look_fits(const sf_look* look, void* tuple, size_t count, int32_t* fi
     if (count != look->tensors.size()) return {};
     const std::int64_t* extent = look->extents.data();
     for (std::size_t at = 0; at < count; ++at) {
-      SF_ASSIGN(const TensorView now, view(look->access, tuple, at));
+      TensorView now;
+      if (!view(look->access, tuple, at, now)) return not_seen(at);
       if (!same_form(now, look->tensors[at])) return {};
       for (const std::int64_t* const seen : {now.shape, now.strides}) {
         if (!std::equal(seen, seen + now.dims, extent)) return {};
