@@ -9,14 +9,13 @@ from __future__ import annotations
 import collections
 from itertools import chain, repeat
 from operator import contains, is_, itemgetter, methodcaller
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 import torch
 
 _INNER = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_state_dict_pre_hooks",
           "_state_dict_hooks")  # fmt: skip
 _inner_of = itemgetter(*_INNER)
-_values_of = methodcaller("values")
 _MODULE_METHODS = ("state_dict", "_save_to_state_dict", "get_extra_state")
 _OPTIMIZER_HOOKS = ("_optimizer_state_dict_pre_hooks", "_optimizer_state_dict_post_hooks")
 
@@ -63,14 +62,17 @@ class LiveModule:
             self._inner[at :: len(_INNER)] for at in range(len(_INNER))
         )
         self._dicts = [*parameters, *buffers, *children]
-        if not set(map(type, self._dicts)) <= {dict, collections.OrderedDict}:
+        kinds = set(map(type, self._dicts))
+        if not kinds <= {dict, collections.OrderedDict}:
             raise NotPlain
+        # An older torch has ordered ones, whose order may be another than that of the dict below.
+        self._values_of: Callable[[Any], Any] = dict.values if kinds == {dict} else methodcaller("values")
         self._transient_names = list(map(set, self._transient))
         self._keys = _Keys(self._dicts)
         # Many are empty; that they stay so is seen in their keys.
         self._holding_tensors = [one for one in (*parameters, *buffers) if one]
         self._holding_modules = [one for one in children if one]
-        self._children = flat(map(_values_of, self._holding_modules))
+        self._children = flat(map(self._values_of, self._holding_modules))
         self.saved = [True] * sum(map(len, parameters)) + [
             name not in left_out for names, left_out in zip(buffers, self._transient) for name in names
         ]  # per value of current(): whether state_dict() has it
@@ -89,10 +91,10 @@ class LiveModule:
             or any(map(any, self._hooks))
             or self._transient != self._transient_names
             or not self._keys.are_of(self._dicts)
-            or not same_objects(flat(map(_values_of, self._holding_modules)), self._children)
+            or not same_objects(flat(map(self._values_of, self._holding_modules)), self._children)
         ):
             return None
-        return flat(map(_values_of, self._holding_tensors))
+        return flat(map(self._values_of, self._holding_tensors))
 
 
 def _all_modules(root: Any) -> List[Any]:
@@ -124,7 +126,7 @@ class LiveOptimizer:
         self._group_keys = _Keys(self.groups)
         self._parameter_counts = [len(group["params"]) for group in self.groups]
         inner = list(optimizer.state.values())
-        if set(map(type, inner)) - {dict}:
+        if not set(map(type, inner)) <= {dict}:
             raise NotPlain
         self._keys = _Keys(inner)
         self.parameters = sum(self._parameter_counts)
@@ -145,9 +147,9 @@ class LiveOptimizer:
             or not same_objects(optimizer.param_groups, self.groups)
             or not self._group_keys.are_of(self.groups)
             or [len(group["params"]) for group in self.groups] != self._parameter_counts
-            or any(type(one) is not dict for one in inner)
+            or not set(map(type, inner)) <= {dict}
             or not self._keys.are_of(inner)
         ):
             return None
         parameters = flat(group["params"] for group in self.groups)
-        return [*parameters, *optimizer.state, *flat(map(_values_of, inner))]
+        return [*parameters, *optimizer.state, *flat(map(dict.values, inner))]

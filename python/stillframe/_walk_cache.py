@@ -14,7 +14,7 @@ import ctypes
 import re
 import secrets
 from operator import attrgetter, itemgetter
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -30,6 +30,13 @@ _is_trained = attrgetter("requires_grad")
 _STEADY = frozenset({int, float, bool, str, type(None)})
 _TOKEN = secrets.token_hex(16)
 _TOKEN_IN_TEXT = re.compile(f'"{_TOKEN}:(\\d+)"')
+
+
+class _Now(NamedTuple):
+    """What is gathered at a call: everything in a fixed order, and the tensors of it, each once."""
+
+    values: List[Any]
+    tensors: Sequence[torch.Tensor]
 
 
 class CachedWalk:
@@ -68,12 +75,12 @@ class WalkCache:
     def take(self, extra: Any) -> Union[Walk, CachedWalk]:
         """What walk() gives for the state of this moment. TypeError as there."""
         rest = self._state.rest(extra)
-        values = self._kept.values() if self._kept is not None else None
-        if values is None:
+        now = self._kept.compare() if self._kept is not None else None
+        if now is None:
             self._kept = _keep(self._state, rest)
-            values = self._kept.values() if self._kept is not None else None
-        if self._kept is not None and values is not None:
-            found = self._kept.walk(values, rest)
+            now = self._kept.compare() if self._kept is not None else None
+        if self._kept is not None and now is not None:
+            found = self._kept.walk(now, rest)
             if found is not None:
                 return found
         guarded, trained = self._state.storages()
@@ -229,31 +236,32 @@ class _Kept:
 
     # ---- using it
 
-    def values(self) -> Optional[List[Any]]:
-        """Everything in the structure, in a fixed order; None when something is not as it was."""
+    def compare(self) -> Optional[_Now]:
+        """What stands in the structure now; None when something is not as it was."""
         values = self._gather()
+        if values is None or list(map(type, values)) != self._types:
+            return None
+        tensors = self._tensors_of(values)
         if (
-            values is None
-            or list(map(type, values)) != self._types
-            or not same_objects(self._again_of(values), self._firsts_of(values))
+            not same_objects(self._again_of(values), self._firsts_of(values))
             or list(map(_is_trained, self._parameters_of(values))) != self._trained
-            or not self._look.fits(self._tensors_of(values))
+            or not self._look.fits(tensors)
         ):
             return None
-        return values
+        return _Now(values, tensors)
 
-    def walk(self, values: List[Any], rest: Dict[str, Any]) -> Optional[CachedWalk]:
+    def walk(self, now: _Now, rest: Dict[str, Any]) -> Optional[CachedWalk]:
         """None when `rest` shares memory with what is kept."""
         sink = Sink(frozenset(), frozenset(), lazy=False, unnamed=0)
         parts: List[Union[bytes, Node]] = [self._texts[0]]
         for hole, after in zip(self._holes, self._texts[1:]):
-            parts += (hole.fill(hole.find(values, rest), sink), after)
+            parts += (hole.fill(hole.find(now.values, rest), sink), after)
         sink.complete()
         if any(self._shares(entry.source) for entry in sink.entries):
             return None
         text = b"".join([part if isinstance(part, bytes) else _utf8(part) for part in parts])
         try:
-            return CachedWalk(self, self._tensors_of(values), sink.entries, text)
+            return CachedWalk(self, now.tensors, sink.entries, text)
         except RuntimeError:
             return None  # a tensor without a version counter took the place of one that had it
 

@@ -198,6 +198,18 @@ def test_values_that_change_at_every_step_are_those_of_the_call(tmp_path: Path, 
             rig.step()
 
 
+def test_what_shares_memory_with_a_kept_tensor_shares_it_again(tmp_path: Path) -> None:
+    rig = Rig()
+    with rig.checkpointer(tmp_path) as ckpt:
+        for step, extra in enumerate((None, {"part": rig.weight.detach()[2:4]}, None, {"part": rig.model.table})):
+            ckpt.snapshot(step, extra=extra).wait_durable(DEADLINE_SECONDS)
+    first, second = stillframe.load(f"{tmp_path}@1"), stillframe.load(f"{tmp_path}@3")
+    first["model"]["0.weight"][2:4] = 5.0
+    second["model"]["table"].fill_(6.0)
+    assert torch.equal(first["extra"]["part"], torch.full((2, 8), 5.0))
+    assert torch.equal(second["extra"]["part"], torch.full((6,), 6.0))
+
+
 def test_a_lazily_conjugated_parameter_in_the_same_memory_is_refused_by_name(tmp_path: Path, look: None) -> None:
     rig = Rig()
     with rig.checkpointer(tmp_path) as ckpt:
