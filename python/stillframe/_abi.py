@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TypeVar
+from typing import Any, Dict, List, Optional, Tuple, TypeVar
 
 from ._errors import error_for
 
@@ -153,17 +153,15 @@ _locked: Optional[ctypes.PyDLL] = None
 def library() -> Any:
     """The loaded library; loaded at the first use. ImportError says where it was looked for and what is
     wrong with it."""
-    global _loaded
+    global _loaded, _locked
     if _loaded is None:
-        _loaded = _load(_path())
+        _loaded, _locked = _load(_path())
     return _loaded
 
 
 def locked_library() -> Any:
     """The same library, for the functions that are called with the interpreter's lock held."""
-    global _locked
-    if _locked is None:
-        _locked = _declare(ctypes.PyDLL(str(_path())), _LOCKED_FUNCTIONS)
+    library()
     return _locked
 
 
@@ -181,9 +179,10 @@ def _path() -> Path:
     return path
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> Tuple[ctypes.CDLL, ctypes.PyDLL]:
     try:
         loaded = _declare(ctypes.CDLL(str(path)), _FUNCTIONS)
+        locked = _declare(ctypes.PyDLL(str(path)), _LOCKED_FUNCTIONS)
     except (OSError, AttributeError) as error:
         raise ImportError(f"stillframe: the library {path} cannot be used: {error}") from error
     found = int(loaded.sf_abi_version())
@@ -192,7 +191,7 @@ def _load(path: Path) -> ctypes.CDLL:
             f"stillframe: the library {path} speaks ABI {found}, this package {ABI_VERSION}; "
             "install both from one version"
         )
-    return loaded
+    return loaded, locked
 
 
 _Loaded = TypeVar("_Loaded", bound=ctypes.CDLL)
