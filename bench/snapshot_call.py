@@ -3,13 +3,14 @@
 
     python bench/snapshot_call.py --calls 2000 --json figures.json
 
-The state is a model of small modules with AdamW after one step: a quarter of the guarded tensors are parameters, the rest
-are the optimizer's two moments and step counters. Its structure does not change; between two calls the step counters,
-which are tensors of one element, count on. Each call is a whole snapshot(): what it started is withdrawn after its figures
-are taken, so that thousands of calls do not wait for a disk. The fence is measured on snapshots that are let through.
+The state is a model of small modules with AdamW after one step: a quarter of the guarded tensors are parameters, the
+rest are the optimizer's two moments and step counters. Its structure does not change; between two calls the step
+counters, which are tensors of one element, count on. Each call is a whole snapshot(): what it started is withdrawn after
+its figures are taken, so that thousands of calls do not wait for a disk. The fence is measured on snapshots that are let
+through.
 
-Parts of a call: walk (comparing, and filling in), versions (reading the counters of guarded tensors), native (sf_snapshot),
-rest. Of a fence: versions (comparing them), rest (the wait for the copy, mostly).
+Parts of a call: walk (comparing, and filling in), versions (reading the counters of guarded tensors), native
+(sf_snapshot), rest. Of a fence: versions (comparing them), rest (the wait for the copy, mostly).
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ def measure(tensors: int, megabytes: float, args: argparse.Namespace, folder: Pa
     training, watch = Training(tensors, megabytes), Stopwatch()
     store = folder / f"{tensors}-{megabytes:g}"
     retention = stillframe.Retention(keep_last=1)
-    with stillframe.Checkpointer(store, model=training.model, optimizer=training.optimizer, retention=retention) as ckpt:
+    model, optimizer = training.model, training.optimizer
+    with stillframe.Checkpointer(store, model=model, optimizer=optimizer, retention=retention) as ckpt:
         instrument(ckpt, watch)
         fences = [one_fence(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.fences)]
         calls = [one_call(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.calls)]

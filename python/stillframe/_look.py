@@ -1,5 +1,5 @@
-"""What tensors look like: address, device, dtype, shape and strides. Tensors that look alike have their bytes in the same
-place. A torch with the DLPack exchange of C (2.10 and later) is asked by the library, any other tensor by tensor."""
+"""What tensors look like: address, device, dtype, shape and strides. Tensors that look alike have their bytes in the
+same place. A torch with the DLPack exchange of C is asked by the library, any other one attribute after the other."""
 
 from __future__ import annotations
 

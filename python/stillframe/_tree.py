@@ -249,9 +249,9 @@ class _Encoder:
 
 def _is_long_run(value: Any) -> bool:
     """Many integers and nothing else, which stand for themselves. The state of Python's generator is one."""
-    return (
-        len(value) > _LONG_RUN and set(map(type, value)) == {int} and -_EXACT_INT < min(value) and max(value) < _EXACT_INT
-    )
+    if len(value) <= _LONG_RUN or set(map(type, value)) != {int}:
+        return False
+    return bool(-_EXACT_INT < min(value) and max(value) < _EXACT_INT)
 
 
 _BY_TYPE: Dict[type, Callable[[_Encoder, Any], Node]] = {

@@ -1,8 +1,8 @@
 """The walk of a training state whose structure has not changed since the walk before.
 
 Of plain models and optimizers (_live.py) the entries and the text are kept, with holes in the text for every value that
-is no tensor. A call compares the structure, and what each tensor looks like (_look.py); then it fills the holes with the
-values of the moment. Between calls only modules and the dicts of modules and groups are held: no tensor, no memory.
+is no tensor. A call compares the structure, and what each tensor looks like (_look.py); then it fills the holes with
+the values of the moment. Between calls only modules and the dicts of modules and groups are held: no tensor, no memory.
 
 Where anything differs it is made anew, and where it cannot be kept everything is walked.
 """

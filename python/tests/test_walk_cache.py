@@ -110,7 +110,9 @@ CHANGES: Dict[str, Callable[[Rig], Any]] = {
     "whole model in another dtype": lambda rig: rig.model.double(),
     # Other objects in the same place.
     "parameter replaced": lambda rig: setattr(rig.model[0], "weight", nn.Parameter(torch.ones(2, 2))),
-    "parameter of the same memory": lambda rig: setattr(rig.model[0], "weight", nn.Parameter(rig.weight.data.view(16, 16))),
+    "parameter of the same memory": lambda rig: setattr(
+        rig.model[0], "weight", nn.Parameter(rig.weight.data.view(16, 16))
+    ),
     "parameter frozen": lambda rig: rig.model[4].weight.requires_grad_(False),
     "parameter removed": lambda rig: delattr(rig.model, "phase"),
     "parameter made None": lambda rig: setattr(rig.model[4], "bias", None),
@@ -120,7 +122,9 @@ CHANGES: Dict[str, Callable[[Rig], Any]] = {
     "buffer removed": lambda rig: delattr(rig.model, "table"),
     "buffer no longer saved": lambda rig: rig.model._non_persistent_buffers_set.add("table"),
     "buffer saved from now on": lambda rig: rig.model._non_persistent_buffers_set.clear(),
-    "parameters in another order": lambda rig: rig.model[0]._parameters.update(weight=rig.model[0]._parameters.pop("weight")),
+    "parameters in another order": lambda rig: rig.model[0]._parameters.update(
+        weight=rig.model[0]._parameters.pop("weight")
+    ),
     "dict of the parameters replaced": lambda rig: setattr(
         rig.model[4], "_parameters", {"weight": nn.Parameter(torch.ones(2)), "bias": None}
     ),
@@ -146,7 +150,9 @@ CHANGES: Dict[str, Callable[[Rig], Any]] = {
     "state entry removed": lambda rig: rig.moments.pop("exp_avg_sq"),
     "state entry a number": lambda rig: rig.moments.update(step=17),
     "state entry a list": lambda rig: rig.moments.update(history=[1.0, 2.0]),
-    "state of a parameter replaced whole": lambda rig: rig.optimizer.state.update({rig.weight: {"step": torch.ones(1)}}),
+    "state of a parameter replaced whole": lambda rig: rig.optimizer.state.update(
+        {rig.weight: {"step": torch.ones(1)}}
+    ),
     "state loaded": lambda rig: rig.optimizer.load_state_dict(rig.optimizer.state_dict()),
     "param group added": lambda rig: rig.optimizer.add_param_group({"params": [rig.frozen], "lr": 3.0}),
     "parameter added to a group": lambda rig: rig.optimizer.param_groups[0]["params"].append(rig.frozen),
