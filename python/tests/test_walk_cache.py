@@ -15,6 +15,7 @@ from torch import nn
 import stillframe
 from stillframe import _look
 from stillframe._state import TrainingState
+from stillframe._walk import walk
 from stillframe._walk_cache import CachedWalk, WalkCache
 from support import round_trip, same
 from training import DEADLINE_SECONDS, Run, no_warnings
@@ -264,6 +265,24 @@ def test_a_kept_walk_keeps_no_memory(look: None) -> None:
     del rig.model.phase, walked
     gc.collect()
     assert old() is None and gone() is None
+
+
+PLAN_CHANGES = ["parameter frozen", "tie cut", "param group added", "data moved into one flat storage"]
+
+
+@pytest.mark.parametrize("change", PLAN_CHANGES)
+def test_the_plan_made_of_a_kept_walk_is_that_of_a_walk_made_anew(change: str, look: None) -> None:
+    rig = Rig()
+    rig.step()
+    state = TrainingState(rig.model, rig.optimizer, None, False, None)
+    cache = WalkCache(state)
+    cache.take(None)
+    CHANGES[change](rig)
+    guarded, trained = state.storages()
+    anew = walk(state.collect(None), guarded, trained_storages=trained)
+    kept = cache.take(None)
+    assert kept.layout() == anew.layout() and list(kept.pointer_array()[0]) == anew.pointers()[0]
+    assert kept.tree_utf8() == anew.tree_utf8()
 
 
 def test_an_unchanged_state_is_not_walked_again(look: None, monkeypatch: pytest.MonkeyPatch) -> None:
