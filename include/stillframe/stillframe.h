@@ -198,6 +198,24 @@ SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target*
 SF_API sf_code sf_pin(const char* address, const char* reason);
 SF_API sf_code sf_unpin(const char* address);
 
+/* ---- looks -------------------------------------------------------------------------------------------------------- */
+
+/* What the tensors of a Python process look like: memory, device, dtype, shape and strides, without a call into Python per
+ * tensor. The process gives the two functions that are needed: `item_of` is CPython's PyTuple_GetItem, `view_of` the
+ * dltensor_from_py_object_no_sync of a DLPack exchange of major version 1. The caller holds the interpreter's lock in all
+ * three calls and checks for a Python exception after them: one is set where SF_UNSUPPORTED is returned. */
+typedef struct sf_look sf_look;
+typedef struct {
+  void* (*item_of)(void* tuple, ptrdiff_t at);
+  int (*view_of)(void* tensor, void* dltensor); /* 0: filled */
+} sf_tensor_access;
+
+/* Notes the looks of the `count` tensors of `tuple`. Nothing of them is kept alive. */
+SF_API sf_code sf_look_create(const sf_tensor_access* access, void* tuple, size_t count, sf_look** out);
+/* *fits becomes 1 when the `count` tensors of `tuple`, one by one, look as those of sf_look_create did, else 0. */
+SF_API sf_code sf_look_fits(const sf_look* look, void* tuple, size_t count, int32_t* fits);
+SF_API void sf_look_destroy(sf_look* look);
+
 #ifdef __cplusplus
 }
 #endif

@@ -213,8 +213,8 @@ sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* given, sf_ticket**
       if (request.data[i] == nullptr && plan->plan->source_bytes[i] != 0) {
         return Status(Code::invalid_argument, "the address of entry " + std::to_string(i) + " is NULL");
       }
-      wanted.data.push_back(request.data[i]);
     }
+    wanted.data.assign(request.data, request.data + count);
     wanted.tree_json = text_or(request.tree_json, "");
     wanted.metrics_json = text_or(request.metrics_json, "");
     wanted.wait = (request.flags & SF_SNAPSHOT_WAIT) != 0;
