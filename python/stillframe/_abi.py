@@ -10,12 +10,13 @@ from typing import Any, Dict, List, Optional, Tuple, TypeVar
 
 from ._errors import error_for
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
 CORRUPT = 3
 DEADLINE = 8
+HOST = -1
 ENTRY_GUARDED = 1
 ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
@@ -49,6 +50,7 @@ class EntryStruct(ctypes.Structure):
         ("shape", ctypes.POINTER(ctypes.c_uint64)),
         ("dims", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
+        ("device", ctypes.c_int32),
     ]
 
 
@@ -61,6 +63,8 @@ class SnapshotRequest(ctypes.Structure):
         ("tree_json", ctypes.c_char_p),
         ("metrics_json", ctypes.c_char_p),
         ("deadline_ms", ctypes.c_uint64),
+        ("streams", ctypes.c_void_p),
+        ("stream_count", ctypes.c_uint64),
     ]
 
 
@@ -112,8 +116,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_plan_destroy": [_handle],
     "sf_plan_describe": [_handle, _out_text],
     "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
-    "sf_fence": [_handle, _ms],
-    "sf_wait_copied": [_handle, _ms],
+    "sf_fence": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
+    "sf_wait_copied": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
     "sf_ticket_confirm": [_handle],
     "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
     "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],

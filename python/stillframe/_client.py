@@ -61,11 +61,11 @@ class Client:
 
     def wait_copied(self) -> None:
         """Until the pending snapshot has left the tensors; the client's own deadline."""
-        _abi.check(self._library.sf_wait_copied(self._client, 0))
+        _abi.check(self._library.sf_wait_copied(self._client, None, 0, 0))
 
     def fence(self) -> None:
         """The same, and the word that nothing guarded had moved before."""
-        _abi.check(self._library.sf_fence(self._client, 0))
+        _abi.check(self._library.sf_fence(self._client, None, 0, 0))
 
     def snapshot(self, walked: Walked, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
         """The handle of the ticket, and what must stay alive until the copy has ended."""
@@ -95,6 +95,7 @@ class Client:
             entry.dtype = dtype.encode("ascii")
             entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
             entry.dims = len(shape)
+            entry.device = _abi.HOST
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
         deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)

@@ -165,6 +165,16 @@ Status CudaStream::copy_to_device(void* to, std::span<const std::byte> from, con
   });
 }
 
+Status CudaStream::copy_on_device(void* to, const void* from, std::size_t bytes, const base::Deadline& deadline) {
+  if (bytes == 0) return {};
+  if (to == nullptr || from == nullptr) return null_address(*where_);
+  return when_room(1, deadline, [this, to, from, bytes] {
+    return context_->run({"copying on", *where_}, [this, to, from, bytes](const Calls& calls) {
+      return calls.cuMemcpyDtoDAsync(address_of(to), address_of(from), bytes, handle_.get());
+    });
+  });
+}
+
 Result<std::shared_ptr<CudaEvent>> CudaStream::record_event() {
   SF_ASSIGN(std::shared_ptr<CudaEvent> event, CudaEvent::record(context_, handle_.get(), where_));
   under_way_.mark(event);

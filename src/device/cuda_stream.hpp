@@ -56,6 +56,8 @@ class CudaStream final : public Stream {
   [[nodiscard]] Status copy_to_host(std::span<const HostCopy> copies, const base::Deadline& deadline) override;
   [[nodiscard]] Status copy_to_device(void* to, std::span<const std::byte> from,
                                       const base::Deadline& deadline) override;
+  [[nodiscard]] Status copy_on_device(void* to, const void* from, std::size_t bytes,
+                                      const base::Deadline& deadline) override;
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override;
   [[nodiscard]] Status wait(std::shared_ptr<Event> event) override;
 

@@ -41,6 +41,9 @@ class Stream {
   [[nodiscard]] virtual Status copy_to_host(std::span<const HostCopy> copies, const base::Deadline& deadline) = 0;
   [[nodiscard]] virtual Status copy_to_device(void* to, std::span<const std::byte> from,
                                               const base::Deadline& deadline) = 0;
+  // Between two ranges of this device.
+  [[nodiscard]] virtual Status copy_on_device(void* to, const void* from, std::size_t bytes,
+                                              const base::Deadline& deadline) = 0;
   // Reached when all work given so far is done.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
   // Work given from now on runs after `event`, of any stream of a device of this kind, in this process: invalid_argument

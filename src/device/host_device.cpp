@@ -132,6 +132,11 @@ class HostStream final : public Stream {
     return push_copy(Copy{to, from.data(), from.size()}, deadline);
   }
 
+  [[nodiscard]] Status copy_on_device(void* to, const void* from, std::size_t bytes,
+                                      const base::Deadline& deadline) override {
+    return push_copy(Copy{to, from, bytes}, deadline);
+  }
+
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
     auto event = std::make_shared<HostEvent>();
     SF_TRY(push_marker(ReachEvent{event}));

@@ -46,7 +46,7 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_plan_create(nullptr, nullptr, 0, 0, &plan));
   expect_refused(sf_plan_describe(nullptr, &text));
   expect_refused(sf_snapshot(nullptr, &request, &ticket));
-  expect_refused(sf_fence(nullptr, 0));
+  expect_refused(sf_fence(nullptr, nullptr, 0, 0));
   expect_refused(sf_ticket_get(nullptr, &info));
   expect_refused(sf_ticket_wait(nullptr, SF_STATE_DURABLE, 0));
   expect_refused(sf_ticket_withdraw(nullptr, "x"));
