@@ -89,19 +89,24 @@ class STILLFRAME_EXPORT Checkpointer {
   Checkpointer& operator=(Checkpointer&&) noexcept;
   ~Checkpointer();
 
-  // Memory that a snapshot holds: `shape` contiguous elements at `data`, alive as long as this object, changed only after
-  // fence(). All adds come before the first snapshot or restore.
-  [[nodiscard]] Status add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data);
+  // Memory that a snapshot holds: `shape` contiguous elements at `data`, on the host or on that GPU, alive as long as this
+  // object, changed only after fence(). All adds come before the first snapshot or restore.
+  [[nodiscard]] Status add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data,
+                           std::int32_t device = kHost);
+  // The stream (a CUstream as an integer) on which the GPU's memory is changed from now on; before any call the legacy
+  // default stream. Snapshots hold what it has written so far, and fence() makes it wait.
+  void use_stream(std::int32_t device, std::uintptr_t stream);
 
   // Into the memory given to add(): the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
   // every difference and touching nothing, when names, dtypes or shapes disagree.
   [[nodiscard]] Result<std::optional<Restored>> restore();
 
-  // Returns before the bytes are copied; call fence() before changing the memory. When earlier snapshots still hold the
+  // Returns before the bytes are copied, on a GPU without waiting for it; call fence() before changing the memory. When earlier snapshots still hold the
   // arena this one is skipped (its ticket says so), or, with `wait`, waits for them: right for the last one of a run. A
   // failure of daemon, memory or disk is the ticket's too; an error here is a wrong call.
   [[nodiscard]] Result<Ticket> snapshot(std::int64_t step, bool wait = false);
-  // deadline: the pending snapshot was abandoned and the update may go on.
+  // Before the memory is changed: on the host this waits for the copies, on a GPU its stream does. deadline: the pending
+  // snapshot was abandoned and the update may go on. busy: a graph is being captured, and nothing was put into it.
   [[nodiscard]] Status fence();
   // Waits until what is captured is durable and verified, then leaves the daemon.
   [[nodiscard]] Status close(std::uint64_t deadline_ms = 600'000);

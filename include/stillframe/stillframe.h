@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define SF_API __attribute__((visibility("default")))
-#define SF_ABI_VERSION 2u
+#define SF_ABI_VERSION 3u
 
 typedef int32_t sf_code;
 enum {
@@ -78,6 +78,8 @@ SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
 
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
+enum { SF_HOST = -1 };
+
 enum {
   SF_ENTRY_GUARDED = 1u,  /* mutated only behind a fence: copied by the copier after the call has returned */
   SF_ENTRY_TRAINABLE = 2u /* training changes it from step to step: alarms say when it does not */
@@ -89,16 +91,26 @@ typedef struct {
   const uint64_t* shape;
   uint32_t dims;
   uint32_t flags;
+  int32_t device;        /* where its bytes are: SF_HOST, or the ordinal of a GPU */
 } sf_entry;
 
 /* Lays out the image and makes room in the arena for it, waiting for a dead predecessor's memory when needed. Entries are
- * contiguous, C order. The plan belongs to the client and must be destroyed before it. */
+ * contiguous, C order. GPUs are opened here, in the context that is current on this thread (else their primary one), and the
+ * arena is pinned for them: SF_UNAVAILABLE without a driver, SF_UNSUPPORTED when it is too old, SF_NO_SPACE when unguarded
+ * entries on one GPU exceed scratch_bytes. The plan belongs to the client and must be destroyed before it. */
 SF_API sf_code sf_plan_create(sf_client* client, const sf_entry* entries, size_t count, uint64_t deadline_ms, sf_plan** out);
 SF_API void sf_plan_destroy(sf_plan* plan);
 /* {"mode":…, "image_bytes":…, "chunks":…, "budget_bytes":…, "guarded_bytes":…, "unguarded_bytes":…} */
 SF_API sf_code sf_plan_describe(sf_plan* plan, const char** json);
 
 /* ---- snapshot ---------------------------------------------------------------------------------------------------- */
+
+/* The stream on which a GPU of the plan computes at this moment: a CUstream as an integer, 0 for the legacy default stream. A
+ * GPU that is not named stands with 0. */
+typedef struct {
+  int32_t device;
+  uint64_t handle;
+} sf_stream;
 
 enum { SF_SNAPSHOT_WAIT = 1u }; /* when a snapshot is still being copied: wait for it (deadline) instead of skipping this one */
 
@@ -110,21 +122,27 @@ typedef struct {
   const char* tree_json;    /* typed state tree (docs/format.md); NULL: a flat tree of the entries */
   const char* metrics_json; /* flat object; NULL: {} */
   uint64_t deadline_ms;     /* of the wait when unguarded entries exceed scratch_bytes, and of SF_SNAPSHOT_WAIT; 0: fence_deadline_ms */
+  const sf_stream* streams; /* the values are those after the work given to these streams so far */
+  uint64_t stream_count;
 } sf_snapshot_request;
 
-/* Unguarded entries are copied before return. Memory of guarded entries must stay valid and unchanged until sf_fence() has
- * returned or the ticket is at least captured or ended. A skipped snapshot is SF_OK with a ticket in SF_STATE_SKIPPED. */
+/* Unguarded entries are copied before return, those on a GPU in the order of its stream, without the host waiting. Memory of
+ * guarded entries must stay unchanged until sf_fence() has returned, and valid until then on the host; on a GPU until the
+ * ticket is at least captured or has ended. A skipped snapshot is SF_OK with a ticket in SF_STATE_SKIPPED; so is one that is
+ * asked for while a graph is being captured from one of the streams. */
 SF_API sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* request, sf_ticket** out);
 
-/* Call before the next in-place update: returns when every byte of the pending snapshot has left the live tensors. On the
- * deadline (0: fence_deadline_ms) the snapshot is abandoned, SF_DEADLINE is returned, and the update may go on. SF_OK at
- * once when nothing is pending. */
-SF_API sf_code sf_fence(sf_client* client, uint64_t deadline_ms);
+/* Call before the next in-place update: what is changed after this call is changed after every byte of the pending snapshot
+ * has left the live tensors. On the host it waits for that; on a GPU the given streams do (`streams` as in the request; the
+ * update must run on them), and the call waits only until the copies are enqueued. On the deadline (0: fence_deadline_ms) the
+ * snapshot is abandoned, SF_DEADLINE is returned, and the update may go on. SF_OK at once when nothing is pending. SF_BUSY
+ * while a graph is being captured from one of the streams: nothing was issued, and the snapshot stays pending. */
+SF_API sf_code sf_fence(sf_client* client, const sf_stream* streams, size_t count, uint64_t deadline_ms);
 
 /* The waiting half of sf_fence(), without its word that nothing had moved: a caller that watches its tensors looks at them
  * after this, and then calls sf_fence() (which returns at once) or sf_ticket_withdraw(). A checkpoint is never called
  * verified before sf_fence() was passed. */
-SF_API sf_code sf_wait_copied(sf_client* client, uint64_t deadline_ms);
+SF_API sf_code sf_wait_copied(sf_client* client, const sf_stream* streams, size_t count, uint64_t deadline_ms);
 
 typedef enum {
   SF_STATE_COPYING = 0,
@@ -198,6 +216,24 @@ SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target*
  * durable on return and need no daemon. */
 SF_API sf_code sf_pin(const char* address, const char* reason);
 SF_API sf_code sf_unpin(const char* address);
+
+/* ---- looks -------------------------------------------------------------------------------------------------------- */
+
+/* What the tensors of a Python process look like: memory, device, dtype, shape and strides, without a call into Python per
+ * tensor. The process gives the two functions that are needed: `item_of` is CPython's PyTuple_GetItem, `view_of` the
+ * dltensor_from_py_object_no_sync of a DLPack exchange of major version 1. The caller holds the interpreter's lock in all
+ * three calls and checks for a Python exception after them: one is set where SF_UNSUPPORTED is returned. */
+typedef struct sf_look sf_look;
+typedef struct {
+  void* (*item_of)(void* tuple, ptrdiff_t at);
+  int (*view_of)(void* tensor, void* dltensor); /* 0: filled */
+} sf_tensor_access;
+
+/* Notes the looks of the `count` tensors of `tuple`. Nothing of them is kept alive. */
+SF_API sf_code sf_look_create(const sf_tensor_access* access, void* tuple, size_t count, sf_look** out);
+/* *fits becomes 1 when the `count` tensors of `tuple`, one by one, look as those of sf_look_create did, else 0. */
+SF_API sf_code sf_look_fits(const sf_look* look, void* tuple, size_t count, int32_t* fits);
+SF_API void sf_look_destroy(sf_look* look);
 
 #ifdef __cplusplus
 }

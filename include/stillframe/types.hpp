@@ -18,6 +18,9 @@ inline constexpr std::uint64_t kChunkBytes = 1ULL << 20;
 inline constexpr std::uint64_t kSegmentChunks = 64;
 inline constexpr std::uint64_t kSegmentBytes = kSegmentChunks * kChunkBytes;
 
+// Where bytes of a state are: the host, or the ordinal of a GPU from 0.
+inline constexpr std::int32_t kHost = -1;
+
 // Limits on what a plan or a file may claim; each is checked before memory is taken.
 inline constexpr std::uint64_t kMaxEntries = 4'000'000;
 inline constexpr std::uint64_t kMaxEntryNameBytes = 64 * 1024;

@@ -6,16 +6,17 @@ import ctypes
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple, TypeVar
 
 from ._errors import error_for
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
 CORRUPT = 3
 DEADLINE = 8
+HOST = -1
 ENTRY_GUARDED = 1
 ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
@@ -49,6 +50,7 @@ class EntryStruct(ctypes.Structure):
         ("shape", ctypes.POINTER(ctypes.c_uint64)),
         ("dims", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
+        ("device", ctypes.c_int32),
     ]
 
 
@@ -61,6 +63,8 @@ class SnapshotRequest(ctypes.Structure):
         ("tree_json", ctypes.c_char_p),
         ("metrics_json", ctypes.c_char_p),
         ("deadline_ms", ctypes.c_uint64),
+        ("streams", ctypes.c_void_p),
+        ("stream_count", ctypes.c_uint64),
     ]
 
 
@@ -88,6 +92,10 @@ class Target(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
 
 
+class TensorAccess(ctypes.Structure):
+    _fields_ = [("item_of", ctypes.c_void_p), ("view_of", ctypes.c_void_p)]
+
+
 _handle = ctypes.c_void_p
 _out_handle = ctypes.POINTER(ctypes.c_void_p)
 _out_text = ctypes.POINTER(ctypes.c_char_p)
@@ -108,8 +116,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_plan_destroy": [_handle],
     "sf_plan_describe": [_handle, _out_text],
     "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
-    "sf_fence": [_handle, _ms],
-    "sf_wait_copied": [_handle, _ms],
+    "sf_fence": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
+    "sf_wait_copied": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
     "sf_ticket_confirm": [_handle],
     "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
     "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],
@@ -125,6 +133,12 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_unpin": [ctypes.c_char_p],
     "sf_reader_read": [_handle, ctypes.c_uint32, ctypes.POINTER(Target), ctypes.c_size_t, ctypes.c_uint32],
 }
+# Of those that run with the interpreter's lock held, and may leave a Python exception.
+_LOCKED_FUNCTIONS: Dict[str, List[Any]] = {
+    "sf_look_create": [ctypes.POINTER(TensorAccess), ctypes.py_object, ctypes.c_size_t, _out_handle],
+    "sf_look_fits": [_handle, ctypes.py_object, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int32)],
+    "sf_look_destroy": [_handle],
+}
 _RESULTS: Dict[str, Any] = {
     "sf_abi_version": ctypes.c_uint32,
     "sf_version": ctypes.c_char_p,
@@ -133,18 +147,26 @@ _RESULTS: Dict[str, Any] = {
     "sf_plan_destroy": None,
     "sf_ticket_destroy": None,
     "sf_reader_destroy": None,
+    "sf_look_destroy": None,
 }
 
 _loaded: Optional[ctypes.CDLL] = None
+_locked: Optional[ctypes.PyDLL] = None
 
 
 def library() -> Any:
     """The loaded library; loaded at the first use. ImportError says where it was looked for and what is
     wrong with it."""
-    global _loaded
+    global _loaded, _locked
     if _loaded is None:
-        _loaded = _load(_path())
+        _loaded, _locked = _load(_path())
     return _loaded
+
+
+def locked_library() -> Any:
+    """The same library, for the functions that are called with the interpreter's lock held."""
+    library()
+    return _locked
 
 
 def packaged(*parts: str) -> Path:
@@ -161,13 +183,10 @@ def _path() -> Path:
     return path
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> Tuple[ctypes.CDLL, ctypes.PyDLL]:
     try:
-        loaded = ctypes.CDLL(str(path))
-        for name, arguments in _FUNCTIONS.items():
-            function = getattr(loaded, name)
-            function.argtypes = arguments
-            function.restype = _RESULTS.get(name, ctypes.c_int32)
+        loaded = _declare(ctypes.CDLL(str(path)), _FUNCTIONS)
+        locked = _declare(ctypes.PyDLL(str(path)), _LOCKED_FUNCTIONS)
     except (OSError, AttributeError) as error:
         raise ImportError(f"stillframe: the library {path} cannot be used: {error}") from error
     found = int(loaded.sf_abi_version())
@@ -176,6 +195,17 @@ def _load(path: Path) -> ctypes.CDLL:
             f"stillframe: the library {path} speaks ABI {found}, this package {ABI_VERSION}; "
             "install both from one version"
         )
+    return loaded, locked
+
+
+_Loaded = TypeVar("_Loaded", bound=ctypes.CDLL)
+
+
+def _declare(loaded: _Loaded, functions: Dict[str, List[Any]]) -> _Loaded:
+    for name, arguments in functions.items():
+        function = getattr(loaded, name)
+        function.argtypes = arguments
+        function.restype = _RESULTS.get(name, ctypes.c_int32)
     return loaded
 
 

@@ -22,8 +22,9 @@ from ._restore import Restored, restore_into
 from ._retention import Retention
 from ._state import TrainingState
 from ._ticket import Ticket
-from ._versions import VersionRecord, describe_moved
-from ._walk import walk
+from ._versions import describe_moved
+from ._walk import Walk, walk
+from ._walk_cache import CachedWalk, WalkCache
 
 _ABSENT = object()
 
@@ -73,6 +74,7 @@ class Checkpointer:
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
         self._state.check()
+        self._walks = WalkCache(self._state)
         self._client = Client(
             store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=rank,
             world_size=world_size, retention_json=None if retention is None else retention.to_json(),
@@ -110,11 +112,10 @@ class Checkpointer:
             client = self._open_client()
             self._confirm_pending(only_if_captured=not wait)
             if state is _ABSENT:
-                guarded, trained = self._state.storages()
-                walked = walk(self._state.collect(extra), guarded, trained_storages=trained)
+                walked: Union[Walk, CachedWalk] = self._walks.take(extra)
             else:
                 walked = walk(state, root=("state",))
-            record = VersionRecord(walked.guarded)
+            record = walked.record()
             try:
                 handle, alive = client.snapshot(walked, step, metrics_text, wait)
             except StillframeError as error:

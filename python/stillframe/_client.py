@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 from . import _abi
 from ._decode import parse
-from ._walk import Walk
+from ._walk import Layout
 
 _PLAN_DEADLINE_SECONDS = 60.0
 
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
     return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+class Walked(Protocol):
+    """What a snapshot takes of a walk."""
+
+    def layout(self) -> Layout: ...
+
+    def pointer_array(self) -> Tuple[Any, List[Any]]: ...
+
+    def tree_utf8(self) -> bytes: ...
 
 
 class Client:
@@ -43,7 +53,7 @@ class Client:
         self._library = _abi.library()
         self._client = ctypes.c_void_p()
         self._plan: Optional[ctypes.c_void_p] = None
-        self._layout: Optional[Tuple[Any, ...]] = None
+        self._layout: Optional[Layout] = None
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
 
     def settle(self, seconds: float) -> None:
@@ -51,22 +61,22 @@ class Client:
 
     def wait_copied(self) -> None:
         """Until the pending snapshot has left the tensors; the client's own deadline."""
-        _abi.check(self._library.sf_wait_copied(self._client, 0))
+        _abi.check(self._library.sf_wait_copied(self._client, None, 0, 0))
 
     def fence(self) -> None:
         """The same, and the word that nothing guarded had moved before."""
-        _abi.check(self._library.sf_fence(self._client, 0))
+        _abi.check(self._library.sf_fence(self._client, None, 0, 0))
 
-    def snapshot(self, walked: Walk, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
+    def snapshot(self, walked: Walked, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
         """The handle of the ticket, and what must stay alive until the copy has ended."""
         plan = self._plan_for(walked)
-        addresses, alive = walked.pointers()
+        data, alive = walked.pointer_array()
         request = _abi.SnapshotRequest(
             struct_bytes=ctypes.sizeof(_abi.SnapshotRequest),
             flags=_abi.SNAPSHOT_WAIT if wait else 0,
             step=step,
-            data=(ctypes.c_void_p * len(addresses))(*addresses),
-            tree_json=walked.tree_json.encode("utf-8"),
+            data=data,
+            tree_json=walked.tree_utf8(),
             metrics_json=metrics_json.encode("utf-8"),
             deadline_ms=0,
         )
@@ -74,9 +84,9 @@ class Client:
         _abi.check(self._library.sf_snapshot(plan, ctypes.byref(request), ctypes.byref(ticket)))
         return ticket, alive
 
-    def _plan_for(self, walked: Walk) -> ctypes.c_void_p:
+    def _plan_for(self, walked: Walked) -> ctypes.c_void_p:
         layout = walked.layout()
-        if self._plan is not None and layout == self._layout:
+        if self._plan is not None and (layout is self._layout or layout == self._layout):
             return self._plan
         self._drop_plan()
         entries = (_abi.EntryStruct * len(layout))()
@@ -85,6 +95,7 @@ class Client:
             entry.dtype = dtype.encode("ascii")
             entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
             entry.dims = len(shape)
+            entry.device = _abi.HOST
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
         deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)

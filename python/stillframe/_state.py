@@ -25,7 +25,7 @@ def each(name: str, objects: Any) -> List[Tuple[Path, Any]]:
     return [((name,), objects)]
 
 
-def _gather(objects: Any, state_of: Callable[[Any], Any]) -> Any:
+def gather(objects: Any, state_of: Callable[[Any], Any]) -> Any:
     if isinstance(objects, Mapping):
         return {key: state_of(value) for key, value in objects.items()}
     if isinstance(objects, (list, tuple)):
@@ -55,21 +55,30 @@ class TrainingState:
     def optimizers(self) -> List[Any]:
         return [optimizer for _, optimizer in each("optimizer", self.optimizer)]
 
-    def collect(self, extra: Any, keep_vars: bool = False) -> Dict[str, Any]:
-        """The tree of this moment. Nothing is copied but Python scalars."""
+    def tracked(self) -> Dict[str, Any]:
+        """The part of the tree that is the models' and the optimizers'."""
         tree: Dict[str, Any] = {}
         if self.model is not None:
-            tree["model"] = _gather(self.model, lambda module: _module_state(module, keep_vars))
+            tree["model"] = gather(self.model, lambda module: module.state_dict())
         if self.optimizer is not None:
-            tree["optimizer"] = _gather(self.optimizer, lambda optimizer: optimizer.state_dict())
+            tree["optimizer"] = gather(self.optimizer, lambda optimizer: optimizer.state_dict())
+        return tree
+
+    def rest(self, extra: Any) -> Dict[str, Any]:
+        """The other parts of the tree, which come after."""
+        tree: Dict[str, Any] = {}
         if self.scheduler is not None:
-            tree["scheduler"] = _gather(self.scheduler, lambda scheduler: without_counters(scheduler.state_dict()))
+            tree["scheduler"] = gather(self.scheduler, lambda scheduler: without_counters(scheduler.state_dict()))
         if self.rng:
             tree["rng"] = rng_state()
         if self.state is not None:
-            tree["state"] = self.state() if callable(self.state) else _gather(self.state, _any_state)
+            tree["state"] = self.state() if callable(self.state) else gather(self.state, _any_state)
         tree["extra"] = extra
         return tree
+
+    def collect(self, extra: Any) -> Dict[str, Any]:
+        """The tree of this moment. Nothing is copied but Python scalars."""
+        return {**self.tracked(), **self.rest(extra)}
 
     def check(self) -> None:
         """TypeError with the path of the first leaf that cannot be stored. Lazy parameters may still lack a shape."""
@@ -105,12 +114,6 @@ def _add_storages(value: Any, found: Set[int]) -> None:
     elif isinstance(value, (list, tuple)):
         for item in value:
             _add_storages(item, found)
-
-
-def _module_state(module: Any, keep_vars: bool) -> Any:
-    if not isinstance(module, torch.nn.Module):
-        return module.state_dict()
-    return module.state_dict(keep_vars=keep_vars)
 
 
 def _any_state(value: Any) -> Any:

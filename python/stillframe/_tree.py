@@ -25,6 +25,7 @@ Node = Union[None, bool, int, float, str, List[Any], Dict[str, Any]]
 MAX_DEPTH = 200
 MAX_INLINE_BYTES = 4096
 _EXACT_INT = 1 << 53
+_LONG_RUN = 64
 _DIGITS = 4000  # of one piece of a large integer: below Python's own limit on int <-> str
 _NAN_BITS = 0x7FF8000000000000
 
@@ -153,9 +154,12 @@ class _Encoder:
 
     def _items(self, value: Any) -> List[Node]:
         self._enter(value)
-        nodes = []
-        for index, item in enumerate(value):
-            nodes.append(self._child(index, item))
+        nodes: List[Node] = []
+        if _is_long_run(value):
+            nodes.extend(value)
+        else:
+            for index, item in enumerate(value):
+                nodes.append(self._child(index, item))
         del self._open[id(value)]
         return nodes
 
@@ -241,6 +245,13 @@ class _Encoder:
 
     def _tensor(self, value: torch.Tensor) -> Node:
         return self._sink.tensor(value, self._path)
+
+
+def _is_long_run(value: Any) -> bool:
+    """Many integers and nothing else, which stand for themselves. The state of Python's generator is one."""
+    if len(value) <= _LONG_RUN or set(map(type, value)) != {int}:
+        return False
+    return bool(-_EXACT_INT < min(value) and max(value) < _EXACT_INT)
 
 
 _BY_TYPE: Dict[type, Callable[[_Encoder, Any], Node]] = {

@@ -6,11 +6,14 @@ its guarded tensors; a counter that has moved before the fence opened means that
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from operator import attrgetter
+from typing import List, Sequence
 
 import torch
 
 _NAMED_AT_MOST = 8
+_GONE = -1  # of a tensor that was given the memory of one without a counter
+_version_of = attrgetter("_version")
 
 
 def has_counter(tensor: torch.Tensor) -> bool:
@@ -19,24 +22,25 @@ def has_counter(tensor: torch.Tensor) -> bool:
 
 
 class VersionRecord:
-    """The counters of some named tensors at one moment. Holds the tensors, and with them their memory, until
-    cleared."""
+    """The counters of some tensors at one moment, and a name for each. Holds the tensors until cleared."""
 
-    def __init__(self, tensors: List[Tuple[str, torch.Tensor]]) -> None:
+    def __init__(self, names: Sequence[str], tensors: Sequence[torch.Tensor]) -> None:
+        self._names = names
         self._tensors = tensors
-        self._versions = [tensor._version for _, tensor in tensors]
+        self._versions: List[int] = list(map(_version_of, tensors))
 
     def moved(self) -> List[str]:
         """Names of the tensors changed in place since this record was made."""
-        return [
-            name
-            for (name, tensor), version in zip(self._tensors, self._versions)
-            if tensor._version != version
-        ]
+        try:
+            now = list(map(_version_of, self._tensors))
+        except RuntimeError:
+            now = [_version_of(tensor) if has_counter(tensor) else _GONE for tensor in self._tensors]
+        if now == self._versions:
+            return []
+        return [name for name, version, was in zip(self._names, now, self._versions) if version != was]
 
     def clear(self) -> None:
-        self._tensors = []
-        self._versions = []
+        self._names, self._tensors, self._versions = [], [], []
 
 
 def describe_moved(names: List[str]) -> str:

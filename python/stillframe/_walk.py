@@ -17,7 +17,7 @@ from ._dtypes import NAME_BY_TORCH, name_of_numpy
 from ._path import display, entry_name
 from ._tree import Node, dump, encode
 from ._types import type_name
-from ._versions import has_counter
+from ._versions import VersionRecord, has_counter
 
 
 @dataclass
@@ -37,6 +37,10 @@ class _Storage:
     views: List[_View] = field(default_factory=list)
 
 
+EntryLayout = Tuple[str, str, Tuple[int, ...], bool, bool]
+Layout = Tuple[EntryLayout, ...]
+
+
 @dataclass
 class Entry:
     """One range of bytes of the snapshot: `shape` elements of `dtype` (safetensors name), contiguous, C order."""
@@ -50,7 +54,7 @@ class Entry:
     source: Any  # keeps the memory alive
     trainable: bool = False
 
-    def layout(self) -> Tuple[str, str, Tuple[int, ...], bool, bool]:
+    def layout(self) -> EntryLayout:
         return (self.name, self.dtype, self.shape, self.guarded, self.trainable)
 
 
@@ -62,19 +66,36 @@ class Walk:
     tree_json: str
     guarded: List[Tuple[str, torch.Tensor]]
 
-    def layout(self) -> Tuple[Tuple[str, str, Tuple[int, ...], bool, bool], ...]:
+    def layout(self) -> Layout:
         """Equal for two walks exactly when one plan fits both."""
         return tuple(entry.layout() for entry in self.entries)
 
     def pointers(self) -> Tuple[List[int], List[Any]]:
         """One address per entry, and the objects that keep them valid."""
-        addresses: List[int] = []
-        alive: List[Any] = []
-        for entry in self.entries:
-            address, owner = (entry.address, entry.source) if entry.address or not entry.bytes else _stage(entry.source)
-            addresses.append(address)
-            alive.append(owner)
-        return addresses, alive
+        return pointers(self.entries)
+
+    def pointer_array(self) -> Tuple[Any, List[Any]]:
+        """The same, as an array of C."""
+        addresses, alive = pointers(self.entries)
+        return (ctypes.c_void_p * len(addresses))(*addresses), alive
+
+    def tree_utf8(self) -> bytes:
+        return self.tree_json.encode("utf-8")
+
+    def record(self) -> VersionRecord:
+        """The version counters of the guarded tensors, as they are now."""
+        return VersionRecord([name for name, _ in self.guarded], [tensor for _, tensor in self.guarded])
+
+
+def pointers(entries: Sequence[Entry]) -> Tuple[List[int], List[Any]]:
+    """One address per entry, and the objects that keep them valid. What has no contiguous host memory is copied."""
+    addresses: List[int] = []
+    alive: List[Any] = []
+    for entry in entries:
+        address, owner = (entry.address, entry.source) if entry.address or not entry.bytes else _stage(entry.source)
+        addresses.append(address)
+        alive.append(owner)
+    return addresses, alive
 
 
 def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple[Any, ...] = (), *,
@@ -85,7 +106,7 @@ def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple
 
     TypeError with the path of the first leaf that cannot be stored.
     """
-    sink = _Sink(guarded_storages, trained_storages, lazy, len(root))
+    sink = Sink(guarded_storages, trained_storages, lazy, len(root))
     node = encode(value, sink, root)
     sink.complete()
     return Walk(sink.entries, dump(node), sink.guarded)
@@ -97,7 +118,7 @@ def storage_id(tensor: torch.Tensor) -> int:
     return identity
 
 
-class _Sink:
+class Sink:
     """Collects what encode() hands out; complete() groups tensors by storage and fills in their nodes."""
 
     def __init__(self, guarded_storages: FrozenSet[int], trained_storages: FrozenSet[int], lazy: bool,
@@ -210,6 +231,8 @@ def _check_storable(value: torch.Tensor, path: List[Any]) -> None:
         why = f"a tensor of {value.dtype} cannot be stored in a checkpoint"
     elif value.is_conj() or value.is_neg():
         why = "a lazily conjugated or negated view cannot be stored; call resolve_conj() or resolve_neg() first"
+    elif _extent([value])[1] > value.untyped_storage().nbytes():
+        why = f"its storage was resized to {value.untyped_storage().nbytes()} bytes, less than it needs"
     if why is not None:
         raise TypeError(f"{display(path)}: {why}")
 

@@ -176,7 +176,7 @@ def test_layout_is_equal_exactly_when_the_plan_fits() -> None:
 
 def test_version_counters_find_in_place_changes_through_detached_and_viewed_tensors() -> None:
     parameter, other = nn.Parameter(torch.ones(4)), torch.ones(1)
-    record = VersionRecord([("w", parameter.detach()), ("o", other)])
+    record = VersionRecord(["w", "o"], [parameter.detach(), other])
     assert record.moved() == []
     with torch.no_grad():
         parameter.view(2, 2)[0] += 1

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <thread>
 
 namespace stillframe::base {
 namespace {
@@ -56,6 +57,12 @@ std::int64_t Deadline::remaining_ns() const noexcept {
 int Deadline::remaining_ms() const noexcept {
   const std::int64_t ms = (remaining_ns() + kNsPerMs - 1) / kNsPerMs;
   return static_cast<int>(std::min<std::int64_t>(ms, 1 << 30));
+}
+
+void GrowingPause::pause(const Deadline& deadline) noexcept {
+  constexpr std::chrono::nanoseconds kLongest = std::chrono::milliseconds(1);
+  std::this_thread::sleep_for(std::min(next_, deadline.remaining()));
+  next_ = std::min(next_ * 2, kLongest);
 }
 
 std::string utc_compact(std::int64_t unix_ns) { return format_utc(unix_ns, "%Y%m%dT%H%M%SZ"); }

@@ -49,6 +49,16 @@ class Deadline {
   std::int64_t at_ns_;
 };
 
+// The pause between two looks at something that cannot wake us: 20 us at first, then twice the one before, at most 1 ms, and
+// never past the deadline.
+class GrowingPause {
+ public:
+  void pause(const Deadline& deadline) noexcept;
+
+ private:
+  std::chrono::nanoseconds next_ = std::chrono::microseconds(20);
+};
+
 // "20261122T123005Z" and "2026-11-22T12:30:05Z" of a unix time in ns.
 [[nodiscard]] std::string utc_compact(std::int64_t unix_ns);
 [[nodiscard]] std::string utc_iso(std::int64_t unix_ns);

@@ -14,16 +14,21 @@ constexpr std::uint64_t kCancelCheckMs = 100;
 // The daemon's reason for a failure comes by another way than the state in the arena, and later by a moment.
 constexpr std::uint64_t kWordsLateMs = 1000;
 constexpr std::uint64_t kThreadFreeMs = 1000;
+// Copies under way of a snapshot that is given up; a device that has not done them by then does not answer.
+constexpr std::uint64_t kStopCopiesMs = 10'000;
 
 }  // namespace
 
-Copier::Copier(const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms)
-    : arena_(&arena), trainer_(arena), scratch_limit_(scratch_bytes), fence_deadline_ms_(fence_deadline_ms) {}
+Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms)
+    : arena_(&arena),
+      trainer_(arena),
+      scratch_limit_(scratch_bytes),
+      fence_deadline_ms_(fence_deadline_ms),
+      streams_(devices) {}
 
-Result<std::unique_ptr<Copier>> Copier::start(device::Device& device, const arena::Arena& arena,
-                                              std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms) {
-  std::unique_ptr<Copier> copier(new Copier(arena, scratch_bytes, fence_deadline_ms));
-  SF_ASSIGN(copier->stream_, device.create_stream("sf-copy"));
+Result<std::unique_ptr<Copier>> Copier::start(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes,
+                                              std::uint64_t fence_deadline_ms) {
+  std::unique_ptr<Copier> copier(new Copier(devices, arena, scratch_bytes, fence_deadline_ms));
   SF_ASSIGN(copier->thread_, base::Thread::start("sf-copier", [raw = copier.get()] { raw->run(); }));
   return copier;
 }
@@ -38,8 +43,24 @@ Copier::~Copier() {
   thread_.join();
 }
 
+Status Copier::prepare(const Plan& plan) {
+  const std::lock_guard lock(mutex_);
+  if (copying_) return {Code::busy, "the snapshot before is still being copied"};
+  return streams_.prepare(plan, scratch_limit_);
+}
+
+bool Copier::is_stuck() const {
+  const std::lock_guard lock(mutex_);
+  return stuck_;
+}
+
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
+  if (stuck_) {
+    return Status(Code::unavailable,
+                  "a device did not finish the copies of an earlier snapshot and is not asked again; what was captured "
+                  "before is safe. Start the training process anew");
+  }
   // Sealed, and the thread about to say that it is free: no reason to skip.
   if (copying_ && !job_->progress->copying()) {
     changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
@@ -54,10 +75,15 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
   if (mode != arena::Mode::ring && trainer_.free_slots(image_chunks + descriptor_chunks) < image_chunks + descriptor_chunks) {
     return Status(Code::busy, "the arena still holds earlier snapshots that are being written");
   }
+  SF_TRY(streams_.prepare(*job.plan, scratch_limit_));
+  SF_TRY(streams_.begin(*job.plan, job.streams, job.data, deadline));
   SF_ASSIGN(handle_, trainer_.begin({job.step, job.plan->layout.bytes, job.descriptor.size(), job.taken_unix_ns}));
   job_ = std::move(job);
-  const bool whole_copy_in_call = job_->plan->unguarded_bytes > scratch_limit_;
+  const bool whole_copy_in_call = job_->plan->host_scratch_bytes > scratch_limit_;
   if (!whole_copy_in_call) take_unguarded();
+  mode_ = mode;
+  enqueued_ = false;
+  copied_.clear();
   copying_ = true;
   cancel_reason_.reset();
   starved_ = false;
@@ -75,17 +101,18 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
 
 void Copier::take_unguarded() {
   const Plan& plan = *job_->plan;
-  scratch_.resize(std::max<std::size_t>(scratch_.size(), plan.unguarded_bytes));
+  scratch_.resize(std::max<std::size_t>(scratch_.size(), plan.host_scratch_bytes));
   for (std::size_t source = 0; source < job_->data.size(); ++source) {
-    if (plan.source_guarded[source] || plan.source_bytes[source] == 0) continue;
+    const bool taken = plan.source_device[source] == kHost && !plan.source_guarded[source] && plan.source_bytes[source] != 0;
+    if (!taken) continue;
     std::byte* place = scratch_.data() + plan.scratch_offset[source];
     std::memcpy(place, job_->data[source], plan.source_bytes[source]);
     job_->data[source] = place;
   }
 }
 
-Status Copier::fence(const base::Deadline& deadline) {
-  SF_TRY(wait_copied(deadline));
+Status Copier::fence(const base::Deadline& deadline, std::span<const StreamRef> streams) {
+  SF_TRY(wait_copied(deadline, streams));
   std::shared_ptr<Progress> progress;
   arena::SnapshotHandle handle;
   {
@@ -97,7 +124,20 @@ Status Copier::fence(const base::Deadline& deadline) {
   return {};
 }
 
-Status Copier::wait_copied(const base::Deadline& deadline) {
+// The wait for "enqueued" comes first: a stream that waits for an event recorded later waits for nothing.
+Status Copier::hold_back(const base::Deadline& deadline, std::span<const StreamRef> streams) {
+  std::vector<DeviceEvent> copied;
+  {
+    std::unique_lock lock(mutex_);
+    const bool known = changed_.wait_for(lock, deadline.remaining(),
+                                         [this] { return enqueued_ || !copying_ || cancel_reason_.has_value(); });
+    if (!known) return {Code::deadline, "its copies were not enqueued in time"};
+    copied = copied_;
+  }
+  return streams_.hold_back(copied, streams, deadline);
+}
+
+Status Copier::wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams) {
   std::shared_ptr<Progress> progress;
   {
     const std::lock_guard lock(mutex_);
@@ -105,16 +145,21 @@ Status Copier::wait_copied(const base::Deadline& deadline) {
   }
   if (progress == nullptr) return {};
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
-  const bool copied = progress->wait_copied(deadline);
+  const Status held = hold_back(deadline, streams);
   progress->add_fence_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
-  if (!copied) cancel("the fence's deadline passed before its tensors were copied", /*only_ring=*/false);
+  if (held.code() == Code::busy) return held;
+  if (!held.ok()) {
+    cancel(held.code() == Code::deadline ? "the fence's deadline passed before its tensors were copied" : held.message(),
+           /*only_ring=*/false);
+  }
   // Captured after all, when it was sealed between the end of the wait and the cancellation.
-  if (!copied && (progress->copying() || progress->ended())) {
+  if (!held.ok() && (progress->copying() || progress->ended())) {
     const std::lock_guard lock(mutex_);
     pending_ = nullptr;
-    return {Code::deadline, "snapshot of step " + std::to_string(progress->info().step) +
-                                " was abandoned: its tensors were not copied before the fence's deadline; training goes on, "
-                                "older checkpoints are whole"};
+    return {held.code(), "snapshot of step " + std::to_string(progress->info().step) + " was abandoned: " +
+                             (held.code() == Code::deadline ? "its tensors were not copied before the fence's deadline"
+                                                            : held.message()) +
+                             "; training goes on, older checkpoints are whole"};
   }
   if (!progress->ended()) return {};
   const std::lock_guard lock(mutex_);
@@ -176,26 +221,50 @@ void Copier::run() {
 void Copier::copy_job() {
   Status status = copy_descriptor();
   if (status.ok()) status = copy_image();
-  // Also after an error: nothing may write into slots that are given back, or read tensors that may be freed.
-  while (!filling_.empty()) {
-    Status last = finish_oldest();
-    if (status.ok()) status = std::move(last);
-  }
+  if (status.ok()) status = all_enqueued();
+  while (status.ok() && !filling_.empty()) status = finish_oldest();
   if (status.ok()) status = seal();
-  if (!status.ok()) {
-    const auto now = trainer_.progress(handle_);
-    if (now && now->state == arena::RecordState::failed) {
-      (void)job_->progress->wait_copied(base::Deadline::after_ms(kWordsLateMs));
-    }
-    trainer_.abandon(handle_);
-    {
-      const std::lock_guard lock(mutex_);
-      starved_ = status.code() == Code::deadline && !cancel_reason_;
-    }
-    job_->progress->end(SnapshotState::abandoned, status.code(),
-                        "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + status.message() +
-                            "; older checkpoints are whole");
+  if (status.ok()) return;
+  stop_copies();
+  give_up(status);
+}
+
+// After an error nothing may write into slots that are given back, or read tensors that may be freed.
+void Copier::stop_copies() {
+  filling_.clear();
+  const auto behind = streams_.record_all(*job_->plan);
+  if (!behind.ok()) return;  // the device is lost, and nothing runs on it any more
+  for (const DeviceEvent& one : *behind) {
+    const auto deadline = base::Deadline::after_ms(std::min(kStopCopiesMs, fence_deadline_ms_));
+    if (one.event->wait(deadline).code() != Code::deadline) continue;
+    const std::lock_guard lock(mutex_);
+    stuck_ = true;
   }
+}
+
+void Copier::give_up(const Status& why) {
+  const auto now = trainer_.progress(handle_);
+  if (now && now->state == arena::RecordState::failed) {
+    (void)job_->progress->wait_copied(base::Deadline::after_ms(kWordsLateMs));
+  }
+  // Where a device may still write into its slots, they stay leased.
+  if (!is_stuck()) trainer_.abandon(handle_);
+  {
+    const std::lock_guard lock(mutex_);
+    starved_ = why.code() == Code::deadline && !cancel_reason_;
+  }
+  job_->progress->end(SnapshotState::abandoned, why.code(),
+                      "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + why.message() +
+                          "; older checkpoints are whole");
+}
+
+Status Copier::all_enqueued() {
+  SF_ASSIGN(std::vector<DeviceEvent> copied, streams_.record_all(*job_->plan));
+  const std::lock_guard lock(mutex_);
+  copied_ = std::move(copied);
+  enqueued_ = true;
+  changed_.notify_all();
+  return {};
 }
 
 Result<std::uint64_t> Copier::lease(arena::SlotKind kind, std::uint64_t index) {
@@ -219,8 +288,11 @@ Status Copier::copy_descriptor() {
 }
 
 Status Copier::copy_image() {
+  // The fence of a GPU waits until all is enqueued, so nothing but a lack of chunks may hold that up.
+  const bool ahead = job_->plan->has_gpu() && mode_ != arena::Mode::ring;
   for (std::uint64_t chunk = 0; chunk < job_->plan->layout.chunk_count(); ++chunk) {
-    if (filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
+    if (!ahead && filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
+    SF_TRY(finish_reached());
     SF_TRY(cancelled());
     Result<std::uint64_t> slot =
         trainer_.lease(handle_, arena::SlotKind::image, chunk, base::Deadline::after_ms(0));
@@ -236,25 +308,25 @@ Status Copier::copy_image() {
 }
 
 Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
-  const auto deadline = base::Deadline::after_ms(fence_deadline_ms_);
-  const std::span<std::byte> memory = arena_->chunk(slot);
-  Status status;
-  for (const Piece& piece : job_->plan->pieces_of_chunk(chunk)) {
-    const auto* from = static_cast<const std::byte*>(job_->data[piece.source]) + piece.offset;
-    status = stream_->copy_to_host(memory.subspan(piece.chunk_offset, piece.bytes), from, deadline);
-    if (!status.ok()) break;
-  }
-  Result<std::shared_ptr<device::Event>> event = stream_->record();
-  if (!event.ok()) return std::move(event).status();
-  filling_.push_back({slot, std::move(event).value()});
-  return status;
+  const std::vector<Piece> pieces = job_->plan->pieces_of_chunk(chunk);
+  SF_ASSIGN(auto copied, streams_.copy(*job_->plan, pieces, job_->data, arena_->chunk(slot),
+                                       base::Deadline::after_ms(fence_deadline_ms_)));
+  filling_.push_back({slot, std::move(copied)});
+  return {};
 }
 
 Status Copier::finish_oldest() {
-  const Filling oldest = std::move(filling_.front());
+  const auto deadline = base::Deadline::after_ms(fence_deadline_ms_);
+  for (const auto& event : filling_.front().copied) SF_TRY(event->wait(deadline));
+  trainer_.mark_filled(handle_, filling_.front().slot);
   filling_.pop_front();
-  SF_TRY(oldest.copied->wait(base::Deadline::after_ms(fence_deadline_ms_)));
-  trainer_.mark_filled(handle_, oldest.slot);
+  return {};
+}
+
+// Chunks whose copies have ended, so that "filled" is not late while others are still being given.
+Status Copier::finish_reached() {
+  const auto reached = [](const std::shared_ptr<device::Event>& event) { return event->reached(); };
+  while (!filling_.empty() && std::ranges::all_of(filling_.front().copied, reached)) SF_TRY(finish_oldest());
   return {};
 }
 

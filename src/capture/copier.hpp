@@ -7,12 +7,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "arena/trainer_side.hpp"
 #include "base/clock.hpp"
 #include "base/thread.hpp"
+#include "capture/copy_streams.hpp"
 #include "capture/plan.hpp"
 #include "capture/progress.hpp"
 #include "device/device.hpp"
@@ -22,31 +24,38 @@ namespace stillframe::capture {
 struct Job {
   std::shared_ptr<const Plan> plan;
   std::vector<const void*> data;  // per source
+  std::vector<StreamRef> streams;  // the trainer's, of the GPUs of the plan; one that is not here is the legacy default
   std::int64_t step = 0;
   std::int64_t taken_unix_ns = 0;
   std::vector<std::byte> descriptor;
   std::shared_ptr<Progress> progress;
 };
 
-// submit(), fence() and wait_idle() come from the training thread; cancel() from any.
+// prepare(), submit(), fence() and wait_idle() come from the training thread; cancel() from any.
 class Copier {
  public:
-  // `arena` outlives the copier. `scratch_bytes`: the most host memory for unguarded entries copied in the call.
-  [[nodiscard]] static Result<std::unique_ptr<Copier>> start(device::Device& device, const arena::Arena& arena,
+  // `devices` and `arena` outlive the copier. `scratch_bytes`: the most memory for unguarded entries, on the host (more
+  // is copied in the call) and on each GPU (more is refused by prepare()).
+  [[nodiscard]] static Result<std::unique_ptr<Copier>> start(Devices& devices, const arena::Arena& arena,
                                                              std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
   ~Copier();
   Copier(const Copier&) = delete;
   Copier& operator=(const Copier&) = delete;
+
+  // Opens what the plan's snapshots need on its devices, before the first of them. busy while a snapshot is being copied.
+  [[nodiscard]] Status prepare(const Plan& plan);
 
   // Takes unguarded entries (into the scratch, or by waiting for the whole copy when they are larger than it) and hands
   // the rest to the thread. The handle names the snapshot in the arena. busy when it cannot be taken now: a snapshot is
   // still being copied, or earlier ones hold the arena; nothing has changed then.
   [[nodiscard]] Result<arena::SnapshotHandle> submit(Job job, const base::Deadline& deadline);
 
-  // Returns when the pending snapshot has left the live tensors. deadline: it was abandoned.
-  [[nodiscard]] Status wait_copied(const base::Deadline& deadline);
+  // What the caller changes from now on changes after the pending snapshot was copied: on the host it has been when this
+  // returns; on a GPU the trainer's streams wait, and the caller only until every copy is enqueued. deadline: it was
+  // abandoned. busy: a graph is being captured from one of the streams, nothing was issued, and it stays pending.
+  [[nodiscard]] Status wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
   // The same, and the snapshot is confirmed: nothing had moved before it was copied.
-  [[nodiscard]] Status fence(const base::Deadline& deadline);
+  [[nodiscard]] Status fence(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
   // Until nothing is being copied; false when the deadline passed.
   [[nodiscard]] bool wait_idle(const base::Deadline& deadline);
   // The snapshot being copied ends as abandoned for `reason`. With `only_ring`, only when the arena is too small to hold
@@ -56,19 +65,27 @@ class Copier {
   void confirm(const arena::SnapshotHandle& handle) { trainer_.confirm(handle); }
 
   [[nodiscard]] arena::TrainerSide& trainer_side() noexcept { return trainer_; }
+  // A device does not answer any more: copies may still be written to the arena, which must stay mapped until the process
+  // ends. No further snapshot is taken.
+  [[nodiscard]] bool is_stuck() const;
 
  private:
   struct Filling {
     std::uint64_t slot = 0;
-    std::shared_ptr<device::Event> copied;
+    std::vector<std::shared_ptr<device::Event>> copied;
   };
-  Copier(const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
+  Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
   void run();
   void copy_job();
   [[nodiscard]] Status copy_descriptor();
   [[nodiscard]] Status copy_image();
   [[nodiscard]] Status start_chunk(std::uint64_t chunk, std::uint64_t slot);
   [[nodiscard]] Status finish_oldest();
+  [[nodiscard]] Status finish_reached();
+  [[nodiscard]] Status all_enqueued();
+  void stop_copies();
+  void give_up(const Status& why);
+  [[nodiscard]] Status hold_back(const base::Deadline& deadline, std::span<const StreamRef> streams);
   [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
   [[nodiscard]] Status cancelled();
   [[nodiscard]] Status seal();
@@ -80,13 +97,17 @@ class Copier {
   const std::uint64_t scratch_limit_;
   const std::uint64_t fence_deadline_ms_;
   std::vector<std::byte> scratch_;
-  std::unique_ptr<device::Stream> stream_;
+  CopyStreams streams_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;
   bool copying_ = false;  // a job is with the thread
   std::optional<std::string> cancel_reason_;
+  arena::Mode mode_ = arena::Mode::none;  // of the snapshot being copied
+  bool enqueued_ = false;                 // every copy of it has been given to the streams; copied_ is behind them
+  std::vector<DeviceEvent> copied_;
+  bool stuck_ = false;
   bool starved_ = false;  // the pending snapshot was given up because no chunk came back in time
   std::optional<Job> job_;  // owned by the thread while copying_
   arena::SnapshotHandle handle_;

@@ -1,11 +1,18 @@
 #include "capture/plan.hpp"
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "format/descriptor.hpp"
 
 namespace stillframe::capture {
+namespace {
+
+// What a GPU's copies of one tensor begin at, in the scratch as in its own memory.
+constexpr std::uint64_t kGpuAlignBytes = 256;
+
+}  // namespace
 
 Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
   auto plan = std::make_shared<Plan>();
@@ -18,6 +25,7 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
   }
   SF_ASSIGN(plan->layout, format::lay_out(std::move(entries)));
   std::vector<bool> trainable;
+  std::set<std::int32_t> devices;
   plan->source_of_entry.reserve(specs.size());
   plan->source_bytes.resize(specs.size());
   plan->source_guarded.resize(specs.size());
@@ -30,13 +38,21 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
   }
   for (std::size_t i = 0; i < specs.size(); ++i) {
     plan->source_guarded[i] = specs[i].guarded;
+    plan->source_device.push_back(specs[i].device);
+    devices.insert(specs[i].device);
     if (specs[i].guarded) {
       plan->guarded_bytes += plan->source_bytes[i];
-    } else {
-      plan->scratch_offset[i] = plan->unguarded_bytes;
-      plan->unguarded_bytes += plan->source_bytes[i];
+      continue;
     }
+    plan->unguarded_bytes += plan->source_bytes[i];
+    const bool on_host = specs[i].device == kHost;
+    std::uint64_t& scratch_bytes = on_host ? plan->host_scratch_bytes : plan->gpu_scratch_bytes[specs[i].device];
+    if (!on_host) scratch_bytes = (scratch_bytes + kGpuAlignBytes - 1) / kGpuAlignBytes * kGpuAlignBytes;
+    plan->scratch_offset[i] = scratch_bytes;
+    scratch_bytes += plan->source_bytes[i];
   }
+  std::erase_if(plan->gpu_scratch_bytes, [](const auto& one) { return one.second == 0; });
+  plan->devices.assign(devices.begin(), devices.end());
   plan->layout_text = format::encode_layout(plan->layout, trainable);
   return std::shared_ptr<const Plan>(std::move(plan));
 }

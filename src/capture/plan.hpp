@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ struct EntrySpec {
   Entry entry;           // name, dtype, shape; offset and bytes are set by the plan
   bool guarded = false;  // mutated only behind a fence
   bool trainable = false;  // training changes it: what stands still is worth an alarm
+  std::int32_t device = kHost;  // where its bytes are: kHost, or the ordinal of a GPU
 };
 
 // A run of bytes to copy: `bytes` from `offset` of source `source` to `chunk_offset` of the chunk.
@@ -31,14 +33,19 @@ struct Plan {
   [[nodiscard]] static Result<std::shared_ptr<const Plan>> make(std::vector<EntrySpec> specs);
 
   [[nodiscard]] std::vector<Piece> pieces_of_chunk(std::uint64_t chunk) const;
+  [[nodiscard]] bool has_gpu() const noexcept { return !devices.empty() && devices.back() != kHost; }
 
   format::ImageLayout layout;
   std::vector<std::size_t> source_of_entry;   // per layout entry
   std::vector<std::uint64_t> source_bytes;    // per source
   std::vector<bool> source_guarded;           // per source
-  std::vector<std::uint64_t> scratch_offset;  // per unguarded source: where it stands in the scratch buffer
+  std::vector<std::int32_t> source_device;    // per source
+  std::vector<std::int32_t> devices;          // of the sources, each once, in order
+  std::vector<std::uint64_t> scratch_offset;  // per unguarded source: where it stands in the scratch of its device
   std::uint64_t guarded_bytes = 0;
   std::uint64_t unguarded_bytes = 0;
+  std::uint64_t host_scratch_bytes = 0;                      // of the unguarded sources on the host
+  std::map<std::int32_t, std::uint64_t> gpu_scratch_bytes;   // by GPU, where it has unguarded ones
   std::string layout_text;  // format::encode_layout
 };
 

@@ -63,7 +63,19 @@ stillframe::Result<capture::EntrySpec> to_spec(const sf_entry& entry) {
   spec.entry.shape.assign(entry.shape, entry.shape + entry.dims);
   spec.guarded = (entry.flags & SF_ENTRY_GUARDED) != 0;
   spec.trainable = (entry.flags & SF_ENTRY_TRAINABLE) != 0;
+  if (entry.device < SF_HOST) {
+    return Status(Code::invalid_argument, "entry '" + spec.entry.name + "' is on device " + std::to_string(entry.device) +
+                                              ": SF_HOST or the ordinal of a GPU is expected");
+  }
+  spec.device = entry.device;
   return spec;
+}
+
+std::vector<capture::StreamRef> to_streams(const sf_stream* streams, size_t count) {
+  std::vector<capture::StreamRef> refs;
+  refs.reserve(count);
+  for (size_t i = 0; i < count; ++i) refs.push_back({streams[i].device, static_cast<std::uintptr_t>(streams[i].handle)});
+  return refs;
 }
 
 std::string alarms_json(const std::vector<stillframe::Alarm>& alarms) {
@@ -213,8 +225,10 @@ sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* given, sf_ticket**
       if (request.data[i] == nullptr && plan->plan->source_bytes[i] != 0) {
         return Status(Code::invalid_argument, "the address of entry " + std::to_string(i) + " is NULL");
       }
-      wanted.data.push_back(request.data[i]);
     }
+    if (request.streams == nullptr && request.stream_count != 0) return null_argument("request.streams");
+    wanted.data.assign(request.data, request.data + count);
+    wanted.streams = to_streams(request.streams, request.stream_count);
     wanted.tree_json = text_or(request.tree_json, "");
     wanted.metrics_json = text_or(request.metrics_json, "");
     wanted.wait = (request.flags & SF_SNAPSHOT_WAIT) != 0;
@@ -227,19 +241,19 @@ sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* given, sf_ticket**
   });
 }
 
-sf_code sf_fence(sf_client* handle, uint64_t deadline_ms) {
+sf_code sf_fence(sf_client* handle, const sf_stream* streams, size_t count, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
-    if (handle == nullptr) return null_argument("client");
+    if (handle == nullptr || (streams == nullptr && count != 0)) return null_argument("client or streams");
     if (handle->core->in_child()) return forked();
-    return handle->core->fence(deadline_ms);
+    return handle->core->fence(deadline_ms, to_streams(streams, count));
   });
 }
 
-sf_code sf_wait_copied(sf_client* handle, uint64_t deadline_ms) {
+sf_code sf_wait_copied(sf_client* handle, const sf_stream* streams, size_t count, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
-    if (handle == nullptr) return null_argument("client");
+    if (handle == nullptr || (streams == nullptr && count != 0)) return null_argument("client or streams");
     if (handle->core->in_child()) return forked();
-    return handle->core->wait_copied(deadline_ms);
+    return handle->core->wait_copied(deadline_ms, to_streams(streams, count));
   });
 }
 

@@ -27,6 +27,7 @@ struct Checkpointer::Impl {
   std::shared_ptr<client::Core> core;
   std::vector<capture::EntrySpec> specs;
   std::vector<void*> memory;
+  std::vector<capture::StreamRef> streams;
   std::shared_ptr<const capture::Plan> plan;
   std::shared_ptr<Ticket::Impl> newest;  // snapshot taken
 };
@@ -57,6 +58,28 @@ Status compare(const std::vector<capture::EntrySpec>& specs, const format::Image
   return {Code::mismatch, name + " is of another state, nothing was touched: " + differences};
 }
 
+// Entries on the host at once; those on a GPU one by one, by way of a host buffer of that size.
+Status load_into(client::Core& core, const store::CheckpointReader& reader, const std::vector<capture::EntrySpec>& specs,
+                 const std::vector<void*>& memory, const std::vector<capture::StreamRef>& streams) {
+  std::vector<restore::Target> targets;
+  std::vector<std::byte> staged;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    for (const Entry& entry : reader.manifest().ranks.front().layout.entries) {
+      if (entry.name != specs[i].entry.name) continue;
+      if (specs[i].device == kHost) {
+        targets.push_back({entry.name, {static_cast<std::byte*>(memory[i]), entry.bytes}});
+        continue;
+      }
+      staged.resize(entry.bytes);
+      SF_TRY(restore::load(reader, 0, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
+      capture::StreamRef trainers{specs[i].device, 0};
+      for (const capture::StreamRef& one : streams) trainers = one.device == trainers.device ? one : trainers;
+      SF_TRY(core.place_on_gpu(trainers, memory[i], staged));
+    }
+  }
+  return restore::load(reader, 0, targets, 0, {});
+}
+
 }  // namespace
 
 Checkpointer::Checkpointer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -71,16 +94,23 @@ Result<Checkpointer> Checkpointer::open(CheckpointerOptions options) {
   return Checkpointer(std::move(impl));
 }
 
-Status Checkpointer::add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data) {
+Status Checkpointer::add(std::string name, DType dtype, std::vector<std::uint64_t> shape, void* data,
+                         std::int32_t device) {
   if (impl_->plan) return {Code::invalid_argument, "add() comes before the first snapshot"};
   capture::EntrySpec spec;
   spec.entry.name = std::move(name);
   spec.entry.dtype = dtype;
   spec.entry.shape = std::move(shape);
   spec.guarded = true;
+  spec.device = device;
   impl_->specs.push_back(std::move(spec));
   impl_->memory.push_back(data);
   return {};
+}
+
+void Checkpointer::use_stream(std::int32_t device, std::uintptr_t stream) {
+  std::erase_if(impl_->streams, [device](const capture::StreamRef& one) { return one.device == device; });
+  impl_->streams.push_back({device, stream});
 }
 
 Result<std::optional<Restored>> Checkpointer::restore() {
@@ -97,14 +127,7 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     const store::CheckpointReader& reader = chooser->current();
     const format::ImageLayout& layout = reader.manifest().ranks.front().layout;
     SF_TRY(compare(impl_->specs, layout, reader.name()));
-    std::vector<restore::Target> targets;
-    for (std::size_t i = 0; i < impl_->specs.size(); ++i) {
-      for (const Entry& entry : layout.entries) {
-        if (entry.name != impl_->specs[i].entry.name) continue;
-        targets.push_back({entry.name, {static_cast<std::byte*>(impl_->memory[i]), entry.bytes}});
-      }
-    }
-    const Status loaded = restore::load(reader, 0, targets, 0, {});
+    const Status loaded = load_into(*impl_->core, reader, impl_->specs, impl_->memory, impl_->streams);
     if (loaded.ok()) {
       Restored restored{reader.manifest().step, reader.name(), {}, 0};
       for (const restore::Skipped& one : chooser->skipped()) restored.skipped.push_back(one.name + ": " + one.reason);
@@ -145,6 +168,7 @@ Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   request.step = step;
   request.wait = wait;
   request.data.assign(impl_->memory.begin(), impl_->memory.end());
+  request.streams = impl_->streams;
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));
   if (impl->snapshot.handle.snapshot_id != 0) {
@@ -155,7 +179,7 @@ Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   return Ticket(std::move(impl));
 }
 
-Status Checkpointer::fence() { return impl_->core->fence(0); }
+Status Checkpointer::fence() { return impl_->core->fence(0, impl_->streams); }
 
 Status Checkpointer::close(std::uint64_t deadline_ms) {
   return impl_->core->close(base::Deadline::after_ms(deadline_ms));

@@ -29,7 +29,7 @@ std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<s
 }  // namespace
 
 Core::Core(CheckpointerOptions options)
-    : options_(std::move(options)), pid_(::getpid()), device_(device::make_host_device()) {}
+    : options_(std::move(options)), pid_(::getpid()), devices_(capture::devices_of_this_machine()) {}
 
 Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
@@ -82,8 +82,9 @@ Core::~Core() {
     // The threads are not here, and what they own must not be joined, unlocked or unmapped by us.
     static_cast<void>(link_.release());
     static_cast<void>(copier_.release());
+    for (auto& pinned : pinned_) static_cast<void>(pinned.release());
     static_cast<void>(arena_.release());
-    static_cast<void>(device_.release());
+    static_cast<void>(devices_.release());
     return;
   }
   std::unique_ptr<capture::Copier> copier;
@@ -91,6 +92,8 @@ Core::~Core() {
     const std::lock_guard lock(mutex_);
     copier = std::move(copier_);
   }
+  // A device that does not answer may still write there.
+  if (copier && copier->is_stuck()) static_cast<void>(arena_.release());
   copier.reset();
   if (link_ && !closed_) link_->leave_unanswered();
   link_.reset();
@@ -114,6 +117,7 @@ Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture
                                        deadline_ms(deadline)};
   SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
   SF_TRY(attach(std::move(reply)));
+  SF_TRY(prepare(*plan));
   const std::lock_guard lock(mutex_);
   mode_ = arena::mode_of(arena_->committed_slots(), plan->layout.chunk_count(), arena::chunks_of(request.descriptor_bytes));
   return plan;
@@ -132,12 +136,37 @@ Status Core::attach(Link::Reply reply) {
   SF_TRY(attached.keep_from_children());
   auto arena = std::make_unique<arena::Arena>(std::move(attached));
   SF_ASSIGN(auto copier,
-            capture::Copier::start(*device_, *arena, options_.scratch_bytes, options_.fence_deadline_ms));
+            capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms));
   const std::lock_guard lock(mutex_);
   arena_guard_ = ForkGuard(arena->memfd());
   arena_ = std::move(arena);
   copier_ = std::move(copier);
   return {};
+}
+
+Status Core::prepare(const capture::Plan& plan) {
+  SF_TRY(copier_->prepare(plan));
+  if (!plan.has_gpu()) return {};
+  SF_ASSIGN(device::Device * gpu, devices_->get(plan.devices.back()));
+  pin_arena(*gpu);
+  return {};
+}
+
+// One GPU pins for all. Growth is pinned as it comes.
+void Core::pin_arena(device::Device& gpu) {
+  const std::uint64_t slots = arena_->committed_slots();
+  if (pinning_refused_ || slots <= pinned_slots_) return;
+  const std::span<std::byte> range(arena_->chunk(pinned_slots_).data(), (slots - pinned_slots_) * kChunkBytes);
+  auto pinned = gpu.pin(range);
+  if (!pinned.ok()) {
+    pinning_refused_ = true;
+    const std::lock_guard lock(mutex_);
+    warn("copies from " + gpu.name() + " go through memory that is not pinned, slower and with the host waiting: " +
+         pinned.status().message());
+    return;
+  }
+  pinned_.push_back(std::move(pinned).value());
+  pinned_slots_ = slots;
 }
 
 Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request) {
@@ -151,7 +180,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
-    capture::Job job{plan, request.data, request.step, base::system_clock().unix_ns(),
+    capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
                      format::encode_descriptor(plan->layout_text, tree, metrics), progress};
     handle = copier_->submit(std::move(job), deadline);
     const bool again = !handle.ok() && handle.status().code() == Code::busy && request.wait && !deadline.expired();
@@ -193,18 +222,31 @@ Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status
   return {std::move(progress), {}};
 }
 
-Status Core::wait_copied(std::uint64_t wait_ms) {
-  return copier_ ? passed(copier_->wait_copied(base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms)))
-                 : Status();
+Status Core::wait_copied(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams) {
+  const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
+  return copier_ ? passed(copier_->wait_copied(deadline, streams)) : Status();
 }
 
-Status Core::fence(std::uint64_t wait_ms) {
-  return copier_ ? passed(copier_->fence(base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms)))
-                 : Status();
+Status Core::fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams) {
+  const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
+  return copier_ ? passed(copier_->fence(deadline, streams)) : Status();
 }
 
+Status Core::place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from) {
+  const auto deadline = base::Deadline::after_ms(options_.fence_deadline_ms);
+  SF_ASSIGN(device::Device * device, devices_->get(trainers.device));
+  SF_ASSIGN(const std::unique_ptr<device::Stream> stream, device->create_stream("sf-restore"));
+  SF_ASSIGN(const std::unique_ptr<device::TrainingStream> training, device->training_stream(trainers.handle));
+  SF_ASSIGN(std::shared_ptr<device::Event> before, training->record());
+  SF_TRY(stream->wait(std::move(before)));
+  SF_TRY(stream->copy_to_device(to, from, deadline));
+  SF_ASSIGN(const std::shared_ptr<device::Event> placed, stream->record());
+  return placed->wait(deadline);
+}
+
+// busy: a graph is being captured, in which nothing runs; the snapshot stays pending for the fence that follows.
 Status Core::passed(Status passed) {
-  if (!passed.ok()) {
+  if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
     ++counters_.abandoned;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Snapshot {
 struct SnapshotRequest {
   std::int64_t step = 0;
   std::vector<const void*> data;  // per entry of the plan, as given to make_plan()
+  std::vector<capture::StreamRef> streams;  // the trainer's, of the GPUs of the plan
   std::string tree_json;          // empty: a flat tree
   std::string metrics_json;       // empty: {}
   bool wait = false;              // for room and for the snapshot before, instead of skipping
@@ -44,8 +46,10 @@ class Core : public std::enable_shared_from_this<Core> {
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
   // As the functions of stillframe.h; 0: the fence's deadline. After an error nothing of the snapshot is read any more.
-  [[nodiscard]] Status wait_copied(std::uint64_t wait_ms);
-  [[nodiscard]] Status fence(std::uint64_t wait_ms);
+  [[nodiscard]] Status wait_copied(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
+  [[nodiscard]] Status fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
+  // After the work given to the trainer's stream so far; waits until the bytes are there.
+  [[nodiscard]] Status place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from);
   void confirm(const Snapshot& snapshot);
   void withdraw(const Snapshot& snapshot, const std::string& reason);
   [[nodiscard]] Status close(const base::Deadline& deadline);
@@ -73,6 +77,8 @@ class Core : public std::enable_shared_from_this<Core> {
 
   explicit Core(CheckpointerOptions options);
   [[nodiscard]] Status attach(Link::Reply reply);
+  [[nodiscard]] Status prepare(const capture::Plan& plan);
+  void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
@@ -90,9 +96,12 @@ class Core : public std::enable_shared_from_this<Core> {
 
   CheckpointerOptions options_;
   const std::int64_t pid_;
-  std::unique_ptr<device::Device> device_;
+  std::unique_ptr<capture::Devices> devices_;
   mutable std::mutex mutex_;
   std::unique_ptr<arena::Arena> arena_;
+  std::vector<std::unique_ptr<device::PinnedMemory>> pinned_;  // of the arena, for every GPU
+  std::uint64_t pinned_slots_ = 0;
+  bool pinning_refused_ = false;
   ForkGuard arena_guard_;
   std::unique_ptr<capture::Copier> copier_;
   std::deque<Outstanding> outstanding_;

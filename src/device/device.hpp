@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,19 +22,56 @@ class Event {
   [[nodiscard]] virtual Status wait(const base::Deadline& deadline) const = 0;
 };
 
-// Work in the order given, asynchronous to the caller. Thread-safe. Destroyed: what was given is finished first.
+// One copy from device memory: as many bytes as `to` has.
+struct HostCopy {
+  std::span<std::byte> to;
+  const void* from = nullptr;
+};
+
+// A copy stream of ours: work in the order given, asynchronous to the caller. Thread-safe. Destroyed: what was given is
+// finished first, or, where the device no longer answers, given up (cuda_device.hpp); who must know waits for an event first.
 class Stream {
  public:
   virtual ~Stream() = default;
   // Returns when the copy is queued; the queue has a bound, and a full one is waited for (deadline). Both ranges stay
   // valid until an event recorded after the call is reached.
   [[nodiscard]] virtual Status copy_to_host(std::span<std::byte> to, const void* from, const base::Deadline& deadline) = 0;
+  // The same for several copies, whose order among themselves is open: one call of the driver where it has one. After an
+  // error some may have been queued.
+  [[nodiscard]] virtual Status copy_to_host(std::span<const HostCopy> copies, const base::Deadline& deadline) = 0;
   [[nodiscard]] virtual Status copy_to_device(void* to, std::span<const std::byte> from,
+                                              const base::Deadline& deadline) = 0;
+  // Between two ranges of this device.
+  [[nodiscard]] virtual Status copy_on_device(void* to, const void* from, std::size_t bytes,
                                               const base::Deadline& deadline) = 0;
   // Reached when all work given so far is done.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
-  // Work given from now on runs after `event` (of any stream of this device). The host does not wait.
+  // Work given from now on runs after `event`, of any stream of a device of this kind, in this process: invalid_argument
+  // for another. The host does not wait.
   [[nodiscard]] virtual Status wait(std::shared_ptr<Event> event) = 0;
+};
+
+// A stream of the trainer's, on which it computes. Never created, replaced, destroyed or synchronised by us: an event is
+// recorded on it and it waits for one, and its thread's current context is as it was after every call. For the thread that
+// owns the stream.
+class TrainingStream {
+ public:
+  virtual ~TrainingStream() = default;
+  // True while a graph is being captured from the stream: record() and wait() then issue nothing (busy).
+  [[nodiscard]] virtual Result<bool> capturing() const = 0;
+  // Reached when all work given to the stream so far is done. On the host device the caller is the stream: reached at once.
+  [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
+  // Work given to the stream from now on runs after `event`, which must have been recorded before (a wait for an event that
+  // is recorded later covers nothing). On a GPU the host does not wait; on the host device the caller does, until the deadline.
+  [[nodiscard]] virtual Status wait(const std::shared_ptr<Event>& event, const base::Deadline& deadline) = 0;
+};
+
+// Memory of the device, let go when destroyed; work on it must have ended.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  [[nodiscard]] virtual void* data() const noexcept = 0;  // not for the host to touch
+  [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;
 };
 
 // Host memory made fit for asynchronous copies; let go when destroyed.
@@ -47,8 +85,13 @@ class Device {
   virtual ~Device() = default;
   [[nodiscard]] virtual std::string name() const = 0;  // "host", "cuda:0"
   [[nodiscard]] virtual Result<std::unique_ptr<Stream>> create_stream(const std::string& name) = 0;
-  // The range must outlive the handle.
+  // `handle`: a CUstream as an integer, 0 for the legacy default stream, 2 for the thread's own; on the host device 0.
+  [[nodiscard]] virtual Result<std::unique_ptr<TrainingStream>> training_stream(std::uintptr_t handle) = 0;
+  // The range must outlive the handle, and no part of it may be pinned already (invalid_argument on a GPU). no_space when the system refuses to lock so much: copies then work all the same,
+  // slower and less asynchronously; the message says how to raise the limit.
   [[nodiscard]] virtual Result<std::unique_ptr<PinnedMemory>> pin(std::span<std::byte> range) = 0;
+  // invalid_argument for 0 bytes, no_space when the device has not so much left.
+  [[nodiscard]] virtual Result<std::unique_ptr<DeviceMemory>> allocate(std::size_t bytes) = 0;
 };
 
 // "Device memory" is host memory; each stream is one native copy thread. Pinning is a no-op that succeeds.

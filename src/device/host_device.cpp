@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <variant>
 
@@ -63,6 +64,15 @@ class HostEvent final : public Event {
   std::atomic<bool> reached_{false};
 };
 
+// The event as the host device's, or invalid_argument.
+Result<std::shared_ptr<HostEvent>> as_host_event(const std::shared_ptr<Event>& event, const std::string& who) {
+  auto host_event = std::dynamic_pointer_cast<HostEvent>(event);
+  if (host_event == nullptr) {
+    return Status(Code::invalid_argument, who + " was told to wait for an event that is not the host device's");
+  }
+  return host_event;
+}
+
 struct Copy {
   void* to;
   const void* from;
@@ -107,9 +117,24 @@ class HostStream final : public Stream {
     return push_copy(Copy{to.data(), from, to.size()}, deadline);
   }
 
+  [[nodiscard]] Status copy_to_host(std::span<const HostCopy> copies, const base::Deadline& deadline) override {
+    if (std::any_of(copies.begin(), copies.end(), [](const HostCopy& copy) {
+          return !copy.to.empty() && (copy.to.data() == nullptr || copy.from == nullptr);
+        })) {
+      return null_address();
+    }
+    for (const HostCopy& copy : copies) SF_TRY(copy_to_host(copy.to, copy.from, deadline));
+    return {};
+  }
+
   [[nodiscard]] Status copy_to_device(void* to, std::span<const std::byte> from,
                                       const base::Deadline& deadline) override {
     return push_copy(Copy{to, from.data(), from.size()}, deadline);
+  }
+
+  [[nodiscard]] Status copy_on_device(void* to, const void* from, std::size_t bytes,
+                                      const base::Deadline& deadline) override {
+    return push_copy(Copy{to, from, bytes}, deadline);
   }
 
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
@@ -119,11 +144,7 @@ class HostStream final : public Stream {
   }
 
   [[nodiscard]] Status wait(std::shared_ptr<Event> event) override {
-    auto host_event = std::dynamic_pointer_cast<HostEvent>(std::move(event));
-    if (!host_event) {
-      return {Code::invalid_argument,
-              "stream '" + name_ + "' was told to wait for an event that is not the host device's"};
-    }
+    SF_ASSIGN(std::shared_ptr<HostEvent> host_event, as_host_event(event, "stream '" + name_ + "'"));
     if (host_event->reached()) return {};
     return push_marker(WaitForEvent{std::move(host_event)});
   }
@@ -131,16 +152,13 @@ class HostStream final : public Stream {
  private:
   Status push_copy(const Copy& copy, const base::Deadline& deadline) {
     if (copy.bytes == 0) return {};
-    if (copy.to == nullptr || copy.from == nullptr) {
-      return {Code::invalid_argument,
-              "stream '" + name_ + "' was given a copy with a null address; nothing was queued"};
-    }
+    if (copy.to == nullptr || copy.from == nullptr) return null_address();
     {
       std::unique_lock lock(mutex_);
       if (!wait_until(has_room_, lock, deadline, [this] { return queue_.size() < kMaxQueuedOperations; })) {
         return queue_is_full(kMaxQueuedOperations);
       }
-      queue_.push_back(copy);
+      queue_.emplace_back(copy);
     }
     has_work_.notify_one();
     return {};
@@ -154,6 +172,10 @@ class HostStream final : public Stream {
     }
     has_work_.notify_one();
     return {};
+  }
+
+  [[nodiscard]] Status null_address() const {
+    return {Code::invalid_argument, "stream '" + name_ + "' was given a copy with a null address; nothing was queued"};
   }
 
   [[nodiscard]] Status queue_is_full(std::size_t limit) const {
@@ -184,6 +206,34 @@ class HostStream final : public Stream {
   base::Thread thread_;
 };
 
+// The caller is the stream: what it did so far is done.
+class HostTrainingStream final : public TrainingStream {
+ public:
+  [[nodiscard]] Result<bool> capturing() const override { return false; }
+
+  [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
+    auto event = std::make_shared<HostEvent>();
+    event->reach();
+    return std::shared_ptr<Event>(std::move(event));
+  }
+
+  [[nodiscard]] Status wait(const std::shared_ptr<Event>& event, const base::Deadline& deadline) override {
+    SF_ASSIGN(const std::shared_ptr<HostEvent> host_event, as_host_event(event, "the training stream of the host"));
+    return host_event->wait(deadline);
+  }
+};
+
+class HostMemory final : public DeviceMemory {
+ public:
+  HostMemory(std::unique_ptr<std::byte[]> memory, std::size_t bytes) : memory_(std::move(memory)), bytes_(bytes) {}
+  [[nodiscard]] void* data() const noexcept override { return memory_.get(); }
+  [[nodiscard]] std::size_t bytes() const noexcept override { return bytes_; }
+
+ private:
+  const std::unique_ptr<std::byte[]> memory_;
+  const std::size_t bytes_;
+};
+
 class HostPinnedMemory final : public PinnedMemory {};
 
 class HostDevice final : public Device {
@@ -196,8 +246,25 @@ class HostDevice final : public Device {
     return std::unique_ptr<Stream>(std::move(stream));
   }
 
+  [[nodiscard]] Result<std::unique_ptr<TrainingStream>> training_stream(std::uintptr_t handle) override {
+    if (handle != 0) {
+      return Status(Code::invalid_argument, "the host device has one training stream, the caller, with handle 0; got " +
+                                                std::to_string(handle));
+    }
+    return std::unique_ptr<TrainingStream>(std::make_unique<HostTrainingStream>());
+  }
+
   [[nodiscard]] Result<std::unique_ptr<PinnedMemory>> pin(std::span<std::byte> /*range*/) override {
     return std::unique_ptr<PinnedMemory>(std::make_unique<HostPinnedMemory>());
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<DeviceMemory>> allocate(std::size_t bytes) override {
+    if (bytes == 0) return Status(Code::invalid_argument, "0 bytes of device memory were asked for");
+    std::unique_ptr<std::byte[]> memory(new (std::nothrow) std::byte[bytes]);
+    if (memory == nullptr) {
+      return Status(Code::no_space, "the host has no " + std::to_string(bytes) + " bytes of memory left");
+    }
+    return std::unique_ptr<DeviceMemory>(std::make_unique<HostMemory>(std::move(memory), bytes));
   }
 };
 

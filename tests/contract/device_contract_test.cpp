@@ -4,10 +4,10 @@ namespace stillframe::device {
 namespace {
 
 DeviceUnderTest host_device() {
-  return {"host", make_host_device, [](std::size_t bytes) {
-            const std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
-            return std::shared_ptr<void>(memory, memory.get());
-          }};
+  DeviceUnderTest host;
+  host.label = "host";
+  host.make = [] { return Result<std::unique_ptr<Device>>(make_host_device()); };
+  return host;
 }
 
 INSTANTIATE_TEST_SUITE_P(Host, DeviceContract, testing::Values(host_device()),
@@ -43,16 +43,24 @@ TEST(HostDevice, EventsOnAStreamThatIsHeldUpAreBounded) {
   EXPECT_TRUE((*held)->record().ok());
 }
 
-TEST(HostDevice, AnEventOfAnotherKindOfDeviceIsRefused) {
-  class ForeignEvent final : public Event {
-   public:
-    [[nodiscard]] bool reached() const noexcept override { return true; }
-    [[nodiscard]] Status wait(const base::Deadline& /*deadline*/) const override { return {}; }
-  };
+TEST(HostDevice, TheTrainingStreamIsTheCallerSoItWaitsUntilTheDeadline) {
+  constexpr std::size_t kLargeBytes = std::size_t{64} << 20;
+  const std::vector<std::byte> from(kLargeBytes, std::byte{1});
+  std::vector<std::byte> to(kLargeBytes);
   const auto device = make_host_device();
-  const auto stream = device->create_stream("host");
-  ASSERT_TRUE(stream.ok());
-  EXPECT_EQ((*stream)->wait(std::make_shared<ForeignEvent>()).code(), Code::invalid_argument);
+  const auto training = device->training_stream(0);
+  const auto copies = device->create_stream("copies");
+  ASSERT_TRUE(training.ok() && copies.ok());
+  ASSERT_TRUE((*copies)->copy_to_host(to, from.data(), base::Deadline::after_ms(60'000)).ok());
+  const auto copied = (*copies)->record();
+  ASSERT_TRUE(copied.ok());
+  EXPECT_EQ((*training)->wait(*copied, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_TRUE((*training)->wait(*copied, base::Deadline::after_ms(60'000)).ok());
+  EXPECT_EQ(to, from);
+}
+
+TEST(HostDevice, HasNoTrainingStreamButTheCaller) {
+  EXPECT_EQ(make_host_device()->training_stream(2).status().code(), Code::invalid_argument);
 }
 
 }  // namespace

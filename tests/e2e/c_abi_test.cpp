@@ -29,7 +29,7 @@ class CAbiWithDaemon : public DaemonTest {
   }
   void make_plan() {
     const std::uint64_t shape[] = {kFloats};
-    const sf_entry entry{"values", "F32", shape, 1, SF_ENTRY_GUARDED};
+    const sf_entry entry{"values", "F32", shape, 1, SF_ENTRY_GUARDED, SF_HOST};
     ASSERT_EQ(sf_plan_create(client_, &entry, 1, kPatienceMs, &plan_), SF_OK) << sf_last_error();
   }
   void snapshot(std::int64_t step) {
@@ -40,7 +40,7 @@ class CAbiWithDaemon : public DaemonTest {
     request.step = step;
     request.data = data;
     ASSERT_EQ(sf_snapshot(plan_, &request, &ticket_), SF_OK) << sf_last_error();
-    ASSERT_EQ(sf_fence(client_, 0), SF_OK) << sf_last_error();
+    ASSERT_EQ(sf_fence(client_, nullptr, 0, 0), SF_OK) << sf_last_error();
   }
   // The exit status of a forked child that makes one call: 100 plus its code.
   template <typename Call>
@@ -89,8 +89,9 @@ TEST_F(CAbiWithDaemon, NullsInsideValidCallsAreRefused) {
   EXPECT_EQ(sf_client_status(client_, nullptr), SF_INVALID_ARGUMENT);
   EXPECT_EQ(sf_client_next_warning(client_, nullptr), SF_INVALID_ARGUMENT);
   EXPECT_EQ(sf_plan_create(client_, nullptr, 1, 1000, &plan), SF_INVALID_ARGUMENT);
-  for (const sf_entry& entry : {sf_entry{nullptr, "F32", shape, 1, 0}, sf_entry{"a", nullptr, shape, 1, 0},
-                                sf_entry{"a", "F32", nullptr, 1, 0}}) {
+  for (const sf_entry& entry : {sf_entry{nullptr, "F32", shape, 1, 0, SF_HOST}, sf_entry{"a", nullptr, shape, 1, 0, SF_HOST},
+                                sf_entry{"a", "F32", nullptr, 1, 0, SF_HOST},
+                                sf_entry{"a", "F32", shape, 1, 0, -2}}) {
     EXPECT_EQ(sf_plan_create(client_, &entry, 1, 1000, &plan), SF_INVALID_ARGUMENT);
   }
   make_plan();
@@ -143,7 +144,7 @@ TEST_F(CAbiWithDaemon, EveryCallInAForkedChildIsUnavailableAndTheParentGoesOn) {
   EXPECT_EQ(in_a_child([&] { return sf_plan_create(client_, nullptr, 0, 1000, &plan); }), kUnavailable);
   EXPECT_EQ(in_a_child([&] { return sf_plan_describe(plan_, &text); }), kUnavailable);
   EXPECT_EQ(in_a_child([&] { return sf_snapshot(plan_, &request, &ticket); }), kUnavailable);
-  EXPECT_EQ(in_a_child([&] { return sf_fence(client_, 1000); }), kUnavailable);
+  EXPECT_EQ(in_a_child([&] { return sf_fence(client_, nullptr, 0, 1000); }), kUnavailable);
   EXPECT_EQ(in_a_child([&] { return sf_ticket_get(ticket_, &info); }), kUnavailable);
   EXPECT_EQ(in_a_child([&] { return sf_ticket_wait(ticket_, SF_STATE_VERIFIED, 1000); }), kUnavailable);
   EXPECT_EQ(in_a_child([&] { return sf_ticket_withdraw(ticket_, "x"); }), kUnavailable);

@@ -1,5 +1,5 @@
-"""One door to each outside world: files, threads, clock, sockets. A call of one outside its folder is a finding. None to the
-process's locale."""
+"""One door to each outside world: files, threads, clock, sockets, the GPU. A call of one outside its folder is a finding.
+None to the process's locale."""
 
 import re
 
@@ -113,4 +113,11 @@ DOORS = [
     Door("socket-door", ("src/transport/",), _SOCKET_CALLS, _SOCKET_WORDS),
     # These read 0.25 as 0 in a process whose locale has a decimal comma; std::from_chars does not.
     Door("locale-door", (), "strtod strtof strtold atof stod stof stold sscanf".split()),
+    Door(
+        "gpu-door",
+        ("src/device/",),
+        ("dlopen", "dlmopen", "dlsym"),  # the driver is the one library that is loaded at run time
+        (),
+        (r"#\s*include\s*[<\"](?:cuda|cudart|nvml|device/cuda_api)\w*\.h(?:pp)?[>\"]", r"\bcu(?:da)?[A-Z]\w*\s*\("),
+    ),
 ]

@@ -5,6 +5,7 @@ import tempfile
 
 CMAKE = """stillframe_layer(base third_party_spdlog)
 stillframe_layer(env sf_base)
+stillframe_layer(device sf_base)
 stillframe_layer(store sf_env)
 stillframe_layer(codec sf_base)
 """
@@ -100,6 +101,14 @@ CASES = [
         [(1, "socket-door"), (2, "socket-door"), (2, "socket-door")],
     ),
     ("src/store/a.cpp", "int n = ::connect(s, a, b);\nauto c = connect(path);\n", [(1, "socket-door")]),
+    # the GPU door
+    (
+        "src/base/a.cpp",
+        "void* l = dlopen(p, 1);\nauto f = ::dlsym(l, n);\n#include <cuda.h>\nint r = cuInit(0) + x.cuStreamQuery(s);\n",
+        [(n, "gpu-door") for n in (1, 2, 3, 4, 4)],
+    ),
+    ("src/device/a.cpp", "void* l = ::dlopen(p, 1);\nint r = calls.cuInit(0);\n", []),
+    ("src/base/a.cpp", "int r = cursor(0) + cut(1);\nauto d = make_cuda_device();\n", []),
     # sleeps
     ("tests/unit/a.cpp", "std::this_thread::sleep_for(x);\nusleep(3);\n", [(1, "sleep-in-test"), (2, "sleep-in-test")]),
     ("tests/unit/a.cpp", "sleep_for(x);  // tidy: allow-sleep the kernel gives no event for this\n", []),

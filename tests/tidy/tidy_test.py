@@ -1,7 +1,7 @@
 """Fails when a source breaks a rule of the house: `python3 -B tests/tidy/tidy_test.py [--self-test | --root DIR]`.
 
-Rules: include-edge, file-door, thread-door, clock-door, socket-door, sleep-in-test, file-length, unfinished-word,
-white-space, pragma-once. A finding is one line: file:line: [rule] what. Before it looks at the tree it checks that each
+Rules: include-edge, file-door, thread-door, clock-door, socket-door, gpu-door, sleep-in-test, file-length,
+unfinished-word, white-space, pragma-once. A finding is one line: file:line: [rule] what. Before it looks at the tree it checks that each
 rule bites (self_test.py); --self-test does only that.
 """
 

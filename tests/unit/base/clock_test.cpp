@@ -99,5 +99,15 @@ TEST(Futex, ABumpWakesAWaiter) {
   EXPECT_FALSE(far.expired());
 }
 
+TEST(GrowingPause, EndsAtTheDeadline) {
+  GrowingPause between;
+  const Deadline deadline = Deadline::after_ms(5);
+  for (int i = 0; i < 1000 && !deadline.expired(); ++i) between.pause(deadline);
+  EXPECT_TRUE(deadline.expired()) << "1000 pauses of up to 1 ms each did not last for 5 ms";
+  const std::int64_t before = system_clock().monotonic_ns();
+  for (int i = 0; i < 1000; ++i) between.pause(deadline);
+  EXPECT_LT(system_clock().monotonic_ns() - before, kSecond) << "pauses went on after the deadline";
+}
+
 }  // namespace
 }  // namespace stillframe::base

@@ -44,8 +44,14 @@ class GatedDevice final : public device::Device {
   [[nodiscard]] Result<std::unique_ptr<device::Stream>> create_stream(const std::string&) override {
     return std::unique_ptr<device::Stream>(std::make_unique<GatedStream>(*this));
   }
+  [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> training_stream(std::uintptr_t) override {
+    return std::unique_ptr<device::TrainingStream>(std::make_unique<CallersStream>());
+  }
   [[nodiscard]] Result<std::unique_ptr<device::PinnedMemory>> pin(std::span<std::byte>) override {
     return std::make_unique<device::PinnedMemory>();
+  }
+  [[nodiscard]] Result<std::unique_ptr<device::DeviceMemory>> allocate(std::size_t) override {
+    return Status(Code::unsupported, "not needed by these tests");
   }
 
  private:
@@ -54,9 +60,25 @@ class GatedDevice final : public device::Device {
     [[nodiscard]] bool reached() const noexcept override { return true; }
     [[nodiscard]] Status wait(const base::Deadline&) const override { return {}; }
   };
+  class CallersStream final : public device::TrainingStream {
+   public:
+    [[nodiscard]] Result<bool> capturing() const override { return false; }
+    [[nodiscard]] Result<std::shared_ptr<device::Event>> record() override {
+      return std::shared_ptr<device::Event>(std::make_shared<ReachedEvent>());
+    }
+    [[nodiscard]] Status wait(const std::shared_ptr<device::Event>&, const base::Deadline&) override { return {}; }
+  };
   class GatedStream final : public device::Stream {
    public:
     explicit GatedStream(GatedDevice& device) : device_(&device) {}
+    [[nodiscard]] Status copy_to_host(std::span<const device::HostCopy> copies, const base::Deadline& deadline) override {
+      for (const device::HostCopy& copy : copies) SF_TRY(copy_to_host(copy.to, copy.from, deadline));
+      return {};
+    }
+    [[nodiscard]] Status copy_on_device(void* to, const void* from, std::size_t bytes, const base::Deadline&) override {
+      std::memcpy(to, from, bytes);
+      return {};
+    }
     [[nodiscard]] Status copy_to_host(std::span<std::byte> to, const void* from, const base::Deadline&) override {
       SF_TRY(device_->pass());
       std::memcpy(to.data(), from, to.size());
@@ -130,6 +152,7 @@ struct State {
   [[nodiscard]] Job job(std::int64_t step, std::size_t descriptor_bytes = 100) const {
     Job job{plan,
             {},
+            {},
             step,
             1000 + step,
             std::vector<std::byte>(descriptor_bytes, std::byte{0x5a}),
@@ -141,14 +164,16 @@ struct State {
 
 struct Rig {
   arena::Arena arena;
-  std::unique_ptr<device::Device> device;
+  Devices devices;
   std::unique_ptr<Copier> copier;
   arena::DaemonSide daemon;
 
   explicit Rig(std::uint64_t slots, std::unique_ptr<device::Device> with = device::make_host_device(),
                std::uint64_t scratch_bytes = 1 << 20, std::uint64_t fence_deadline_ms = 60'000)
-      : arena(make_arena(slots)), device(std::move(with)), daemon(arena) {
-    auto started = Copier::start(*device, arena, scratch_bytes, fence_deadline_ms);
+      : arena(make_arena(slots)),
+        devices(std::move(with), [](std::int32_t) { return Status(Code::not_found, "no GPU"); }),
+        daemon(arena) {
+    auto started = Copier::start(devices, arena, scratch_bytes, fence_deadline_ms);
     EXPECT_TRUE(started.ok()) << started.status().message();
     copier = std::move(started).value();
   }

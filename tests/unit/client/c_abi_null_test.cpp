@@ -1,6 +1,7 @@
 // The C ABI without a daemon: a NULL is an answer, never a crash.
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
 #include <string>
 
@@ -30,6 +31,12 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   request.struct_bytes = sizeof request;
   sf_ticket_info info{};
   info.struct_bytes = sizeof info;
+  sf_look* look = nullptr;
+  std::int32_t fits = 0;
+  int tuple = 0;
+  expect_refused(sf_look_create(nullptr, &tuple, 0, &look));
+  expect_refused(sf_look_fits(nullptr, &tuple, 0, &fits));
+  sf_look_destroy(nullptr);
   expect_refused(sf_client_open(nullptr, &client));
   expect_refused(sf_client_open(&options, nullptr));
   expect_refused(sf_client_settle(nullptr, 0));
@@ -39,7 +46,7 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_plan_create(nullptr, nullptr, 0, 0, &plan));
   expect_refused(sf_plan_describe(nullptr, &text));
   expect_refused(sf_snapshot(nullptr, &request, &ticket));
-  expect_refused(sf_fence(nullptr, 0));
+  expect_refused(sf_fence(nullptr, nullptr, 0, 0));
   expect_refused(sf_ticket_get(nullptr, &info));
   expect_refused(sf_ticket_wait(nullptr, SF_STATE_DURABLE, 0));
   expect_refused(sf_ticket_withdraw(nullptr, "x"));
