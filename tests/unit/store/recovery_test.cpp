@@ -96,18 +96,22 @@ TEST(Recovering, WhatAnotherOneIsRemovingAtThisMomentIsNotUnlinkedBeforeItsNameI
     const auto other = env.new_process();
     std::uint64_t call = 0;
     bool renamed = false;
+    const auto expect_whole_or_gone = [&] {
+      const auto after = env.survivor(FaultEnv::kOnlySynced);
+      if (!after->exists(env::join("/s", name)).value()) return;
+      EXPECT_TRUE(check_whole(Store::open(*after, "/s").value(), name, 1).ok())
+          << "renamed before call " << moment << ", power lost before call " << call;
+    };
     env.before_call([&](EnvOp, const std::string&) {
-      if (++call != moment) return;
+      if (++call > moment) expect_whole_or_gone();
+      if (call != moment) return;
       renamed = other->rename_no_replace(env::join("/s", name), env::join("/s", format::removing_name(name))).ok();
     });
     SF_ASSERT_OK(store::recover(store, {}));
     env.before_call({});
     if (call < moment) break;
     ASSERT_TRUE(renamed);
-    const auto after = env.survivor(FaultEnv::kOnlySynced);
-    if (after->exists(env::join("/s", name)).value()) {
-      EXPECT_TRUE(check_whole(Store::open(*after, "/s").value(), name, 1).ok()) << "renamed before call " << moment;
-    }
+    expect_whole_or_gone();
   }
 }
 
