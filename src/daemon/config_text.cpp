@@ -27,6 +27,12 @@ std::size_t end_of_string(std::string_view toml, std::size_t at) noexcept {
   return toml.size();
 }
 
+// Inside of another token a quote begins no string: the parser reads on as it was, until it refuses the token.
+bool begins_a_token(std::string_view toml, std::size_t at) noexcept {
+  constexpr std::string_view kBefore = " \t\r\n=[{,.";
+  return at == 0 || kBefore.find(toml[at - 1]) != std::string_view::npos;
+}
+
 }  // namespace
 
 std::optional<std::uint32_t> line_of_misplaced_letter(std::string_view toml) noexcept {
@@ -34,7 +40,7 @@ std::optional<std::uint32_t> line_of_misplaced_letter(std::string_view toml) noe
   std::size_t at = toml.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
   while (at < toml.size()) {
     const char c = toml[at];
-    if (c == '"' || c == '\'') {
+    if ((c == '"' || c == '\'') && begins_a_token(toml, at)) {
       at = end_of_string(toml, at);
     } else if (c == '#') {
       at = std::min(toml.find('\n', at), toml.size());
