@@ -20,6 +20,8 @@ from killsweep_processes import Victim
 CHUNK_BYTES = 1 << 20
 # How often an image of the trainer's six chunks fits into the arena: more than twice, once, or not at all.
 BUDGET_BYTES = {"double": 32 << 20, "single": 9 << 20, "ring": (6 << 20) + (256 << 10)}
+# A chunk takes two milliseconds: whoever acknowledges a snapshot too early has the time to do so.
+BYTES_PER_S = "500000000"
 STEPS_OF_A_LIFE = 3
 EVENLY_SPREAD_KILLS = 24
 CASES = [("eager", "double"), ("adversarial", "double"), ("eager", "single"), ("adversarial", "ring")]
@@ -102,7 +104,7 @@ def test_a_death_at_any_byte_of_the_copies_loses_nothing_captured(
     rig: GpuRig, schedule: str, arena: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A race ends nobody here: what it would do to the bytes is for the comparison to find.
-    fake = {"schedule": schedule, "delay_ms": "2", "races": "count"}
+    fake = {"schedule": schedule, "delay_ms": "2", "races": "count", "dtoh_bytes_per_s": BYTES_PER_S}
     before = rig.live(STEPS_OF_A_LIFE, **fake, seed="0")
     assert before.exit_code == 0 and before.step_resumed() == -1, before.errors
     kills = bytes_to_die_after(rig.image_bytes)
