@@ -58,9 +58,9 @@ class GpuRig:
         self._command = [program("gpu_trainer"), str(folder / "store"), str(journal), str(toml), budget]
         self.image_bytes = 0
 
-    def live(self, steps: int, die_after_bytes: Optional[int] = None, **fake: str) -> Life:
+    def live(self, steps: int, fake: Dict[str, str], die_after_bytes: Optional[int] = None) -> Life:
         command = [*self._command, str(steps)] + ([] if die_after_bytes is None else [str(die_after_bytes)])
-        variables: Dict[str, str] = {"FAKE_CUDA_" + name.upper(): value for name, value in fake.items()}
+        variables = {"FAKE_CUDA_" + name.upper(): value for name, value in fake.items()}
         done = subprocess.run(command, env={**self._environment, **variables}, timeout=PATIENCE_SECONDS,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
         said = [trainer_line(line) for line in self._journal.lines()]
@@ -105,14 +105,14 @@ def test_a_death_at_any_byte_of_the_copies_loses_nothing_captured(
 ) -> None:
     # A race ends nobody here: what it would do to the bytes is for the comparison to find.
     fake = {"schedule": schedule, "delay_ms": "2", "races": "count", "dtoh_bytes_per_s": BYTES_PER_S}
-    before = rig.live(STEPS_OF_A_LIFE, **fake, seed="0")
+    before = rig.live(STEPS_OF_A_LIFE, {**fake, "seed": "0"})
     assert before.exit_code == 0 and before.step_resumed() == -1, before.errors
     kills = bytes_to_die_after(rig.image_bytes)
     assert len(kills) >= 40
 
     equal = lost = 0
     for number, after_bytes in enumerate([*kills, rig.image_bytes + 1], 1):
-        life = rig.live(STEPS_OF_A_LIFE, after_bytes, **fake, seed=str(number))
+        life = rig.live(STEPS_OF_A_LIFE, {**fake, "seed": str(number)}, after_bytes)
         where = f"{schedule}, {arena}, seed {number}, byte {after_bytes}"
         resumed = life.step_resumed()
         equal += before.exit_code != 0
@@ -134,7 +134,7 @@ def test_a_death_at_any_byte_of_the_copies_loses_nothing_captured(
 def test_the_whole_loop_has_no_race(rig: GpuRig, schedule: str) -> None:
     steps = 20
     for lives in (1, 2):
-        life = rig.live(steps, schedule=schedule, seed=str(lives), delay_ms="2", races="fatal")
+        life = rig.live(steps, {"schedule": schedule, "delay_ms": "2", "races": "fatal", "seed": str(lives)})
         assert life.exit_code == 0, life.errors
         assert life.step_resumed() == (lives - 1) * steps - 1
         assert life.captured == lives * steps - 1
