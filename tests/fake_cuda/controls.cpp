@@ -80,6 +80,11 @@ void release_streams() {
   }
 }
 
+void die_after_dtoh_bytes(std::uint64_t bytes) {
+  const std::unique_lock lock(state().mutex);
+  state().world->dtoh_bytes_to_death = bytes;
+}
+
 Statistics statistics() {
   const std::unique_lock lock(state().mutex);
   const World& world = *state().world;

@@ -1,7 +1,10 @@
 #include "fake_cuda/copies.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -62,6 +65,22 @@ std::optional<Pace> reserve_engine(const Stream& stream, World& world, const Cop
   return Pace{first_byte, rate};
 }
 
+struct Share {
+  std::size_t bytes = 0;
+  bool process_dies = false;  // behind them
+};
+
+// What die_after_dtoh_bytes() lets come of a piece.
+Share share_before_death(World& world, Direction direction, std::size_t bytes) {
+  if (direction != Direction::device_to_host) return {bytes, false};
+  const std::unique_lock lock(state().mutex);
+  std::optional<std::uint64_t>& left = world.dtoh_bytes_to_death;
+  if (!left) return {bytes, false};
+  const std::size_t share = std::min<std::uint64_t>(bytes, *left);
+  *left -= share;
+  return {share, *left == 0};
+}
+
 // Each piece comes when the engine is through with it. A copy that is cut short by a reset leaves the rest as it was.
 void run_copy(const Stream& stream, World& world, const Copy& copy) {
   const std::optional<Pace> pace = reserve_engine(stream, world, copy);
@@ -69,7 +88,9 @@ void run_copy(const Stream& stream, World& world, const Copy& copy) {
   for (std::size_t at = 0; at < copy.request.bytes && !stream.abandoned; at += kPieceBytes) {
     const std::size_t piece = std::min(kPieceBytes, copy.request.bytes - at);
     if (pace && !pause_until(stream, pace->first_byte + time_of(at + piece, pace->rate_bytes_per_s))) return;
-    std::memmove(copy.to.data + at, from + at, piece);
+    const Share share = share_before_death(world, copy.direction, piece);
+    std::memmove(copy.to.data + at, from + at, share.bytes);
+    if (share.process_dies) ::kill(::getpid(), SIGKILL);
   }
 }
 

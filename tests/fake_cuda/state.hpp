@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -76,7 +77,8 @@ struct World {
   std::uint64_t races = 0;
   std::string last_race;
 
-  std::list<Injection> injections;  // nth counts down
+  std::list<Injection> injections;                   // nth counts down
+  std::optional<std::uint64_t> dtoh_bytes_to_death;  // counts down
   std::map<std::string, std::uint64_t> calls;
   std::uint64_t operations_done = 0;
   std::uint64_t operations_captured = 0;

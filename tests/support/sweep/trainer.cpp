@@ -1,38 +1,32 @@
 // The trainer of scripts/killsweep: a state whose every byte follows from the step, so that whoever restores knows what
-// the one before held. Everything it sees of its snapshots goes to a journal, each line with one write(2): what stands
-// there was acknowledged before the process died.
+// the one before held. Everything it sees of its snapshots goes to a journal.
 //
 //   sweep_trainer train <store> <journal> <daemon config> <budget bytes> <snapshot every>
 //   sweep_trainer check <store>      every checkpoint of the store against what the trainer held; touches nothing
 //
 // Trains until "finish" stands on its standard input, and ends at once when that ends: it outlives nobody.
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <deque>
-#include <optional>
 #include <iostream>
+#include <optional>
 
 #include "restore/load.hpp"
 #include "stillframe/checkpointer.hpp"
+#include "support/sweep/journal.hpp"
 
 namespace {
 
 using namespace stillframe;
+using sweep::Journal;
+using sweep::mix;
+using sweep::Tickets;
 
 constexpr std::size_t kWeights = 1'000'000;  // 6 MB in all: six chunks
 constexpr std::size_t kNoise = 250'000;
 constexpr int kPaceMs = 12;
 constexpr int kLookMs = 2;
-
-std::uint64_t mix(std::uint64_t x) noexcept {
-  x += 0x9E3779B97F4A7C15;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
 
 // What compresses, what does not, and the step itself.
 struct State {
@@ -54,38 +48,10 @@ struct State {
   }
 };
 
-class Journal {
- public:
-  explicit Journal(const char* path) : fd_(::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {}
-  ~Journal() { ::close(fd_); }
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
-
-  void say(std::string line) const {
-    line += '\n';
-    if (::write(fd_, line.data(), line.size()) == static_cast<ssize_t>(line.size())) return;
-    std::cerr << "sweep_trainer: the journal cannot be written: " << std::strerror(errno) << std::endl;
-    ::_exit(3);
-  }
-
- private:
-  const int fd_;
-};
-
-const char* word_of(SnapshotState state) noexcept {
-  switch (state) {
-    case SnapshotState::captured: return "captured";
-    case SnapshotState::durable: return "durable";
-    case SnapshotState::verified: return "verified";
-    case SnapshotState::skipped: return "skipped";
-    case SnapshotState::copying: return "copying";
-    default: return "failed";
-  }
-}
-
 class Trainer {
  public:
-  Trainer(Journal& journal, Checkpointer checkpointer) : journal_(journal), checkpointer_(std::move(checkpointer)) {}
+  Trainer(const Journal& journal, Checkpointer checkpointer)
+      : journal_(journal), tickets_(journal), checkpointer_(std::move(checkpointer)) {}
 
   Status run(std::int64_t every) {
     SF_TRY(checkpointer_.add("weights", DType::f32, {kWeights}, state_.weights.data()));
@@ -94,8 +60,7 @@ class Trainer {
     journal_.say("restoring");
     SF_ASSIGN(const auto resumed, checkpointer_.restore());
     if (resumed) {
-      for (const std::string& skipped : resumed->skipped) journal_.say("passed-over " + skipped);
-      journal_.say("resumed " + std::to_string(resumed->step) + (state_.is(resumed->step) ? " equal" : " DIFFERENT"));
+      journal_.say_resumed(*resumed, state_.is(resumed->step));
     } else {
       journal_.say("resumed none");
     }
@@ -107,7 +72,7 @@ class Trainer {
     }
     SF_TRY(leave_the_last_one_durable());
     SF_TRY(checkpointer_.close(60'000));
-    report();
+    tickets_.report();
     journal_.say("finished");
     return {};
   }
@@ -118,7 +83,7 @@ class Trainer {
     SF_ASSIGN(Ticket ticket, checkpointer_.snapshot(step));
     journal_.say("called " + std::to_string(step));
     newest_ = ticket;
-    tickets_.push_back({std::move(ticket), SnapshotState::copying});
+    tickets_.take(std::move(ticket));
     return {};
   }
 
@@ -129,27 +94,11 @@ class Trainer {
     for (int attempt = 1; newest_; ++attempt) {
       const Status durable = newest_->wait_durable(kDurableMs);
       if (durable.ok() || attempt > kAttempts) return durable;
-      report();
+      tickets_.report();
       SF_TRY(snapshot(state_.step));
       checkpointer_.fence().ignore("an abandoned snapshot tells its ticket");
     }
     return {};
-  }
-
-  // What became of the snapshots since it was last asked.
-  void report() {
-    for (Seen& one : tickets_) {
-      const TicketInfo now = one.ticket.info();
-      const std::string step = " " + std::to_string(now.step);
-      const bool ended = now.state != SnapshotState::captured && now.state != SnapshotState::durable &&
-                         now.state != SnapshotState::verified && now.state != SnapshotState::copying;
-      for (const auto state : {SnapshotState::captured, SnapshotState::durable, SnapshotState::verified}) {
-        if (!ended && one.told < state && state <= now.state) journal_.say(word_of(state) + step);
-      }
-      if (ended) journal_.say(word_of(now.state) + step + " " + now.error);
-      one.told = now.state;
-    }
-    std::erase_if(tickets_, [](const Seen& one) { return one.told >= SnapshotState::verified; });
   }
 
   // The pace of a training step; meanwhile it hears and tells.
@@ -161,17 +110,13 @@ class Trainer {
         if (::read(STDIN_FILENO, text, sizeof text) <= 0) ::_exit(0);
         finish_ = true;
       }
-      report();
+      tickets_.report();
     }
   }
 
-  struct Seen {
-    Ticket ticket;
-    SnapshotState told;
-  };
-  Journal& journal_;
+  const Journal& journal_;
   State state_;
-  std::deque<Seen> tickets_;  // not told to their end
+  Tickets tickets_;
   std::optional<Ticket> newest_;
   Checkpointer checkpointer_;
   bool finish_ = false;

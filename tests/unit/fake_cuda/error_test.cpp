@@ -1,3 +1,11 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+
 #include "unit/fake_cuda/driver.hpp"
 
 namespace stillframe::fake_cuda {
@@ -88,6 +96,58 @@ TEST_F(FakeCudaErrors, ResetEndsAHungStream) {
   record(on);
   start({});
   await(record(stream()));
+}
+
+// Host memory that stays when the process dies: two tests at once may not share it.
+class FakeCudaDeath : public FakeCuda {
+ protected:
+  static constexpr std::size_t kBytes = std::size_t{3} << 20;
+  static constexpr std::byte kCopied{0x77};
+
+  FakeCudaDeath() : path_(testing::TempDir() + "fake_cuda_death") {
+    const int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    EXPECT_EQ(::ftruncate(file, kBytes), 0);
+    memory_ = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ::close(file);
+  }
+  ~FakeCudaDeath() override {
+    ::munmap(memory_, kBytes);
+    ::unlink(path_.c_str());
+  }
+
+  // In a process of its own: two copies to the host, with a death announced in the second.
+  [[noreturn]] void copy_and_die(std::uint64_t after_bytes) {
+    std::memset(memory_, 0, kBytes);
+    EXPECT_CU(cu.cuMemHostRegister(memory_, kBytes, cuda::kHostRegisterPortable));
+    CUstream const on = stream();
+    const CUdeviceptr from = device_memory(kBytes);
+    const Bytes values = all(kCopied, kBytes);
+    EXPECT_CU(cu.cuMemcpyHtoDAsync(from, values.data(), kBytes, on));
+    EXPECT_CU(cu.cuMemcpyDtoHAsync(memory_, from, 1000, on));
+    await(record(on));
+    die_after_dtoh_bytes(after_bytes);
+    EXPECT_CU(cu.cuMemcpyDtoHAsync(static_cast<std::byte*>(memory_) + 1000, from, kBytes - 1000, on));
+    await(record(on));
+    std::exit(0);
+  }
+  [[nodiscard]] std::size_t bytes_copied() const {
+    const auto* const bytes = static_cast<const std::byte*>(memory_);
+    return static_cast<std::size_t>(std::find_if(bytes, bytes + kBytes, [](std::byte b) { return b != kCopied; }) -
+                                    bytes);
+  }
+
+ private:
+  const std::string path_;
+  void* memory_ = nullptr;
+};
+
+TEST_F(FakeCudaDeath, TheProcessDiesBehindThatByteOfTheCopiesToTheHost) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const std::uint64_t after : {0UL, 1UL, (1UL << 20) - 1, 1UL << 20, (1UL << 20) + 1, kBytes - 1000}) {
+    EXPECT_EXIT(copy_and_die(after), testing::KilledBySignal(SIGKILL), "") << after;
+    EXPECT_EQ(bytes_copied(), 1000 + after);
+  }
+  EXPECT_EXIT(copy_and_die(kBytes - 999), testing::ExitedWithCode(0), "");
 }
 
 class FakeCudaKernels : public FakeCuda {
