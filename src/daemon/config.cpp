@@ -139,7 +139,7 @@ Status at_line(const std::string& file_name, std::uint32_t line, const std::stri
 
 Result<Config> parse_config(std::string_view toml, const std::string& file_name) {
   if (const auto line = line_of_misplaced_letter(toml)) {
-    return at_line(file_name, *line, "expected keys, numbers and section names in ASCII, found another letter");
+    return at_line(file_name, *line, "expected keys, numbers and section names in ASCII, and ASCII behind a backslash, found another letter");
   }
   const toml::parse_result parsed = toml::parse(toml, file_name);
   if (!parsed) {

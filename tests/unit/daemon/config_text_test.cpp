@@ -36,6 +36,9 @@ TEST(ConfigText, LettersBeyondAsciiMayStandInStringsAndComments) {
   EXPECT_EQ(line_of_misplaced_letter("a = \"not ended\n\xc3\xbc"), 2U);
   // Found by the fuzz target: the date's parser takes no string from here, and goes on to the letter.
   EXPECT_EQ(line_of_misplaced_letter("a = 1979-05-2'''7T07\n:7\xcd\xa7 '''"), 2U);
+  EXPECT_EQ(line_of_misplaced_letter("a = \"\"\" \"\n\\\xef\xb3\xbf\"\"\""), 2U);
+  EXPECT_EQ(line_of_misplaced_letter("a = \"\"\"b \\ \n\n  \xef\xb3\xbf\"\"\""), 3U);
+  EXPECT_EQ(line_of_misplaced_letter("a = \"\\n\xc3\xbc\""), std::nullopt);
   EXPECT_EQ(line_of_misplaced_letter("a = ['\xc3\xbc', \"\xc3\xbc\"]\n[\"\xc3\xbc\".'\xc3\xbc']"), std::nullopt);
 }
 
