@@ -19,6 +19,10 @@ _dtype_of = attrgetter("dtype")
 _device_of = attrgetter("device")
 
 
+# Nested, sparse, meta or unshaped ones have no strides or no memory; the exchange says so in one of these.
+LOOK_ERRORS = (RuntimeError, ValueError, BufferError, StillframeError)
+
+
 class Look:
     """What some tensors looked like. Holds no tensor and no memory."""
 
@@ -36,7 +40,7 @@ class Look:
                 same = self._native.fits(tuple(tensors))
             else:
                 same = _describe(tensors) == self._seen
-        except (RuntimeError, StillframeError):
+        except LOOK_ERRORS:
             return False  # nested, sparse and the like have no strides or no memory
         return same and not any(tensors[at].is_neg() or tensors[at].is_conj() for at in self._perhaps_lazy)
 

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import torch
 
 from ._live import LiveModule, LiveOptimizer, NotPlain, flat, same_objects
-from ._look import Look
+from ._look import LOOK_ERRORS, Look
 from ._state import Path, TrainingState, each, gather
 from ._tree import Node, dump, encode
 from ._versions import VersionRecord
@@ -131,6 +131,8 @@ class _Kept:
     """The walk of the models and optimizers at one moment, and what has to be as it was so that it still holds."""
 
     def __init__(self, state: TrainingState, rest: List[str]) -> None:
+        self._state = state
+        self._places, self._objects = _objects_of(state)
         self._modules = [LiveModule(module) for _, module in each("model", state.model)]
         self._optimizers = [LiveOptimizer(optimizer) for _, optimizer in each("optimizer", state.optimizer)]
         self._lives: List[Union[LiveModule, LiveOptimizer]] = [*self._modules, *self._optimizers]
@@ -144,7 +146,10 @@ class _Kept:
         pieces = _TOKEN_IN_TEXT.split(walked.tree_json)
         self._texts = [piece.encode("utf-8") for piece in pieces[::2]]
         self._holes = [self._holes[int(number)] for number in pieces[1::2]]
-        self._index_tensors(values, walked)
+        try:
+            self._index_tensors(values, walked)
+        except LOOK_ERRORS as error:
+            raise NotPlain from error
         self._index_entries(walked)
 
     # ---- making it
@@ -238,6 +243,9 @@ class _Kept:
 
     def compare(self) -> Optional[_Now]:
         """What stands in the structure now; None when something is not as it was."""
+        places, objects = _objects_of(self._state)
+        if places != self._places or not same_objects(objects, self._objects):
+            return None  # the caller's dict or list of models or optimizers has others now
         values = self._gather()
         if values is None or list(map(type, values)) != self._types:
             return None
@@ -292,6 +300,14 @@ class _Kept:
             self._array = (ctypes.c_void_p * (count + len(late)))(*self._addresses)
         self._array[count:] = late
         return self._array
+
+
+def _objects_of(state: TrainingState) -> Tuple[List[Any], List[Any]]:
+    """Where the models and optimizers stand, and which they are."""
+    found = [*each("model", state.model), *each("optimizer", state.optimizer)]
+    places: List[Any] = [type(state.model), type(state.optimizer)]
+    places += [(path, tuple(map(type, path))) for path, _ in found]
+    return places, [one for _, one in found]
 
 
 def _picker(positions: List[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 import torch
@@ -309,3 +309,43 @@ def test_what_cannot_be_kept_is_walked_whole(tmp_path: Path) -> None:
             ckpt.snapshot(step).wait_durable(DEADLINE_SECONDS)
     saved = stillframe.load(tmp_path)["model"]
     assert same(saved, {"mine": torch.ones(3), "shared": model.weight.detach()})
+
+
+def _sgd(module: nn.Module, lr: float = 0.1) -> torch.optim.Optimizer:
+    return torch.optim.SGD(module.parameters(), lr=lr)
+
+
+CONTAINER_CHANGES: Dict[str, Callable[[Dict[str, nn.Module], List[Any]], Any]] = {
+    "model replaced": lambda models, optimizers: models.update(a=nn.Linear(4, 3)),
+    "model added": lambda models, optimizers: models.update(c=nn.Linear(4, 3)),
+    "model removed": lambda models, optimizers: models.pop("b"),
+    "model renamed": lambda models, optimizers: models.update(z=models.pop("a")),
+    "models reordered": lambda models, optimizers: models.update(a=models.pop("a")),
+    "optimizer replaced": lambda models, optimizers: optimizers.__setitem__(0, _sgd(models["a"], 9.0)),
+    "optimizer added": lambda models, optimizers: optimizers.append(_sgd(models["b"], 9.0)),
+    "optimizers reordered": lambda models, optimizers: optimizers.reverse(),
+}
+
+
+@pytest.mark.parametrize("change", list(CONTAINER_CHANGES))
+def test_the_callers_own_dict_of_models_and_list_of_optimizers_are_looked_at_again(
+    change: str, tmp_path: Path, look: None
+) -> None:
+    models: Dict[str, nn.Module] = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
+    optimizers = [_sgd(models["a"]), _sgd(models["b"], 0.2)]
+    with stillframe.Checkpointer(tmp_path, model=models, optimizer=optimizers) as ckpt:
+        for step in range(2):
+            ckpt.snapshot(step).wait_durable(DEADLINE_SECONDS)
+        CONTAINER_CHANGES[change](models, optimizers)
+        expected = round_trip(TrainingState(models, optimizers, None, False, None).collect(None))
+        ckpt.snapshot(2).wait_durable(DEADLINE_SECONDS)
+        assert same(stillframe.load(f"{tmp_path}@2"), expected)
+
+
+def test_an_optimizer_whose_parameters_cannot_be_looked_at_is_walked_as_before(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    elsewhere = nn.Parameter(torch.empty(3, device="meta"))  # in no tree that is saved
+    optimizer = torch.optim.SGD([*model.parameters(), elsewhere], lr=0.1)
+    with stillframe.Checkpointer(tmp_path, model=model, optimizer=optimizer) as ckpt:
+        for step in range(2):
+            assert ckpt.snapshot(step).wait_durable(DEADLINE_SECONDS)
