@@ -1,6 +1,7 @@
 #include "capture/copier.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -15,7 +16,7 @@ constexpr std::uint64_t kCancelCheckMs = 100;
 constexpr std::uint64_t kWordsLateMs = 1000;
 constexpr std::uint64_t kThreadFreeMs = 1000;
 // Copies under way of a snapshot that is given up; a device that has not done them by then does not answer.
-constexpr std::uint64_t kStopCopiesMs = 10'000;
+constexpr std::uint64_t kStopCopiesMs = 5'000;
 
 }  // namespace
 
@@ -33,7 +34,15 @@ Result<std::unique_ptr<Copier>> Copier::start(Devices& devices, const arena::Are
   return copier;
 }
 
-Copier::~Copier() {
+Copier::~Copier() { stop(); }
+
+void Copier::stop() {
+  {
+    std::unique_lock lock(mutex_);
+    if (copying_ && all_is_copied()) {
+      changed_.wait_for(lock, std::chrono::milliseconds(kThreadFreeMs), [this] { return !copying_; });
+    }
+  }
   cancel("the client was closed while the snapshot was being copied", /*only_ring=*/false);
   {
     const std::lock_guard lock(mutex_);
@@ -51,18 +60,30 @@ Status Copier::prepare(const Plan& plan) {
 
 bool Copier::is_stuck() const {
   const std::lock_guard lock(mutex_);
-  return stuck_;
+  return !unended_.empty();
+}
+
+bool Copier::all_is_copied() const {
+  return enqueued_ && std::ranges::all_of(copied_, [](const DeviceEvent& one) { return one.event->reached(); });
+}
+
+Status Copier::still_stuck() {
+  if (unended_.empty()) return {};
+  std::erase_if(unended_, [this](const DeviceEvent& one) { return streams_.has_ended(one); });
+  if (!unended_.empty()) {
+    return {Code::unavailable,
+            "a device has not finished the copies of an earlier snapshot, and takes no further ones before it has; what was "
+            "captured before is safe. When it never does, start the training process anew"};
+  }
+  trainer_.abandon(unended_handle_);
+  return {};
 }
 
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
-  if (stuck_) {
-    return Status(Code::unavailable,
-                  "a device did not finish the copies of an earlier snapshot and is not asked again; what was captured "
-                  "before is safe. Start the training process anew");
-  }
-  // Sealed, and the thread about to say that it is free: no reason to skip.
-  if (copying_ && !job_->progress->copying()) {
+  SF_TRY(still_stuck());
+  // Copied or sealed, and the thread about to say that it is free: no reason to skip.
+  if (copying_ && (!job_->progress->copying() || all_is_copied())) {
     changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
   }
   if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
@@ -130,7 +151,7 @@ Status Copier::hold_back(const base::Deadline& deadline, std::span<const StreamR
   {
     std::unique_lock lock(mutex_);
     const bool known = changed_.wait_for(lock, deadline.remaining(),
-                                         [this] { return enqueued_ || !copying_ || cancel_reason_.has_value(); });
+                                         [this] { return enqueued_ || !copying_; });
     if (!known) return {Code::deadline, "its copies were not enqueued in time"};
     copied = copied_;
   }
@@ -232,14 +253,10 @@ void Copier::copy_job() {
 // After an error nothing may write into slots that are given back, or read tensors that may be freed.
 void Copier::stop_copies() {
   filling_.clear();
-  const auto behind = streams_.record_all(*job_->plan);
-  if (!behind.ok()) return;  // the device is lost, and nothing runs on it any more
-  for (const DeviceEvent& one : *behind) {
-    const auto deadline = base::Deadline::after_ms(std::min(kStopCopiesMs, fence_deadline_ms_));
-    if (one.event->wait(deadline).code() != Code::deadline) continue;
-    const std::lock_guard lock(mutex_);
-    stuck_ = true;
-  }
+  std::vector<DeviceEvent> left = streams_.wait_quiet(*job_->plan, base::Deadline::after_ms(kStopCopiesMs));
+  const std::lock_guard lock(mutex_);
+  unended_ = std::move(left);
+  unended_handle_ = handle_;
 }
 
 void Copier::give_up(const Status& why) {
@@ -317,7 +334,14 @@ Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
 
 Status Copier::finish_oldest() {
   const auto deadline = base::Deadline::after_ms(fence_deadline_ms_);
-  for (const auto& event : filling_.front().copied) SF_TRY(event->wait(deadline));
+  for (const auto& event : filling_.front().copied) {
+    Status copied = event->wait(deadline.at_most_ms(kCancelCheckMs));
+    while (copied.code() == Code::deadline && !deadline.expired()) {
+      SF_TRY(cancelled());
+      copied = event->wait(deadline.at_most_ms(kCancelCheckMs));
+    }
+    SF_TRY(copied);
+  }
   trainer_.mark_filled(handle_, filling_.front().slot);
   filling_.pop_front();
   return {};

@@ -65,8 +65,10 @@ class Copier {
   void confirm(const arena::SnapshotHandle& handle) { trainer_.confirm(handle); }
 
   [[nodiscard]] arena::TrainerSide& trainer_side() noexcept { return trainer_; }
-  // A device does not answer any more: copies may still be written to the arena, which must stay mapped until the process
-  // ends. No further snapshot is taken.
+  // Cancels what is being copied, unless its last byte is there, and ends the thread; the destructor calls it.
+  void stop();
+  // Copies of a snapshot that was given up had not ended in the time given, and may still be written to the arena: it must
+  // stay mapped. Until they have ended no further snapshot is taken.
   [[nodiscard]] bool is_stuck() const;
 
  private:
@@ -84,6 +86,8 @@ class Copier {
   [[nodiscard]] Status finish_reached();
   [[nodiscard]] Status all_enqueued();
   void stop_copies();
+  [[nodiscard]] Status still_stuck();        // with mutex_ held
+  [[nodiscard]] bool all_is_copied() const;  // likewise: of the snapshot being copied, the seal is a moment away
   void give_up(const Status& why);
   [[nodiscard]] Status hold_back(const base::Deadline& deadline, std::span<const StreamRef> streams);
   [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
@@ -107,7 +111,8 @@ class Copier {
   arena::Mode mode_ = arena::Mode::none;  // of the snapshot being copied
   bool enqueued_ = false;                 // every copy of it has been given to the streams; copied_ is behind them
   std::vector<DeviceEvent> copied_;
-  bool stuck_ = false;
+  std::vector<DeviceEvent> unended_;      // behind copies that were given up and run all the same
+  arena::SnapshotHandle unended_handle_;  // whose chunks they write
   bool starved_ = false;  // the pending snapshot was given up because no chunk came back in time
   std::optional<Job> job_;  // owned by the thread while copying_
   arena::SnapshotHandle handle_;

@@ -17,7 +17,7 @@ Status CopyStreams::prepare(const Plan& plan, std::uint64_t gpu_scratch_limit_by
   }
   for (const std::int32_t device : plan.devices) {
     OneDevice& one = by_device_[device];
-    if (one.device == nullptr) {
+    if (one.copies == nullptr) {
       SF_ASSIGN(one.device, devices_->get(device));
       SF_ASSIGN(one.copies, one.device->create_stream("sf-copy"));
     }
@@ -109,6 +109,22 @@ Result<std::vector<DeviceEvent>> CopyStreams::record_all(const Plan& plan) {
     all.push_back({device, std::move(event)});
   }
   return all;
+}
+
+std::vector<DeviceEvent> CopyStreams::wait_quiet(const Plan& plan, const base::Deadline& deadline) {
+  std::vector<DeviceEvent> left;
+  for (const std::int32_t device : plan.devices) {
+    const OneDevice& one = by_device_.at(device);
+    auto event = one.copies->record();
+    if (!event.ok() && !one.device->lost()) event = one.copies->record();  // it may have been of the moment
+    const bool ended = event.ok() && (*event)->wait(deadline).ok();
+    if (!ended && !one.device->lost()) left.push_back({device, event.ok() ? *event : nullptr});
+  }
+  return left;
+}
+
+bool CopyStreams::has_ended(const DeviceEvent& one) const {
+  return by_device_.at(one.device).device->lost() || (one.event != nullptr && one.event->reached());
 }
 
 Status CopyStreams::hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,

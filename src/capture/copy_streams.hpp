@@ -49,6 +49,12 @@ class CopyStreams {
   // Behind everything given so far, on every device of the plan. Copier thread.
   [[nodiscard]] Result<std::vector<DeviceEvent>> record_all(const Plan& plan);
 
+  // Waits until nothing given so far runs any more, on each device for itself; the events behind what did not end by the
+  // deadline (null where not even that is known). Copier thread.
+  [[nodiscard]] std::vector<DeviceEvent> wait_quiet(const Plan& plan, const base::Deadline& deadline);
+  // What wait_quiet() had to leave has ended since.
+  [[nodiscard]] bool has_ended(const DeviceEvent& one) const;
+
   // The trainer's streams wait for `copied`; the host only for those of the host device, until the deadline. busy while a
   // graph is being captured: nothing was issued. Training thread.
   [[nodiscard]] Status hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,
@@ -57,9 +63,9 @@ class CopyStreams {
  private:
   struct OneDevice {
     device::Device* device = nullptr;
+    std::unique_ptr<device::DeviceMemory> scratch;   // let go after the streams whose work is on it
     std::unique_ptr<device::Stream> copies;
     std::unique_ptr<device::Stream> gather;          // GPUs with something to gather
-    std::unique_ptr<device::DeviceMemory> scratch;
   };
   [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> trainers_stream(
       std::int32_t device, std::span<const StreamRef> trainers) const;

@@ -116,6 +116,8 @@ void Checkpointer::use_stream(std::int32_t device, std::uintptr_t stream) {
 Result<std::optional<Restored>> Checkpointer::restore() {
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
   const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  // A snapshot that is being copied reads the memory that is written next.
+  impl_->core->fence(0, impl_->streams).ignore("an abandoned snapshot tells its ticket");
   SF_TRY(impl_->core->settle(deadline));
   format::Address address;
   address.store = impl_->core->store_path();

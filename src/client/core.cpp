@@ -92,8 +92,12 @@ Core::~Core() {
     const std::lock_guard lock(mutex_);
     copier = std::move(copier_);
   }
-  // A device that does not answer may still write there.
-  if (copier && copier->is_stuck()) static_cast<void>(arena_.release());
+  if (copier) copier->stop();
+  if (copier && copier->is_stuck()) {
+    // A device that does not answer may still write there.
+    const std::lock_guard lock(mutex_);
+    static_cast<void>(arena_.release());
+  }
   copier.reset();
   if (link_ && !closed_) link_->leave_unanswered();
   link_.reset();

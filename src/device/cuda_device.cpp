@@ -69,6 +69,7 @@ class CudaDevice final : public Device {
       : context_(std::move(context)), options_(options) {}
 
   [[nodiscard]] std::string name() const override { return context_->name(); }
+  [[nodiscard]] bool lost() const noexcept override { return context_->lost(); }
 
   [[nodiscard]] Result<std::unique_ptr<Stream>> create_stream(const std::string& stream_name) override {
     return CudaStream::create(context_, stream_name, options_.drain_deadline_ms);

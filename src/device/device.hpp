@@ -84,6 +84,8 @@ class Device {
  public:
   virtual ~Device() = default;
   [[nodiscard]] virtual std::string name() const = 0;  // "host", "cuda:0"
+  // A fault has ended the device for this process: nothing runs on it any more, and every call fails.
+  [[nodiscard]] virtual bool lost() const noexcept { return false; }
   [[nodiscard]] virtual Result<std::unique_ptr<Stream>> create_stream(const std::string& name) = 0;
   // `handle`: a CUstream as an integer, 0 for the legacy default stream, 2 for the thread's own; on the host device 0.
   [[nodiscard]] virtual Result<std::unique_ptr<TrainingStream>> training_stream(std::uintptr_t handle) = 0;

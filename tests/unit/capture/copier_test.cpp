@@ -57,6 +57,7 @@ TEST(Copier, UnguardedTensorsAreTakenInTheCallAndNotLater) {
   state.set(1, 50);  // not one byte has been copied by the device yet
   gated.gate->allow_all();
   ASSERT_TRUE(gated.rig.copier->fence(soon()).ok());
+  ASSERT_TRUE(gated.rig.copier->wait_idle(soon()));
   EXPECT_TRUE(gated.rig.image(*handle) == expected);
 }
 
@@ -123,7 +124,7 @@ TEST(Copier, AStateOfNothingIsASnapshotToo) {
   State state({{0, true}, {0, false}});
   Rig rig(8);
   const auto handle = rig.copier->submit(state.job(1), soon());
-  ASSERT_TRUE(handle.ok() && rig.copier->fence(soon()).ok());
+  ASSERT_TRUE(handle.ok() && rig.copier->fence(soon()).ok() && rig.copier->wait_idle(soon()));
   EXPECT_EQ(rig.view(*handle).state, RecordState::sealed);
   EXPECT_EQ(rig.view(*handle).image_bytes, 0U);
 }
@@ -179,7 +180,7 @@ TEST(Copier, CancelledInMidCopyItIsAbandonedAndItsSlotsComeBack) {
   EXPECT_EQ(rig.copier->trainer_side().free_slots(100), 16U);
   const std::vector<std::byte> expected = state.image();
   const auto next = rig.copier->submit(state.job(6), soon());
-  ASSERT_TRUE(next.ok() && rig.copier->fence(soon()).ok());
+  ASSERT_TRUE(next.ok() && rig.copier->fence(soon()).ok() && rig.copier->wait_idle(soon()));
   EXPECT_TRUE(rig.image(*next) == expected) << "the next snapshot is whole";
 }
 
@@ -273,6 +274,71 @@ TEST(Copier, ClosedInMidCopyItEndsAndLeavesAnAbandonedRecord) {
   const arena::RecordView view = gated.rig.view(*handle);
   EXPECT_TRUE(view.state == RecordState::abandoned || view.state == RecordState::sealed);
   EXPECT_FALSE(progress->copying());
+}
+
+// A device whose first streams cannot be made.
+class ShortOfThreads final : public device::Device {
+ public:
+  [[nodiscard]] std::string name() const override { return "short"; }
+  [[nodiscard]] Result<std::unique_ptr<device::Stream>> create_stream(const std::string& name) override {
+    if (refusals_ > 0) {
+      --refusals_;
+      return Status(Code::no_space, "no thread for it");
+    }
+    return host_->create_stream(name);
+  }
+  [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> training_stream(std::uintptr_t handle) override {
+    return host_->training_stream(handle);
+  }
+  [[nodiscard]] Result<std::unique_ptr<device::PinnedMemory>> pin(std::span<std::byte> range) override {
+    return host_->pin(range);
+  }
+  [[nodiscard]] Result<std::unique_ptr<device::DeviceMemory>> allocate(std::size_t bytes) override {
+    return host_->allocate(bytes);
+  }
+
+ private:
+  std::unique_ptr<device::Device> host_ = device::make_host_device();
+  int refusals_ = 2;
+};
+
+TEST(Copier, AStreamThatCannotBeMadeFailsTheSnapshotAndTheNextOneTriesAgain) {
+  State state(kTensors);
+  Rig rig(16, std::make_unique<ShortOfThreads>());
+  EXPECT_EQ(rig.copier->prepare(*state.plan).code(), Code::no_space);
+  EXPECT_EQ(rig.copier->submit(state.job(1), soon()).status().code(), Code::no_space);
+  const auto handle = rig.copier->submit(state.job(2), soon());
+  ASSERT_TRUE(handle.ok()) << handle.status().message();
+  ASSERT_TRUE(rig.copier->fence(soon()).ok());
+  ASSERT_TRUE(rig.copier->wait_idle(soon()));
+  EXPECT_TRUE(rig.image(*handle) == state.image());
+}
+
+TEST(Copier, ASnapshotRightAfterAFenceIsNotSkipped) {
+  State state({{100, true}});
+  Rig rig(64);
+  for (std::int64_t step = 1; step <= 3000; ++step) {
+    const auto handle = rig.copier->submit(state.job(step), soon());
+    ASSERT_TRUE(handle.ok()) << "step " << step << ": " << handle.status().message();
+    ASSERT_TRUE(rig.copier->fence(soon()).ok());
+    if (step % 4 != 0) continue;
+    ASSERT_TRUE(rig.copier->wait_idle(soon()));
+    for (const arena::RecordView& seen : rig.daemon.records()) rig.give_back({seen.record, seen.snapshot_id});
+  }
+}
+
+// A ring whose daemon has died: the copies that are under way still read the tensors.
+TEST(Copier, AFenceAfterACancellationReturnsOnlyOnceNothingIsReadAnyMore) {
+  State state({{4 * kChunkBytes, true}});
+  GatedRig gated(16);
+  const auto handle = gated.rig.copier->submit(state.job(1), soon());
+  ASSERT_TRUE(handle.ok());
+  gated.gate->wait_for_a_copy();
+  gated.rig.copier->cancel("the daemon died", /*only_ring=*/false);
+  EXPECT_FALSE(gated.rig.copier->fence(base::Deadline::after_ms(50)).ok()) << "a copy waits at the gate";
+  gated.gate->allow_all();
+  ASSERT_TRUE(gated.rig.copier->wait_idle(soon()));
+  EXPECT_EQ(gated.rig.view(*handle).flags & arena::kConfirmed, 0U);
 }
 
 }  // namespace

@@ -166,7 +166,7 @@ TEST_F(GpuCapture, ALostDeviceEndsTheSnapshotAndEveryLaterOneInWords) {
   lost_ = true;
 }
 
-TEST_F(GpuCapture, ADeviceThatDoesNotAnswerIsNotAskedAgainAndItsChunksAreNotGivenAway) {
+TEST_F(GpuCapture, ADeviceThatDoesNotAnswerIsNotAskedBeforeItDoesAndItsChunksAreNotGivenAway) {
   constexpr std::uint64_t kDeadlineMs = 50;
   start_training({}, {{3 << 20, true, 0}}, kSlots, kDeadlineMs);
   set_all(true, 1);
@@ -181,6 +181,12 @@ TEST_F(GpuCapture, ADeviceThatDoesNotAnswerIsNotAskedAgainAndItsChunksAreNotGive
   EXPECT_EQ(refused.status().code(), Code::unavailable);
   EXPECT_THAT(refused.status().message(), HasSubstr("what was captured before is safe"));
   fake_cuda::release_streams();
+  expect_ok(taken(training(compute_)->record())->wait(soon()));
+  Result<arena::SnapshotHandle> taken_again = refused;
+  while (taken_again.status().code() == Code::unavailable) taken_again = copier_->submit(job(3), soon());
+  EXPECT_TRUE(taken_again.ok()) << taken_again.status().message();
+  EXPECT_FALSE(copier_->is_stuck());
+  EXPECT_EQ(daemon_->view(shot.handle.record)->state, arena::RecordState::abandoned);
 }
 
 TEST_F(GpuCapture, AHundredSnapshotsLeaveNoHandleBehind) {
