@@ -78,16 +78,16 @@ class Trainer {
   }
 
  private:
-  Status snapshot(std::int64_t step) {
+  Status snapshot(std::int64_t step, bool wait = false) {
     journal_.say("calling " + std::to_string(step));
-    SF_ASSIGN(Ticket ticket, checkpointer_.snapshot(step));
+    SF_ASSIGN(Ticket ticket, checkpointer_.snapshot(step, wait));
     journal_.say("called " + std::to_string(step));
     newest_ = ticket;
     tickets_.take(std::move(ticket));
     return {};
   }
 
-  // What a daemon's death takes from a ring is taken again: the end of a run is to be in the store.
+  // What a daemon's death takes from a ring, or was skipped, is taken again: the end of a run is to be in the store.
   Status leave_the_last_one_durable() {
     constexpr int kAttempts = 3;
     constexpr std::uint64_t kDurableMs = 60'000;
@@ -95,7 +95,7 @@ class Trainer {
       const Status durable = newest_->wait_durable(kDurableMs);
       if (durable.ok() || attempt > kAttempts) return durable;
       tickets_.report();
-      SF_TRY(snapshot(state_.step));
+      SF_TRY(snapshot(state_.step, /*wait=*/true));
       checkpointer_.fence().ignore("an abandoned snapshot tells its ticket");
     }
     return {};
