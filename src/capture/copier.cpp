@@ -81,12 +81,12 @@ Status Copier::still_stuck() {
 
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
-  SF_TRY(still_stuck());
   // Copied or sealed, and the thread about to say that it is free: no reason to skip.
   if (copying_ && (!job_->progress->copying() || all_is_copied())) {
     changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
   }
   if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
+  SF_TRY(still_stuck());
   const std::uint64_t image_chunks = job.plan->layout.chunk_count();
   const std::uint64_t descriptor_chunks = arena::chunks_of(job.descriptor.size());
   const arena::Mode mode = arena::mode_of(arena_->committed_slots(), image_chunks, descriptor_chunks);
