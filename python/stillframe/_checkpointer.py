@@ -18,6 +18,7 @@ from . import _abi
 from ._client import Client
 from ._errors import StillframeError, UnavailableError
 from ._metrics import metrics_json
+from ._ranks import place_of
 from ._restore import Restored, restore_into
 from ._retention import Retention
 from ._state import TrainingState
@@ -45,7 +46,8 @@ class Checkpointer:
     daemon_config   TOML file for a started daemon
     fence_deadline  seconds a fence waits before it gives the snapshot up
     scratch_bytes   limit of memory for what is copied in the call; 0: 64 MiB
-    rank, world_size, group   ranks of one group commit together
+    rank, world_size, group   ranks of one group commit together: a checkpoint holds the snapshot of a step of each, or there
+                    is none. None: what torchrun's environment says (RANK, WORLD_SIZE), else one process alone
 
     The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
     Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them;
@@ -61,12 +63,14 @@ class Checkpointer:
                  scheduler: Any = None, rng: bool = False, state: Union[None, Dict[str, Any], Callable[[], Any]] = None,
                  run: str = "main", retention: Optional[Retention] = None, budget_bytes: int = 0,
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
-                 scratch_bytes: int = 0, rank: int = 0, world_size: int = 1, group: str = "default") -> None:
+                 scratch_bytes: int = 0, rank: Optional[int] = None, world_size: Optional[int] = None,
+                 group: str = "default") -> None:
         self._client: Optional[Client] = None
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
         self._store = os.path.realpath(store) if os.fspath(store) else ""
-        self._run, self._rank = run, rank
+        self._rank, size = place_of(rank, world_size)
+        self._run = run
         self._lock = threading.RLock()
         self._pending: Optional[Ticket] = None
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
@@ -76,8 +80,8 @@ class Checkpointer:
         self._state.check()
         self._walks = WalkCache(self._state)
         self._client = Client(
-            store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=rank,
-            world_size=world_size, retention_json=None if retention is None else retention.to_json(),
+            store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=self._rank,
+            world_size=size, retention_json=None if retention is None else retention.to_json(),
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
         )  # fmt: skip
         this = weakref.ref(self)

@@ -121,6 +121,11 @@ bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState t
   return moved;
 }
 
+void DaemonSide::mark_captured(const RecordView& view) const noexcept {
+  arena_->record(view.record).flags.fetch_or(kCaptured, std::memory_order_acq_rel);
+  wake_trainer();
+}
+
 void DaemonSide::done(const RecordView& view) const noexcept {
   arena_->record(view.record).flags.fetch_or(kDone, std::memory_order_acq_rel);
   wake_trainer();

@@ -54,6 +54,8 @@ class DaemonSide {
   void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
+  // Every rank of the group has sealed the step: the trainer may call it captured.
+  void mark_captured(const RecordView& view) const noexcept;
   // The record is the trainer's again; nothing of the snapshot is read after this.
   void done(const RecordView& view) const noexcept;
 

@@ -221,7 +221,11 @@ Status Copier::seal() {
   const std::lock_guard lock(mutex_);
   if (cancel_reason_) return {Code::deadline, *cancel_reason_};
   if (!trainer_.seal(handle_)) return given_up_by_daemon();
-  job_->progress->set_captured();
+  if (job_->of_group) {
+    job_->progress->set_sealed();
+  } else {
+    job_->progress->set_captured();
+  }
   return {};
 }
 

@@ -35,6 +35,14 @@ void Progress::set_captured() {
   changed_.notify_all();
 }
 
+void Progress::set_sealed() {
+  const std::lock_guard lock(mutex_);
+  sealed_ = true;
+  changed_.notify_all();
+}
+
+bool Progress::still_copying() const noexcept { return info_.state == SnapshotState::copying && !sealed_; }
+
 bool Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes,
                            std::vector<Alarm> alarms) {
   const std::lock_guard lock(mutex_);
@@ -92,7 +100,7 @@ bool Progress::ended() const {
 
 bool Progress::copying() const {
   const std::lock_guard lock(mutex_);
-  return info_.state == SnapshotState::copying;
+  return still_copying();
 }
 
 Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) const {
@@ -102,14 +110,16 @@ Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) cons
   });
   if (is_end(info_.state)) return {info_.code, info_.error};
   if (reached) return {};
-  const char* now = info_.state == SnapshotState::copying ? "still being copied" : word_of(info_.state);
+  const char* now = still_copying()                            ? "still being copied"
+                    : info_.state == SnapshotState::copying ? "sealed by this rank and not yet by all of its group"
+                                                            : word_of(info_.state);
   return {Code::deadline, "step " + std::to_string(info_.step) + " was not " + word_of(wanted) + " in time; it is " + now +
                               ", and on its way"};
 }
 
 bool Progress::wait_copied(const base::Deadline& deadline) const {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, deadline.remaining(), [&] { return info_.state != SnapshotState::copying; });
+  return changed_.wait_for(lock, deadline.remaining(), [&] { return !still_copying(); });
 }
 
 }  // namespace stillframe::capture

@@ -17,6 +17,8 @@ class Progress {
   Progress(std::int64_t step, std::uint64_t raw_bytes);
 
   void set_captured();
+  // Sealed by this rank of a group: copied, and captured only once all ranks have sealed it.
+  void set_sealed();
   // True when this made it durable. One that is already durable or verified takes the figures and alarms all the same:
   // the arena may have told the state before the daemon's words came.
   bool set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});
@@ -37,10 +39,12 @@ class Progress {
 
  private:
   [[nodiscard]] double since_call() const;
+  [[nodiscard]] bool still_copying() const noexcept;  // with mutex_ held
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   const std::int64_t called_ns_;
+  bool sealed_ = false;
   TicketInfo info_;
 };
 

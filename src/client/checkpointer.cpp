@@ -1,6 +1,8 @@
 // The C++ API over the core.
 #include "stillframe/checkpointer.hpp"
 
+#include <algorithm>
+
 #include "client/core.hpp"
 #include "restore/chooser.hpp"
 #include "restore/load.hpp"
@@ -58,26 +60,34 @@ Status compare(const std::vector<capture::EntrySpec>& specs, const format::Image
   return {Code::mismatch, name + " is of another state, nothing was touched: " + differences};
 }
 
+Result<std::size_t> index_of_rank(const store::CheckpointReader& reader, std::uint32_t rank) {
+  const auto& ranks = reader.manifest().ranks;
+  const auto found = std::find_if(ranks.begin(), ranks.end(), [rank](const auto& one) { return one.rank == rank; });
+  if (found != ranks.end()) return static_cast<std::size_t>(found - ranks.begin());
+  return Status(Code::mismatch, reader.name() + " was written by a group of " + std::to_string(reader.manifest().world_size) +
+                                    " and holds nothing of rank " + std::to_string(rank) + "; nothing was touched");
+}
+
 // Entries on the host at once; those on a GPU one by one, by way of a host buffer of that size.
-Status load_into(client::Core& core, const store::CheckpointReader& reader, const std::vector<capture::EntrySpec>& specs,
+Status load_into(client::Core& core, const store::CheckpointReader& reader, std::size_t rank, const std::vector<capture::EntrySpec>& specs,
                  const std::vector<void*>& memory, const std::vector<capture::StreamRef>& streams) {
   std::vector<restore::Target> targets;
   std::vector<std::byte> staged;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    for (const Entry& entry : reader.manifest().ranks.front().layout.entries) {
+    for (const Entry& entry : reader.manifest().ranks[rank].layout.entries) {
       if (entry.name != specs[i].entry.name) continue;
       if (specs[i].device == kHost) {
         targets.push_back({entry.name, {static_cast<std::byte*>(memory[i]), entry.bytes}});
         continue;
       }
       staged.resize(entry.bytes);
-      SF_TRY(restore::load(reader, 0, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
+      SF_TRY(restore::load(reader, rank, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
       capture::StreamRef trainers{specs[i].device, 0};
       for (const capture::StreamRef& one : streams) trainers = one.device == trainers.device ? one : trainers;
       SF_TRY(core.place_on_gpu(trainers, memory[i], staged));
     }
   }
-  return restore::load(reader, 0, targets, 0, {});
+  return restore::load(reader, rank, targets, 0, {});
 }
 
 }  // namespace
@@ -127,9 +137,9 @@ Result<std::optional<Restored>> Checkpointer::restore() {
   if (!chooser.ok()) return std::move(chooser).status();
   for (;;) {
     const store::CheckpointReader& reader = chooser->current();
-    const format::ImageLayout& layout = reader.manifest().ranks.front().layout;
-    SF_TRY(compare(impl_->specs, layout, reader.name()));
-    const Status loaded = load_into(*impl_->core, reader, impl_->specs, impl_->memory, impl_->streams);
+    SF_ASSIGN(const std::size_t rank, index_of_rank(reader, impl_->options.rank));
+    SF_TRY(compare(impl_->specs, reader.manifest().ranks[rank].layout, reader.name()));
+    const Status loaded = load_into(*impl_->core, reader, rank, impl_->specs, impl_->memory, impl_->streams);
     if (loaded.ok()) {
       Restored restored{reader.manifest().step, reader.name(), {}, 0};
       for (const restore::Skipped& one : chooser->skipped()) restored.skipped.push_back(one.name + ": " + one.reason);

@@ -181,19 +181,24 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
       base::Deadline::after_ms(request.deadline_ms != 0 ? request.deadline_ms : options_.fence_deadline_ms);
   const std::string tree = request.tree_json.empty() ? format::flat_tree(plan->layout) : std::move(request.tree_json);
   const std::string metrics = request.metrics_json.empty() ? "{}" : std::move(request.metrics_json);
+  // A rank that skips a step takes it from all: in a group each waits for room.
+  const bool waits = request.wait || options_.world_size > 1;
   Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
-                     format::encode_descriptor(plan->layout_text, tree, metrics), progress};
+                     format::encode_descriptor(plan->layout_text, tree, metrics), progress, options_.world_size > 1};
     handle = copier_->submit(std::move(job), deadline);
-    const bool again = !handle.ok() && handle.status().code() == Code::busy && request.wait && !deadline.expired();
+    const bool again = !handle.ok() && handle.status().code() == Code::busy && waits && !deadline.expired();
     if (!again) break;
     (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
   progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
-  if (!handle.ok()) return skipped(std::move(progress), handle.status());
+  if (!handle.ok()) {
+    if (options_.world_size > 1) tell_fellows(progress, request.step);
+    return skipped(std::move(progress), handle.status());
+  }
   const std::lock_guard lock(mutex_);
   ++counters_.taken;
   newest_failure_ = Status();
@@ -205,6 +210,15 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   }
   early_news_.clear();
   return outstanding_.back().snapshot;
+}
+
+// An abandoned record is what the daemon knows a missing step by; without one the other ranks learn it from our next.
+void Core::tell_fellows(const std::shared_ptr<capture::Progress>& progress, std::int64_t step) {
+  const std::lock_guard lock(mutex_);
+  const auto marker = copier_->trainer_side().begin({step, 0, 0, base::system_clock().unix_ns()});
+  if (!marker.ok()) return;
+  copier_->trainer_side().abandon(*marker);
+  outstanding_.push_back({{progress, *marker}, 0});
 }
 
 Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status& why) {

@@ -80,6 +80,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Status prepare(const capture::Plan& plan);
   void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
+  void tell_fellows(const std::shared_ptr<capture::Progress>& progress, std::int64_t step);
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held

@@ -31,7 +31,9 @@ void Core::on_news(const protocol::SnapshotNews& news) {
 
 void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   capture::Progress& progress = *one.snapshot.progress;
-  if (news.state == "durable") {
+  if (news.state == "captured") {
+    progress.set_captured();
+  } else if (news.state == "durable") {
     const bool is_new = progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
     one.words_missing = false;
     if (is_new) count_durable(progress.info().step);
@@ -79,6 +81,7 @@ void Core::on_tick() {
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
     if (!now) return true;
+    if ((now->flags & arena::kCaptured) != 0) one.snapshot.progress->set_captured();
     if (is_lost(one, *now)) {
       const std::string error = "snapshot of step " + std::to_string(one.snapshot.progress->info().step) +
                                 " was captured, and the daemon has given it up; its log says why";

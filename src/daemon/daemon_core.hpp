@@ -17,6 +17,7 @@
 
 #include "base/thread.hpp"
 #include "daemon/config.hpp"
+#include "daemon/generation.hpp"
 #include "daemon/run_session.hpp"
 #include "transport/transport.hpp"
 
@@ -54,7 +55,8 @@ class DaemonCore {
   // Polls until `done` or the deadline; true when done.
   boost::asio::awaitable<bool> poll_until(const std::function<bool()>& done, base::Deadline deadline);
 
-  [[nodiscard]] Status admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const;
+  [[nodiscard]] Result<Placement> admit(const protocol::Hello& hello,
+                                        const std::vector<base::UniqueFd>& descriptors) const;
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> sessions_of(const std::string& store, const std::string& run) const;
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> predecessors(const RunSession& session) const;
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber_for(const RunSession& session) const;

@@ -6,6 +6,8 @@
 #include <boost/asio/detached.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.hpp"
+#include "base/checksum.hpp"
 #include "base/log.hpp"
 #include "daemon/blocking.hpp"
 #include "daemon/daemon_core.hpp"
@@ -20,6 +22,14 @@ namespace {
 constexpr std::uint64_t kReplyDeadlineMs = 1000;
 constexpr std::uint64_t kTurnDeadlineMs = 15'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
+constexpr std::uint64_t kGenerationPatienceMs = 5000;
+
+GroupId new_group_id(const protocol::Hello& hello) {
+  const std::string text = hello.store + "\n" + hello.run + "\n" + std::to_string(hello.pid) + "\n" +
+                           std::to_string(base::system_clock().unix_ns()) + "\n" +
+                           std::to_string(base::system_clock().monotonic_ns());
+  return base::xxh128(base::as_bytes(text)).bytes;
+}
 
 protocol::SnapshotNews to_message(const persist::News& news) {
   return {news.snapshot_id, news.state, news.sequence, news.name, news.raw_bytes, news.stored_bytes,
@@ -32,6 +42,8 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
   nlohmann::json json{{"run", session.run()},
                       {"store", session.store_path()},
                       {"pid", session.pid()},
+                      {"rank", session.rank()},
+                      {"world_size", session.world_size()},
                       {"alive", !session.gone()},
                       {"mode", arena::mode_name(arena.mode)},
                       {"arena_bytes", arena.committed_bytes},
@@ -77,23 +89,37 @@ void DaemonCore::reply(const Client& client, const protocol::Message& message, i
   client.connection.shutdown();
 }
 
-Status DaemonCore::admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const {
-  if (stopping_) return {Code::unavailable, "the daemon is stopping"};
+Result<Placement> DaemonCore::admit(const protocol::Hello& hello, const std::vector<base::UniqueFd>& descriptors) const {
+  if (stopping_) return Status(Code::unavailable, "the daemon is stopping");
   if (descriptors.size() != (hello.adopt ? 2U : 1U)) {
-    return {Code::invalid_argument, "'hello' brings a pidfd, and with 'adopt' an arena"};
+    return Status(Code::invalid_argument, "'hello' brings a pidfd, and with 'adopt' an arena");
   }
   if (!config_.private_store.empty() && hello.store != config_.private_store) {
-    return {Code::invalid_argument, "this daemon serves only " + config_.private_store + " (daemon.private_store), not " +
-                                        hello.store};
+    return Status(Code::invalid_argument, "this daemon serves only " + config_.private_store +
+                                              " (daemon.private_store), not " + hello.store);
   }
+  GroupId brought{};
+  if (hello.adopt && hello.world_size > 1) {
+    SF_ASSIGN(const arena::Arena arena, arena::Arena::attach(base::UniqueFd(::dup(descriptors[1].get()))));
+    brought = arena.header().group_id;
+  }
+  std::vector<Seated> seated;
   for (const auto& session : sessions_of(hello.store, hello.run)) {
-    const bool own = session->pid() == hello.pid && (hello.adopt || session->away());
-    if (!session->gone() && !transport::process_ended(session->pidfd()) && !own) {
-      return {Code::busy, "run '" + hello.run + "' of " + hello.store + " is being written by process " +
-                              std::to_string(session->pid()) + "; stop it, or give this one another name with run="};
-    }
+    const auto& joint = session->joint();
+    const bool living = !session->gone() && !transport::process_ended(session->pidfd());
+    seated.push_back({session->group(), session->rank(), session->world_size(), session->pid(), living, session->away(),
+                      session->arena_facts().memfd >= 0, living && joint && joint->is_open(),
+                      joint ? joint->id() : GroupId{}});
   }
-  return {};
+  // One of a generation whose end was not yet noticed closes it for all.
+  for (Seated& one : seated) {
+    one.open = one.open && std::all_of(seated.begin(), seated.end(), [&](const Seated& other) {
+                 return other.generation != one.generation || other.living;
+               });
+  }
+  Placement placement = place_of(seated, hello, brought);
+  SF_TRY(placement.refused);
+  return placement;
 }
 
 std::vector<std::shared_ptr<RunSession>> DaemonCore::sessions_of(const std::string& store, const std::string& run) const {
@@ -108,6 +134,7 @@ std::vector<std::shared_ptr<RunSession>> DaemonCore::predecessors(const RunSessi
   std::vector<std::shared_ptr<RunSession>> found = sessions_of(session.store_path(), session.run());
   const auto self = std::find_if(found.begin(), found.end(), [&](const auto& one) { return one.get() == &session; });
   found.erase(self, found.end());
+  std::erase_if(found, [&](const auto& one) { return session.joint() && one->joint() == session.joint(); });
   return found;
 }
 
@@ -126,25 +153,32 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
 }
 
 DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors) {
-  Status admitted = admit(hello, descriptors);
-  if (admitted.code() == Code::busy) {
-    // It may be this very process, whose goodbye is still on its way on another line.
+  Result<Placement> admitted = admit(hello, descriptors);
+  if (!admitted.ok() && admitted.status().code() == Code::busy) {
+    // It may be this very process, whose goodbye is still on its way on another line, or a group that is started again
+    // while the last of its old processes is being ended.
     const std::function<bool()> admissible = [this, &hello, &descriptors] { return admit(hello, descriptors).ok(); };
     const bool own = std::ranges::any_of(sessions_of(hello.store, hello.run),
                                          [&](const auto& one) { return one->pid() == hello.pid; });
-    if (own && co_await poll_until(admissible, base::Deadline::after_ms(kGoodbyeDeadlineMs))) admitted = Status();
+    const std::uint64_t patience_ms = hello.world_size > 1 ? kGenerationPatienceMs : own ? kGoodbyeDeadlineMs : 0;
+    if (patience_ms != 0 && co_await poll_until(admissible, base::Deadline::after_ms(patience_ms))) {
+      admitted = admit(hello, descriptors);
+    }
   }
   if (!admitted.ok()) {
-    reply(*client, protocol::Failure{admitted.code(), admitted.message()});
+    reply(*client, protocol::Failure{admitted.status().code(), admitted.status().message()});
     co_return;
   }
   std::shared_ptr<env::Lock> inherited;
+  std::shared_ptr<persist::GroupCommit> joint;
   for (const auto& before : sessions_of(hello.store, hello.run)) {
     if (auto lock = before->lock()) inherited = std::move(lock);
-    if (before->pid() != hello.pid) {
-      if (!before->gone()) trainer_gone(before, "died");
-    } else if (!hello.adopt) {
-      if (!before->gone()) trainer_gone(before, "began anew");
+    const bool together = before->joint() && admitted->generation == before->joint()->id();
+    if (together) joint = before->joint();
+    if (together && before->rank() != hello.rank) continue;
+    const bool returns = before->pid() == hello.pid && (hello.adopt || together);
+    if (!returns) {
+      if (!before->gone()) trainer_gone(before, before->pid() == hello.pid ? "began anew" : "died");
     } else {
       // The same arena must never have two persisters. What is being copied goes on, and is the new one's to follow.
       before->finish();
@@ -157,9 +191,13 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
       if (const auto watch = stop_watching_.find(before.get()); watch != stop_watching_.end()) watch->second();
     }
   }
+  if (joint == nullptr && hello.world_size > 1) {
+    joint = std::make_shared<persist::GroupCommit>(admitted->generation.value_or(new_group_id(hello)), hello.group,
+                                                   hello.world_size, config_.group_deadline_seconds * 1000);
+  }
   const auto pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]));
-  const std::function<Result<std::shared_ptr<RunSession>>()> open = [this, hello, pidfd, inherited] {
-    return RunSession::open(hello, config_, std::move(*pidfd), inherited);
+  const std::function<Result<std::shared_ptr<RunSession>>()> open = [this, hello, pidfd, inherited, joint] {
+    return RunSession::open(hello, config_, std::move(*pidfd), inherited, joint);
   };
   const auto opened = co_await run_blocking(*blocking_, open);
   if (!opened.ok()) {
@@ -183,7 +221,12 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     }
   }
   base::log(base::LogLevel::info, "trainer.joined",
-            {{"run", hello.run}, {"store", hello.store}, {"pid", hello.pid}, {"adopted", hello.adopt ? "yes" : "no"}});
+            {{"run", hello.run},
+             {"store", hello.store},
+             {"pid", hello.pid},
+             {"rank", hello.rank},
+             {"world_size", hello.world_size},
+             {"adopted", hello.adopt ? "yes" : "no"}});
   asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
   reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid()});
 }

@@ -34,21 +34,20 @@ void warn_of_file_system(const store::Store& store) {
 }  // namespace
 
 RunSession::RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
-                       std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd)
+                       std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd,
+                       std::shared_ptr<persist::GroupCommit> joint)
     : hello_(std::move(hello)),
       config_(config),
       retention_(std::move(retention)),
       store_(std::move(store)),
+      joint_(std::move(joint)),
       lock_(std::move(lock)),
       pidfd_(std::move(pidfd)) {}
 
 Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hello, const Config& config,
-                                                     base::UniqueFd pidfd, std::shared_ptr<env::Lock> inherited_lock) {
+                                                     base::UniqueFd pidfd, std::shared_ptr<env::Lock> inherited_lock,
+                                                     std::shared_ptr<persist::GroupCommit> joint) {
   SF_TRY(format::check_run_name(hello.run));
-  if (hello.world_size != 1 || hello.rank != 0) {
-    return Status(Code::unsupported, "this version commits groups of one rank; rank " + std::to_string(hello.rank) + " of " +
-                                         std::to_string(hello.world_size) + " was asked for");
-  }
   retention::Policy retention = config.retention;
   if (!hello.retention_json.empty()) {
     SF_ASSIGN(retention, retention::policy_from_json(hello.retention_json));
@@ -67,7 +66,8 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
     }
   }
   return std::shared_ptr<RunSession>(
-      new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd)));
+      new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd),
+                     std::move(joint)));
 }
 
 Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
@@ -83,7 +83,9 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {
     if (const auto living = scrub.lock()) living->let_go();
   };
-  auto owned = std::make_unique<arena::Arena>(std::move(arena));
+  auto owned = std::make_shared<arena::Arena>(std::move(arena));
+  options.joint = joint_;
+  options.joint_arena = owned;
   SF_ASSIGN(auto persister,
             persist::Persister::start(*owned, store_, encoders, std::move(options), std::move(on_news)));
   const std::lock_guard lock(mutex_);
@@ -105,6 +107,7 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
   if (!arena_) {
     SF_ASSIGN(arena::Arena made, arena::Arena::create(grant.slots));
     SF_TRY(made.commit_slots(grant.committed_slots));
+    if (joint_) made.header().group_id = joint_->id();
     SF_TRY(begin(std::move(made), encoders, std::move(on_news)));
   } else {
     SF_TRY(arena_->commit_slots(grant.committed_slots));
@@ -140,7 +143,11 @@ Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
 void RunSession::trainer_gone() noexcept {
   gone_ = true;
   const std::lock_guard lock(mutex_);
-  if (persister_) persister_->trainer_died();
+  if (persister_) {
+    persister_->trainer_died();
+  } else if (joint_) {
+    joint_->gone(hello_.rank, "ended before it had a snapshot of it");
+  }
 }
 
 void RunSession::finish() noexcept {
@@ -159,7 +166,7 @@ void RunSession::drop() noexcept {
   if (const auto scrub = scrubber()) scrub->remove_writer(this);
   set_scrubber(nullptr);
   std::unique_ptr<persist::Persister> persister;
-  std::unique_ptr<arena::Arena> arena;
+  std::shared_ptr<arena::Arena> arena;
   {
     const std::lock_guard guard(mutex_);
     persister = std::move(persister_);
@@ -168,6 +175,7 @@ void RunSession::drop() noexcept {
   // In this order: the persister's threads read the arena until they are joined.
   persister.reset();
   arena.reset();
+  if (joint_ && gone_) joint_->gone(hello_.rank, "ended, and its memory was let go");
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
   lock_.reset();

@@ -28,9 +28,11 @@ class RunSession {
   // Opens (making it when missing) the store, takes the run's lock or shares `inherited_lock`, and, with a lock of its own,
   // removes what dead writers left. busy names the run when another process writes it; invalid_argument, before anything
   // is touched, for a retention policy that cannot be taken.
+  // `joint`: of the generation that the rank joins; null for a trainer alone.
   [[nodiscard]] static Result<std::shared_ptr<RunSession>> open(const protocol::Hello& hello, const Config& config,
                                                                 base::UniqueFd pidfd,
-                                                                std::shared_ptr<env::Lock> inherited_lock);
+                                                                std::shared_ptr<env::Lock> inherited_lock,
+                                                                std::shared_ptr<persist::GroupCommit> joint);
 
   // Makes the arena or gives it more memory. `free_bytes` as decide_grant.
   [[nodiscard]] Result<protocol::ArenaReady> provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
@@ -69,6 +71,10 @@ class RunSession {
   [[nodiscard]] const store::Store& store() const noexcept { return store_; }
   [[nodiscard]] const std::string& store_path() const noexcept { return store_.path(); }
   [[nodiscard]] const std::string& run() const noexcept { return hello_.run; }
+  [[nodiscard]] const std::string& group() const noexcept { return hello_.group; }
+  [[nodiscard]] std::uint32_t rank() const noexcept { return hello_.rank; }
+  [[nodiscard]] std::uint32_t world_size() const noexcept { return hello_.world_size; }
+  [[nodiscard]] const std::shared_ptr<persist::GroupCommit>& joint() const noexcept { return joint_; }
   [[nodiscard]] std::int64_t pid() const noexcept { return hello_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
   [[nodiscard]] bool gone() const noexcept { return gone_; }
@@ -76,7 +82,7 @@ class RunSession {
 
  private:
   RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
-             std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd);
+             std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd, std::shared_ptr<persist::GroupCommit> joint);
   [[nodiscard]] bool writing() const;
   [[nodiscard]] bool verifies(const std::string& name) const;
   [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
@@ -86,6 +92,7 @@ class RunSession {
   const Config config_;
   const retention::Policy retention_;  // the trainer's, else the daemon's
   const store::Store store_;
+  const std::shared_ptr<persist::GroupCommit> joint_;
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;
   std::atomic<bool> gone_{false};
@@ -94,7 +101,7 @@ class RunSession {
   mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to
   arena::Mode mode_ = arena::Mode::none;
   std::uint64_t image_bytes_ = 0;
-  std::unique_ptr<arena::Arena> arena_;
+  std::shared_ptr<arena::Arena> arena_;  // the other ranks of a group look into it
   std::unique_ptr<persist::Persister> persister_;
   std::shared_ptr<Scrubber> scrubber_;
 };

@@ -13,14 +13,6 @@ constexpr std::uint64_t kIdleWaitMs = 1000;
 // While the arena holds the image it is written again to fresh files, so often at most.
 constexpr int kAttempts = 3;
 
-// At most what the checkpoint will take. Chunks are never stored larger than they are; the manifest and a safetensors header
-// say again what the descriptor says, spread over lines.
-std::uint64_t most_bytes(const arena::RecordView& view, const format::ImageLayout& layout) {
-  constexpr std::uint64_t kTableRecordBytes = 64, kEntryBytes = 512, kDescriptorFold = 4, kSlackBytes = 256 * 1024;
-  return view.image_bytes + kTableRecordBytes * (1 + view.image_chunks()) + kEntryBytes * layout.entries.size() +
-         kDescriptorFold * view.descriptor_bytes + kSlackBytes;
-}
-
 }  // namespace
 
 Persister::Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
@@ -39,7 +31,12 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
       new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));
   SF_ASSIGN(persister->verifier_,
             Verifier::start(persister->side_, persister->store_, persister->options_.run, persister->options_.retention,
-                            [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
+                            [raw = persister.get()](const Verdict& verdict) {
+                              if (raw->options_.joint) return raw->options_.joint->tell(verdict);
+                              raw->on_verdict(verdict);
+                            },
+                            persister->options_.joint));
+  if (persister->options_.joint) SF_TRY(persister->enter_group());
   SF_TRY(persister->adopt_finished());
   SF_ASSIGN(persister->thread_, base::Thread::start("sf-persist", [raw = persister.get()] { raw->run(); }));
   return persister;
@@ -50,12 +47,15 @@ Persister::~Persister() {
   finishing_ = true;
   side_.wake_self();
   thread_.join();
+  watch_.reset();
   verifier_.reset();
+  if (options_.joint) leave_group();
 }
 
 void Persister::trainer_died() noexcept {
   trainer_dead_ = true;
   verifier_->trainer_died();
+  if (options_.joint) options_.joint->trainer_died(options_.rank);
   side_.wake_self();
 }
 
@@ -122,7 +122,8 @@ Status Persister::adopt_finished() {
     if (published && view.state == arena::RecordState::durable) {
       on_news_(news_of_published(view, *found));
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
-      verifier_->add(view, found->name);
+      const bool verifies = !options_.joint || options_.joint->was_published(options_.rank, view, found->name);
+      if (verifies) verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
       // Verified, or removed meanwhile: only its slots are still to be given back.
       add_finished(view, /*slots_released=*/false, /*checked=*/true);
@@ -167,9 +168,11 @@ bool Persister::step() {
         give_up(view);
         return true;
       }
-      return finishing_ ? false : take(view);
+      if (finishing_) break;
+      return take(view);
     }
   }
+  if (options_.joint) stand_still_if_finishing(trainer_dead);
   return false;
 }
 
@@ -181,7 +184,8 @@ bool Persister::take(const arena::RecordView& view) {
   Written written;
   Result<Outcome> outcome = Outcome::left;
   const bool ring = is_ring(view);  // once: an arena that grows in between has still lost the early chunks
-  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
+  if (options_.joint) outcome = persist_with_group(view, written);
+  for (int attempt = 1; !options_.joint && attempt <= kAttempts; ++attempt) {
     outcome = persist_once(view, written);
     // A full disk stays full, and in ring mode the early chunks are gone: only then is another attempt of no use.
     const bool worth_it = !outcome.ok() && outcome.status().code() == Code::io_error && !ring && !stopping_;
@@ -234,6 +238,14 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   SF_ASSIGN(written.published, writer->commit(draft_manifest(view, std::move(descriptor.metrics_json),
                                                              written.findings.alarms)));
   return Outcome::published;
+}
+
+// At most what the checkpoint will take of this rank. Chunks are never stored larger than they are; the manifest and a
+// safetensors header say again what the descriptor says, spread over lines.
+std::uint64_t Persister::most_bytes(const arena::RecordView& view, const format::ImageLayout& layout) {
+  constexpr std::uint64_t kTableRecordBytes = 64, kEntryBytes = 512, kDescriptorFold = 4, kSlackBytes = 256 * 1024;
+  return view.image_bytes + kTableRecordBytes * (1 + view.image_chunks()) + kEntryBytes * layout.entries.size() +
+         kDescriptorFold * view.descriptor_bytes + kSlackBytes;
 }
 
 format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::string metrics_json,
@@ -298,6 +310,10 @@ Result<Persister::Outcome> Persister::wait_for_seal(const arena::RecordView& vie
 
 // What ends the work on a snapshot before its commit; nullopt to go on.
 std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView& view) const {
+  return round_ ? interrupted_in_group(view) : interrupted_alone(view);
+}
+
+std::optional<Persister::Outcome> Persister::interrupted_alone(const arena::RecordView& view) const {
   const bool trainer_dead = trainer_dead_;  // before the record: a seal that came first counts
   const auto now = side_.view(view.record);
   if (!now || now->snapshot_id != view.snapshot_id) return Outcome::given_up;

@@ -14,7 +14,10 @@
 #include "arena/daemon_side.hpp"
 #include "base/thread.hpp"
 #include "codec/codec.hpp"
+#include "format/descriptor.hpp"
 #include "persist/alarm_tally.hpp"
+#include "persist/group_commit.hpp"
+#include "persist/group_watch.hpp"
 #include "persist/inspector.hpp"
 #include "persist/verifier.hpp"
 #include "retention/policy.hpp"
@@ -31,6 +34,8 @@ struct PersistOptions {
   codec::CodecId codec = codec::CodecId::planes_lz4;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
+  std::shared_ptr<GroupCommit> joint;                // of a group of more than one, else null
+  std::shared_ptr<const arena::Arena> joint_arena;   // the arena, which then outlives this persister
   std::function<void()> make_way;  // may be empty: whoever reads old checkpoints in the background lets go of them
 };
 
@@ -38,7 +43,7 @@ struct PersistOptions {
 struct News {
   std::uint64_t snapshot_id = 0;
   std::int64_t step = 0;
-  std::string state;  // "durable", "verified", "failed", "withdrawn"
+  std::string state;  // "durable", "verified", "failed", "withdrawn"; of a group also "captured"
   std::uint64_t sequence = 0;
   std::string name;
   std::uint64_t raw_bytes = 0;
@@ -89,10 +94,12 @@ class Persister {
   [[nodiscard]] bool verifies(const std::string& name) const { return verifier_->holds(name); }
 
  private:
-  enum class Outcome { published, given_up, left };
+  // again, off: of the group's attempt (GroupRounds::Turn).
+  enum class Outcome { published, given_up, left, again, off };
   struct Written {
     store::Published published;
     Findings findings;
+    bool verifies = true;  // among the ranks of a group the one that published does
   };
   // A snapshot past its commit (or failed): its record is the trainer's again once both have happened.
   struct Finished {
@@ -112,13 +119,17 @@ class Persister {
   [[nodiscard]] Status ensure_room(std::uint64_t needed_bytes);
   [[nodiscard]] Status begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const;
   [[nodiscard]] Result<std::vector<std::byte>> wait_for_descriptor(const arena::RecordView& view, Outcome& outcome);
-  [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
+  // `Sink`: a CheckpointWriter, or the part of a rank.
+  template <typename Sink>
+  [[nodiscard]] Result<Outcome> write_chunks(const arena::RecordView& view, Sink& sink,
                                              const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] std::optional<Outcome> interrupted_alone(const arena::RecordView& view) const;
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
+  [[nodiscard]] static std::uint64_t most_bytes(const arena::RecordView& view, const format::ImageLayout& layout);
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
@@ -131,6 +142,22 @@ class Persister {
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
   void release_where_due();
   void collect_finished();  // with mutex_ held
+
+  // persister_group.cpp: the same, with the other ranks of the group.
+  [[nodiscard]] Status enter_group();
+  void leave_group();
+  [[nodiscard]] Result<Outcome> persist_with_group(const arena::RecordView& view, Written& written);
+  [[nodiscard]] Result<Outcome> persist_part(const arena::RecordView& view, Written& written);
+  [[nodiscard]] Result<GroupCommit::Part> write_part(const arena::RecordView& view, format::Descriptor descriptor,
+                                                     Written& written, Outcome& outcome);
+  [[nodiscard]] Result<std::unique_ptr<store::RankPart>> open_part(const store::CheckpointWriter& writer,
+                                                                   const format::ImageLayout& layout) const;
+  [[nodiscard]] Outcome wait_for_turn(const arena::RecordView& view, GroupCommit::Turn wanted, Written& written);
+  void open_for_all(const arena::RecordView& view);
+  void commit_for_all(const arena::RecordView& view, Written& written);
+  [[nodiscard]] std::optional<Outcome> interrupted_in_group(const arena::RecordView& view) const;
+  void stand_still_if_finishing(bool trainer_dead);
+  void pass_over(const arena::RecordView& view);
   void count_chunk();
   void set_phase(const char* phase, const arena::RecordView& view);
 
@@ -152,7 +179,10 @@ class Persister {
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
+  std::optional<std::uint64_t> round_;   // of the group, that the thread is in
+  std::uint64_t newest_joined_ = 0;      // snapshot that has been in a round; the thread's own
   std::unique_ptr<Verifier> verifier_;
+  std::unique_ptr<GroupWatch> watch_;
   base::Thread thread_;
 };
 

@@ -20,7 +20,8 @@ struct OnItsWay {
 
 }  // namespace
 
-Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view, store::CheckpointWriter& writer,
+template <typename Sink>
+Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view, Sink& sink,
                                                    const format::ImageLayout& layout, Inspector& inspector) {
   const bool ring = is_ring(view);
   // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
@@ -29,7 +30,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   std::deque<OnItsWay> under_way;
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
-    SF_TRY(writer.sync_data());
+    SF_TRY(sink.sync_data());
     for (const OnItsWay& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
     unsynced.clear();
     side_.wake_trainer();
@@ -57,7 +58,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");
       }
-      SF_TRY(writer.append(chunk.record, chunk.stored));
+      SF_TRY(sink.append(chunk.record, chunk.stored));
       side_.set_hash(from.slot, chunk.record.raw_hash);
       if (ring) unsynced.push_back(from);
       ++written;
@@ -74,6 +75,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   if (!unsynced.empty()) SF_TRY(give_back());
   return Outcome::published;
 }
+
+template Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView&, store::CheckpointWriter&,
+                                                            const format::ImageLayout&, Inspector&);
+template Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView&, store::RankPart&,
+                                                            const format::ImageLayout&, Inspector&);
 
 void Persister::publish_done(const arena::RecordView& view, Written written) {
   const store::Published& published = written.published;
@@ -103,7 +109,8 @@ void Persister::publish_done(const arena::RecordView& view, Written written) {
   }
   add_finished(view, /*slots_released=*/false, /*checked=*/false);
   release_where_due();
-  verifier_->add(view, published.name);
+  if (options_.joint) options_.joint->acknowledge(options_.rank, published.name);
+  if (written.verifies) verifier_->add(view, published.name);
 }
 
 void Persister::count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found) {
@@ -126,6 +133,7 @@ void Persister::give_up(const arena::RecordView& view) {
   const bool sealed = now && now->state == arena::RecordState::sealed;
   const bool withdrawn = sealed && (now->flags & arena::kWithdrawn) != 0;
   if (sealed && !withdrawn) return;  // sealed since it was looked at: captured, and taken next
+  if (options_.joint) pass_over(view);
   if (withdrawn && !side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
   base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
             {{"run", options_.run}, {"step", view.step}});

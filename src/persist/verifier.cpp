@@ -5,6 +5,7 @@
 
 #include "base/log.hpp"
 #include "format/names.hpp"
+#include "persist/group_commit.hpp"
 #include "persist/retention_task.hpp"
 #include "store/verify.hpp"
 
@@ -18,14 +19,21 @@ std::int64_t now_unix_seconds() { return base::system_clock().unix_ns() / 1'000'
 }  // namespace
 
 Verifier::Verifier(arena::DaemonSide side, store::Store store, std::string run, retention::Policy policy,
-                   std::function<void(const Verdict&)> on_verdict)
-    : side_(side), store_(std::move(store)), run_(std::move(run)), policy_(policy), on_verdict_(std::move(on_verdict)) {}
+                   std::function<void(const Verdict&)> on_verdict, std::shared_ptr<GroupCommit> group)
+    : side_(side),
+      store_(std::move(store)),
+      run_(std::move(run)),
+      policy_(policy),
+      on_verdict_(std::move(on_verdict)),
+      group_(std::move(group)),
+      retention_turn_(group_ ? group_->retention_turn() : std::make_shared<RetentionTurn>()) {}
 
 Result<std::unique_ptr<Verifier>> Verifier::start(arena::DaemonSide side, store::Store store, std::string run,
                                                   retention::Policy policy,
-                                                  std::function<void(const Verdict&)> on_verdict) {
+                                                  std::function<void(const Verdict&)> on_verdict,
+                                                  std::shared_ptr<GroupCommit> group) {
   std::unique_ptr<Verifier> verifier(
-      new Verifier(side, std::move(store), std::move(run), policy, std::move(on_verdict)));
+      new Verifier(side, std::move(store), std::move(run), policy, std::move(on_verdict), std::move(group)));
   SF_ASSIGN(verifier->thread_, base::Thread::start("sf-verify", [raw = verifier.get()] { raw->run(); }));
   return verifier;
 }
@@ -61,17 +69,24 @@ bool Verifier::holds(const std::string& name) const {
 }
 
 Status Verifier::ensure_room(std::uint64_t needed_bytes, const std::function<void()>& make_way) {
-  const std::lock_guard lock(retention_mutex_);
-  return persist::ensure_room(store_, run_, policy_, needed_bytes, now_unix_seconds(), &awaited_space_, make_way);
+  const std::lock_guard lock(retention_turn_->mutex);
+  return persist::ensure_room(store_, run_, policy_, needed_bytes, now_unix_seconds(), &retention_turn_->awaited_space,
+                              make_way);
 }
 
 bool Verifier::only_unconfirmed() const {
   const std::lock_guard lock(mutex_);
-  if (busy_ || trainer_dead_) return items_.empty() && !busy_;
-  return std::all_of(items_.begin(), items_.end(), [this](const Item& item) {
-    const auto now = side_.view(item.view.record);
-    return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == 0;
-  });
+  return !busy_ && std::all_of(items_.begin(), items_.end(),
+                               [this](const Item& item) { return word_of(item) == Word::awaited; });
+}
+
+Word Verifier::word_of(const Item& item) const {
+  if (group_) return group_->word(item.name);
+  const auto now = side_.view(item.view.record);
+  const std::uint32_t flags = now ? now->flags : 0;
+  if ((flags & arena::kWithdrawn) != 0) return Word::withdrawn;
+  if ((flags & arena::kConfirmed) != 0) return Word::confirmed;
+  return trainer_dead_ ? Word::never : Word::awaited;
 }
 
 void Verifier::run() {
@@ -83,13 +98,12 @@ void Verifier::run() {
 
 bool Verifier::step() {
   std::optional<Item> item;
-  std::uint32_t flags = 0;
+  Word word = Word::awaited;
   {
     const std::lock_guard lock(mutex_);
     for (auto it = items_.begin(); it != items_.end(); ++it) {
-      const auto now = side_.view(it->view.record);
-      flags = now ? now->flags : 0;
-      if ((flags & (arena::kConfirmed | arena::kWithdrawn)) == 0 && !trainer_dead_) continue;
+      word = word_of(*it);
+      if (word == Word::awaited || word == Word::early) continue;
       item = std::move(*it);
       items_.erase(it);
       busy_ = true;
@@ -99,9 +113,9 @@ bool Verifier::step() {
   }
   if (!item) return false;
   Verdict verdict{item->view, item->name, Verdict::Kind::unchecked, ""};
-  if ((flags & arena::kWithdrawn) != 0) {
+  if (word == Word::withdrawn) {
     verdict = mark_bad(*item, Verdict::Kind::withdrawn, "torn: a tensor changed while it was copied");
-  } else if ((flags & arena::kConfirmed) != 0) {
+  } else if (word == Word::confirmed) {
     verdict = check(*item);
   }
   // Cut off by the end of this daemon: the next one finds the record as it is and checks anew.
@@ -125,8 +139,7 @@ Verdict Verifier::check(const Item& item) {
             "could not be read whole, which proves no damage: " + store::first_finding(*report)};
   }
   // Withdrawn while we read: the trainer's word comes first.
-  const auto now = side_.view(item.view.record);
-  if (now && (now->flags & arena::kWithdrawn) != 0) {
+  if (word_of(item) == Word::withdrawn) {
     return mark_bad(item, Verdict::Kind::withdrawn, "torn: a tensor changed while it was copied");
   }
   const std::string text = "re-read and checked " + base::utc_iso(base::system_clock().unix_ns()) + "\n";
@@ -145,8 +158,8 @@ Verdict Verifier::mark_bad(const Item& item, Verdict::Kind kind, const std::stri
 }
 
 void Verifier::apply_retention() {
-  const std::lock_guard lock(retention_mutex_);
-  const auto removals = prune(store_, run_, policy_, now_unix_seconds(), &awaited_space_);
+  const std::lock_guard lock(retention_turn_->mutex);
+  const auto removals = prune(store_, run_, policy_, now_unix_seconds(), &retention_turn_->awaited_space);
   if (!removals.ok()) {
     base::log(base::LogLevel::warn, "retention.failed", {{"run", run_}, {"error", removals.status().message()}});
     return;

@@ -18,6 +18,23 @@
 
 namespace stillframe::persist {
 
+class GroupCommit;
+
+// What the trainers have said of a published checkpoint: whether a tensor moved while it was copied.
+enum class Word : std::uint8_t {
+  early,    // a rank of the group has not yet taken note of the commit itself
+  awaited,
+  confirmed,
+  withdrawn,
+  never,    // who could have said so is dead
+};
+
+// One removal at a time in a run: shared by the ranks of a group.
+struct RetentionTurn {
+  std::mutex mutex;
+  AwaitedSpace awaited_space;  // with mutex held
+};
+
 struct Verdict {
   arena::RecordView view;
   std::string name;
@@ -25,12 +42,14 @@ struct Verdict {
   std::string error;
 };
 
+// `group`: of the ranks that publish together, else null: then `on_verdict` hears once for all of them.
 // `on_verdict` is called on the verifier's thread, once per item, also when the daemon stops (unchecked).
 class Verifier {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Verifier>> start(arena::DaemonSide side, store::Store store, std::string run,
                                                                retention::Policy policy,
-                                                               std::function<void(const Verdict&)> on_verdict);
+                                                               std::function<void(const Verdict&)> on_verdict,
+                                                               std::shared_ptr<GroupCommit> group = nullptr);
   ~Verifier();
   Verifier(const Verifier&) = delete;
   Verifier& operator=(const Verifier&) = delete;
@@ -53,7 +72,8 @@ class Verifier {
     std::string name;
   };
   Verifier(arena::DaemonSide side, store::Store store, std::string run, retention::Policy policy,
-           std::function<void(const Verdict&)> on_verdict);
+           std::function<void(const Verdict&)> on_verdict, std::shared_ptr<GroupCommit> group);
+  [[nodiscard]] Word word_of(const Item& item) const;
   void run();
   [[nodiscard]] bool step();
   [[nodiscard]] Verdict check(const Item& item);
@@ -71,8 +91,8 @@ class Verifier {
   std::deque<Item> items_;
   bool busy_ = false;
   std::string in_hand_;          // the name that busy_ is about
-  std::mutex retention_mutex_;  // one removal at a time
-  AwaitedSpace awaited_space_;  // with retention_mutex_ held
+  const std::shared_ptr<GroupCommit> group_;
+  const std::shared_ptr<RetentionTurn> retention_turn_;
   base::Thread thread_;
 };
 

@@ -1,20 +1,11 @@
 #include "store/writer.hpp"
 
 #include "base/bytes.hpp"
-#include "base/checksum.hpp"
-#include "store/data_header.hpp"
+#include "store/new_file.hpp"
 #include "store/removal.hpp"
 
 namespace stillframe::store {
 namespace {
-
-Status misuse(const std::string& what) { return Status(Code::invalid_argument, "writing a checkpoint: " + what); }
-
-Status write_new_file_synced(env::Env& env, const std::string& path, std::span<const std::byte> bytes) {
-  SF_ASSIGN(const auto file, env.create(path));
-  SF_TRY(file->write_at(0, bytes));
-  return file->sync();
-}
 
 bool same_rank(const format::RankManifest& a, const format::RankManifest& b) {
   return a.rank == b.rank && a.data == b.data && a.shared == b.shared && a.table == b.table &&
@@ -35,13 +26,6 @@ bool same_manifest(const format::Manifest& a, const format::Manifest& b) {
   return true;
 }
 
-Status differs(const std::string& file) {
-  return Status(Code::internal,
-                "'" + file +
-                    "' does not decode to what was encoded, so the checkpoint was not published; "
-                    "older checkpoints are untouched. This is a defect of Stillframe or of this machine's memory");
-}
-
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const Store& store, std::string run, std::uint64_t sequence, std::int64_t step,
@@ -55,7 +39,7 @@ CheckpointWriter::CheckpointWriter(const Store& store, std::string run, std::uin
       partial_(env::join(store.path(), format::partial_name(name_, run_))) {}
 
 CheckpointWriter::~CheckpointWriter() {
-  data_.reset();
+  part_.reset();
   if (!made_) return;
   unlink_directory(store_.env(), partial_)
       .status()
@@ -84,105 +68,60 @@ std::string CheckpointWriter::free_partial(Code reason) {
   made_ = false;
   std::string text = "; the " + base::human_bytes(*freed) + " that it had written were freed";
   if (reason != Code::no_space) return text;
-  if (!layout_.entries.empty()) text += ", the image of this rank has " + base::human_bytes(layout_.bytes);
+  if (part_) text += ", the image of this rank has " + base::human_bytes(part_->layout().bytes);
   const auto space = store_.env().space(store_.path());
   return space.ok() ? text + ", and " + base::human_bytes(space->free_bytes) + " are free now" : text;
 }
 
 Status CheckpointWriter::give_up(Status failure) {
-  data_.reset();
   failure_ = Status(failure.code(), "the checkpoint '" + name_ + "' was given up (older checkpoints are untouched): " +
                                         failure.message() + free_partial(failure.code()));
   return failure_;
 }
 
+// A failure of the rank's files ends the checkpoint; a misuse does not.
+Status CheckpointWriter::of_part(Status done) { return part_->failed() ? give_up(std::move(done)) : done; }
+
 Status CheckpointWriter::begin_rank(std::uint32_t rank, format::ImageLayout layout, DataKind kind) {
   SF_TRY(failure_);
-  if (data_ || published_) return misuse("begin_rank() before end_rank(), or after commit()");
+  if (part_ || published_) return misuse("begin_rank() before end_rank(), or after commit()");
   if (!ranks_.empty() && rank <= ranks_.back().rank) return misuse("ranks must be begun in ascending order");
-  std::string header;
-  if (kind == DataKind::safetensors) {
-    SF_ASSIGN(header, make_data_header(run_, step_, layout));
-  }
-  rank_ = rank;
-  kind_ = kind;
-  table_ = format::ChunkTable{layout.bytes, {}};
-  layout_ = std::move(layout);
-  data_ref_ = {kind == DataKind::safetensors ? format::safetensors_file(rank) : format::data_file(rank), 0,
-               header.size()};
-  auto data = store_.env().create(in_partial(data_ref_.file));
-  if (!data.ok()) return give_up(data.status());
-  data_ = *std::move(data);
-  return header.empty() ? Status() : write_data(base::as_bytes(header));
-}
-
-Status CheckpointWriter::write_data(std::span<const std::byte> bytes) {
-  if (Status written = data_->write_at(data_ref_.bytes, bytes); !written.ok()) return give_up(std::move(written));
-  data_ref_.bytes += bytes.size();
-  return Status();
-}
-
-Status CheckpointWriter::check_append(const format::ChunkRecord& record, std::span<const std::byte> stored) const {
-  if (!data_) return misuse("append() outside of a rank");
-  if (table_.chunks.size() >= layout_.chunk_count()) return misuse("more chunks than the image has");
-  if (record.stored_bytes != stored.size()) return misuse("stored_bytes is not the size of the stored bytes");
-  const bool own = record.location == format::LocationKind::own_bytes;
-  if (!own && record.location != format::LocationKind::constant) {
-    return misuse("this version writes own and constant chunks");
-  }
-  constexpr auto kRaw = static_cast<std::uint8_t>(codec::CodecId::raw);
-  if (kind_ == DataKind::safetensors && (!own || record.codec != kRaw || record.stored_bytes != record.raw_bytes)) {
-    return misuse("a safetensors file takes raw chunks only");
-  }
-  return Status();
+  SF_ASSIGN(part_, RankPart::plan(store_.env(), partial_, run_, step_, rank, std::move(layout), kind));
+  return of_part(part_->open());
 }
 
 Status CheckpointWriter::append(format::ChunkRecord record, std::span<const std::byte> stored) {
   SF_TRY(failure_);
-  SF_TRY(check_append(record, stored));
-  if (record.location == format::LocationKind::own_bytes) {
-    record.offset = data_ref_.bytes;
-    SF_TRY(write_data(stored));
-  }
-  table_.chunks.push_back(record);
-  return Status();
+  if (!part_) return misuse("append() outside of a rank");
+  return of_part(part_->append(record, stored));
 }
 
 Status CheckpointWriter::sync_data() {
   SF_TRY(failure_);
-  if (!data_) return misuse("sync_data() outside of a rank");
-  if (Status synced = data_->sync(); !synced.ok()) return give_up(std::move(synced));
-  return Status();
-}
-
-Status CheckpointWriter::write_rank_files(format::RankManifest& rank) {
-  SF_TRY(data_->sync());
-  const std::vector<std::byte> bytes = format::encode_table(table_);
-  const auto decoded = format::decode_table(bytes, {data_ref_.start, data_ref_.bytes, {}});
-  if (!decoded.ok()) return decoded.status().with_context("the new chunk table of rank " + std::to_string(rank_));
-  if (*decoded != table_) return differs(in_partial(format::table_file(rank_)));
-  SF_TRY(write_new_file_synced(store_.env(), in_partial(format::table_file(rank_)), bytes));
-  rank.rank = rank_;
-  rank.data = data_ref_;
-  rank.table = {format::table_file(rank_), bytes.size()};
-  rank.table_hash = base::xxh128(bytes);
-  rank.table_crc32 = base::crc32(bytes);
-  return Status();
+  if (!part_) return misuse("sync_data() outside of a rank");
+  return of_part(part_->sync_data());
 }
 
 Status CheckpointWriter::end_rank(std::string tree_json) {
   SF_TRY(failure_);
-  if (!data_) return misuse("end_rank() outside of a rank");
-  if (layout_.chunk_count() != table_.chunks.size()) {
-    return misuse("rank " + std::to_string(rank_) + " has " + std::to_string(table_.chunks.size()) +
-                  " chunks, its layout " + std::to_string(layout_.chunk_count()));
-  }
-  format::RankManifest rank;
-  if (Status written = write_rank_files(rank); !written.ok()) return give_up(std::move(written));
-  rank.layout = std::move(layout_);
-  rank.tree_json = std::move(tree_json);
+  if (!part_) return misuse("end_rank() outside of a rank");
+  auto rank = part_->end(std::move(tree_json));
+  if (!rank.ok()) return of_part(rank.status());
+  part_.reset();
+  return add_rank(std::move(rank).value());
+}
+
+Result<std::unique_ptr<RankPart>> CheckpointWriter::open_part(std::uint32_t rank, format::ImageLayout layout,
+                                                              DataKind kind) const {
+  SF_ASSIGN(auto part, RankPart::plan(store_.env(), partial_, run_, step_, rank, std::move(layout), kind));
+  SF_TRY(part->open());
+  return part;
+}
+
+Status CheckpointWriter::add_rank(format::RankManifest rank) {
+  if (published_) return misuse("add_rank() after commit()");
+  if (!ranks_.empty() && rank.rank <= ranks_.back().rank) return misuse("ranks must be added in ascending order");
   ranks_.push_back(std::move(rank));
-  data_.reset();
   return Status();
 }
 
@@ -232,7 +171,7 @@ Status CheckpointWriter::publish() {
 
 Result<Published> CheckpointWriter::commit(format::Manifest draft) {
   SF_TRY(failure_);
-  if (data_ || published_ || ranks_.empty()) return misuse("commit() before end_rank(), twice, or without any rank");
+  if (part_ || published_ || ranks_.empty()) return misuse("commit() before end_rank(), twice, or without any rank");
   if (draft.run != run_ || draft.step != step_) return misuse("the manifest's run and step are not those of begin()");
   draft.sequence = sequence_;
   draft.created_utc = base::utc_iso(utc_ns_);

@@ -7,18 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "codec/codec.hpp"
 #include "format/manifest.hpp"
 #include "format/table.hpp"
+#include "store/rank_part.hpp"
 #include "store/store.hpp"
 
 namespace stillframe::store {
-
-// How a rank's data lies on disk.
-enum class DataKind : std::uint8_t {
-  container,    // rank-00000.data: chunks of any codec and location back to back
-  safetensors,  // rank-00000.safetensors: the image behind a header that any tool reads; every chunk raw and own
-};
 
 struct Published {
   std::string name;
@@ -51,6 +45,13 @@ class CheckpointWriter {
   // Syncs the data file, writes and syncs the table; the layout and `tree_json` go to the manifest.
   [[nodiscard]] Status end_rank(std::string tree_json);
 
+  // Ranks that are written at once, instead of the four above: each thread opens the part of its rank (any thread, at the
+  // same time), and what its end() says is added here, in ascending order of rank. Every part is gone, or has ended, before
+  // commit() and before the writer is destroyed.
+  [[nodiscard]] Result<std::unique_ptr<RankPart>> open_part(std::uint32_t rank, format::ImageLayout layout,
+                                                            DataKind kind) const;
+  [[nodiscard]] Status add_rank(format::RankManifest rank);
+
   // `draft` gives id, run, step, group, world_size, confirmed, metrics, alarms, writer; the rest is filled in here.
   // Writes and syncs the manifest (encoded, decoded, compared), syncs the directory, renames, syncs the parent:
   // durable.
@@ -62,9 +63,7 @@ class CheckpointWriter {
  private:
   CheckpointWriter(const Store& store, std::string run, std::uint64_t sequence, std::int64_t step, std::int64_t utc_ns);
   [[nodiscard]] std::string in_partial(std::string_view file) const;
-  [[nodiscard]] Status check_append(const format::ChunkRecord& record, std::span<const std::byte> stored) const;
-  [[nodiscard]] Status write_data(std::span<const std::byte> bytes);
-  [[nodiscard]] Status write_rank_files(format::RankManifest& rank);
+  [[nodiscard]] Status of_part(Status done);
   [[nodiscard]] Result<std::uint64_t> write_manifest(const format::Manifest& manifest);
   [[nodiscard]] Status take_final_name();
   [[nodiscard]] Status publish();
@@ -81,13 +80,7 @@ class CheckpointWriter {
   bool made_ = false;    // the partial directory stands and is ours to remove
   bool published_ = false;
   Status failure_;  // the first one; after it nothing is written or published any more
-  // Of the rank that was begun.
-  std::unique_ptr<env::File> data_;
-  DataKind kind_ = DataKind::container;
-  format::DataRef data_ref_;
-  std::uint32_t rank_ = 0;
-  format::ImageLayout layout_;
-  format::ChunkTable table_;
+  std::unique_ptr<RankPart> part_;  // of the rank that was begun
   std::vector<format::RankManifest> ranks_;
 };
 

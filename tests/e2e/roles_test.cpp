@@ -56,6 +56,38 @@ int be_trainer(const std::string& socket, const std::string& store, const std::s
   for (;;) ::pause();
 }
 
+// A rank whose values are those of `step` and a thousand times itself. "join": only opens. "snapshot": takes one, and says
+// "sealed", then "captured", or what became of it. Then it waits to be killed.
+int be_rank(std::span<char*> arguments) {
+  CheckpointerOptions options;
+  options.socket = arguments[0];
+  options.store = arguments[1];
+  const std::string how = arguments[2];
+  options.rank = static_cast<std::uint32_t>(std::stoul(arguments[3]));
+  options.world_size = static_cast<std::uint32_t>(std::stoul(arguments[4]));
+  options.budget_bytes = 16ULL << 20;
+  const std::int64_t step = std::stoll(arguments[5]);
+  State state;
+  state.set(step + 1000 * options.rank);
+  auto made = Checkpointer::open(options);
+  Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
+  if (!status.ok()) {
+    std::cout << status.message() << std::endl;
+    return 1;
+  }
+  if (how == "join") {
+    std::cout << "joined" << std::endl;
+  } else {
+    const auto ticket = made->snapshot(step, /*wait=*/true);
+    status = ticket.ok() ? made->fence() : ticket.status();
+    if (status.ok()) std::cout << "sealed" << std::endl;
+    if (status.ok()) status = ticket->wait_captured(kPatienceMs);
+    std::cout << (status.ok() ? "captured" : status.message()) << std::endl;
+  }
+  ::alarm(120);
+  for (;;) ::pause();
+}
+
 }  // namespace
 }  // namespace stillframe::test
 
@@ -66,6 +98,7 @@ int main(int argc, char** argv) {
   if (role == "--role-trainer") {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
   }
+  if (role == "--role-rank") return stillframe::test::be_rank(arguments.subspan(2));
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -1,0 +1,260 @@
+// Persisters of one group over real arenas: one checkpoint for all, or none.
+#include <array>
+
+#include "unit/persist/persist_rig.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// What one rank has: memory, a trainer, a persister, and what was said to it.
+struct RankRig {
+  std::shared_ptr<arena::Arena> arena;
+  std::unique_ptr<ArenaTrainer> trainer;
+  NewsLog news;
+  std::unique_ptr<persist::Persister> persister;
+};
+
+class GroupPersisting : public PersistTest {
+ protected:
+  ~GroupPersisting() override {
+    gate_.open();
+    for (RankRig& rank : ranks_) rank.persister.reset();
+  }
+  void begin_group(std::uint64_t deadline_ms = kPatienceMs) {
+    group_ = std::make_shared<persist::GroupCommit>(persist::GroupCommit::Id{1}, "default", kRanks, deadline_ms);
+  }
+  void start_group(std::uint64_t deadline_ms = kPatienceMs) {
+    begin_group(deadline_ms);
+    for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+      ranks_[rank].arena = std::make_shared<arena::Arena>(make_arena(16));
+      ranks_[rank].trainer = std::make_unique<ArenaTrainer>(*ranks_[rank].arena);
+      start_rank(rank);
+    }
+  }
+  void start_rank(std::uint32_t rank) {
+    persist::PersistOptions options = options_of_run("main");
+    options.rank = rank;
+    options.world_size = kRanks;
+    options.joint = group_;
+    options.joint_arena = ranks_[rank].arena;
+    auto started = persist::Persister::start(*ranks_[rank].arena, store_, *encoders_, std::move(options),
+                                             [&log = ranks_[rank].news](const persist::News& news) { log.add(news); });
+    ASSERT_TRUE(started.ok()) << started.status().message();
+    ranks_[rank].persister = std::move(started).value();
+  }
+  Shot capture(std::uint32_t rank, std::int64_t step) { return ranks_[rank].trainer->capture(step, layout_of(rank)); }
+  static format::ImageLayout layout_of(std::uint32_t rank) { return layout_of_chunks(rank + 1); }
+  [[nodiscard]] bool is_captured(std::uint32_t rank, const Shot& shot) {
+    return (ranks_[rank].trainer->side().progress(shot.handle)->flags & arena::kCaptured) != 0;
+  }
+  // The bytes of every rank are those of the trainers.
+  void expect_whole(std::int64_t step, const std::vector<Shot>& shots) {
+    const auto reader = store::CheckpointReader::open(store_, name_of(step));
+    ASSERT_TRUE(reader.ok()) << reader.status().message();
+    ASSERT_THAT((*reader)->manifest().ranks, SizeIs(kRanks));
+    EXPECT_EQ((*reader)->manifest().world_size, kRanks);
+    for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+      const format::RankManifest& own = (*reader)->manifest().ranks[rank];
+      EXPECT_EQ(own.rank, rank);
+      std::vector<std::byte> image(own.layout.bytes);
+      for (std::uint64_t chunk = 0; chunk < own.layout.chunk_count(); ++chunk) {
+        std::vector<std::byte> scratch;
+        const auto bytes = std::span(image).subspan(chunk * kChunkBytes, own.layout.chunk_length(chunk));
+        ASSERT_TRUE((*reader)->read_chunk(rank, chunk, bytes, scratch).ok());
+      }
+      EXPECT_EQ(image, shots[rank].image) << "rank " << rank;
+    }
+  }
+
+  static constexpr std::uint32_t kRanks = 2;
+  std::shared_ptr<persist::GroupCommit> group_;
+  std::array<RankRig, kRanks> ranks_;
+};
+
+TEST_F(GroupPersisting, TwoRanksCommitOneCheckpoint) {
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::durable)) << "rank " << rank;
+    EXPECT_TRUE(wait_until([&] { return is_captured(rank, shots[rank]); }));
+    EXPECT_TRUE(ranks_[rank].news.comes("captured"));
+    ASSERT_TRUE(ranks_[rank].news.comes("durable"));
+    EXPECT_EQ(ranks_[rank].news.of("durable")[0].name, name_of(7));
+  }
+  EXPECT_THAT(steps(), ElementsAre(7));
+  EXPECT_THAT(leftovers(), IsEmpty());
+  expect_whole(7, shots);
+}
+
+TEST_F(GroupPersisting, NothingIsCapturedOrPublishedBeforeTheLastRankHasSealed) {
+  start_group();
+  const Shot first = capture(0, 7);
+  const Shot second = ranks_[1].trainer->begin(7, layout_of(1));
+  ranks_[1].trainer->fill_all(second);
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().chunks_written == 2; }));
+  ASSERT_TRUE(wait_until([&] { return ranks_[0].persister->counters().phase == "waiting for the other ranks with step 7"; }));
+  EXPECT_FALSE(is_captured(0, first));
+  EXPECT_THAT(steps(), IsEmpty());
+  EXPECT_FALSE(ranks_[0].persister->drained());
+  ASSERT_TRUE(ranks_[1].trainer->side().seal(second.handle));
+  EXPECT_TRUE(ranks_[0].trainer->reaches(first, RecordState::durable));
+  EXPECT_TRUE(is_captured(0, first));
+}
+
+TEST_F(GroupPersisting, ARankThatDiesBeforeItsSealLeavesNone) {
+  start_group();
+  const Shot first = capture(0, 7);
+  const Shot second = ranks_[1].trainer->begin(7, layout_of(1));
+  ranks_[1].trainer->fill_all(second);
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().chunks_written == 2; }));
+  ranks_[1].persister->trainer_died();
+  ASSERT_TRUE(ranks_[0].trainer->reaches(first, RecordState::failed));
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 ended before it had sealed it"));
+  EXPECT_TRUE(ranks_[0].trainer->is_done(first));
+  EXPECT_THAT(steps(), IsEmpty());
+  EXPECT_TRUE(wait_until([&] { return leftovers().empty(); }));
+  EXPECT_TRUE(wait_until([&] { return ranks_[0].persister->drained() && ranks_[1].persister->drained(); }));
+  EXPECT_FALSE(is_captured(0, first));
+}
+
+TEST_F(GroupPersisting, ARankThatDiesAfterItsSealIsPartOfTheCheckpoint) {
+  start_group();
+  const Shot second = capture(1, 7);
+  ranks_[1].persister->trainer_died();
+  const Shot first = capture(0, 7);
+  ASSERT_TRUE(ranks_[0].trainer->reaches(first, RecordState::durable));
+  expect_whole(7, {first, second});
+}
+
+TEST_F(GroupPersisting, ADeadRankWithoutTheStepLeavesNone) {
+  start_group();
+  ranks_[1].persister->trainer_died();
+  const Shot first = ranks_[0].trainer->capture_unless_failed(7, layout_of(0));
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 ended before it had a snapshot of it"));
+  EXPECT_TRUE(ranks_[0].trainer->is_done(first));
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(GroupPersisting, WhatOneRankGivesUpOrSkipsIsGivenUpByAllAndTheNextIsTaken) {
+  start_group();
+  const Shot abandoned = ranks_[1].trainer->begin(1, layout_of(1));
+  const Shot first = capture(0, 1);
+  ranks_[1].trainer->side().abandon(abandoned.handle);
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 gave it up"));
+  const Shot skipped = capture(0, 2);
+  const std::vector<Shot> shots{capture(0, 3), capture(1, 3)};
+  ASSERT_TRUE(ranks_[0].trainer->reaches(shots[0], RecordState::durable));
+  ASSERT_TRUE(ranks_[1].trainer->reaches(shots[1], RecordState::durable));
+  EXPECT_THAT(steps(), ElementsAre(3));
+  EXPECT_THAT(ranks_[0].news.of("failed"), SizeIs(2));
+  EXPECT_THAT(leftovers(), IsEmpty());
+  expect_whole(3, shots);
+}
+
+TEST_F(GroupPersisting, ATornRankWithdrawsTheStepOfAll) {
+  start_group();
+  const Shot first = ranks_[0].trainer->begin(7, layout_of(0));
+  ranks_[0].trainer->fill_all(first);
+  const Shot second = capture(1, 7);
+  ranks_[1].trainer->side().withdraw(second.handle);
+  ASSERT_TRUE(ranks_[1].news.comes("withdrawn"));
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_FALSE(ranks_[0].trainer->side().seal(first.handle)) << "it had heard of that before its seal";
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(GroupPersisting, WhoDoesNotSealInTimeIsNamed) {
+  start_group(/*deadline_ms=*/1);
+  const Shot first = capture(0, 7);
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_EQ(ranks_[0].news.of("failed")[0].code, Code::deadline);
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 had not sealed it"));
+}
+
+TEST_F(GroupPersisting, VerifiedOnceAllRanksHaveConfirmed) {
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::durable));
+  }
+  ranks_[0].trainer->side().confirm(shots[0].handle);
+  EXPECT_TRUE(wait_until([&] { return ranks_[0].persister->drained() && ranks_[1].persister->drained(); }));
+  EXPECT_FALSE(marks(7).verified) << "rank 1 has not confirmed";
+  ranks_[1].trainer->side().confirm(shots[1].handle);
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::verified)) << "rank " << rank;
+  }
+  EXPECT_TRUE(marks(7).verified);
+}
+
+TEST_F(GroupPersisting, OneTornRankMakesAPublishedCheckpointBad) {
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::durable));
+  }
+  ranks_[0].trainer->side().confirm(shots[0].handle);
+  ranks_[1].trainer->side().withdraw(shots[1].handle);
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    EXPECT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::failed)) << "rank " << rank;
+  }
+  EXPECT_TRUE(marks(7).bad);
+}
+
+TEST_F(GroupPersisting, AFailureOfTheDiskIsTriedAgainByAll) {
+  start_group();
+  mem_.fail({EnvOp::sync, Code::io_error, 1, false, ".partial"});
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  ASSERT_TRUE(ranks_[0].trainer->reaches(shots[0], RecordState::durable));
+  ASSERT_TRUE(ranks_[1].trainer->reaches(shots[1], RecordState::durable));
+  expect_whole(7, shots);
+  EXPECT_TRUE(wait_until([&] { return leftovers().empty(); }));
+}
+
+TEST_F(GroupPersisting, ANewDaemonGoesOnWithWhatAllHadSealed) {
+  start_group();
+  const Shot second = ranks_[1].trainer->begin(7, layout_of(1));
+  ranks_[1].trainer->fill_all(second);
+  const Shot first = capture(0, 7);
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().chunks_written == 2; }));
+  for (RankRig& rank : ranks_) rank.persister->finish();
+  EXPECT_TRUE(wait_until([&] { return ranks_[0].persister->drained() && ranks_[1].persister->drained(); }))
+      << "a daemon that stops does not wait for a rank that is still copied";
+  for (RankRig& rank : ranks_) rank.persister.reset();
+  EXPECT_THAT(steps(), IsEmpty());
+  EXPECT_THAT(leftovers(), IsEmpty());
+  begin_group();
+  start_rank(0);
+  ASSERT_TRUE(ranks_[1].trainer->side().seal(second.handle));
+  start_rank(1);
+  ASSERT_TRUE(ranks_[0].trainer->reaches(first, RecordState::durable));
+  ASSERT_TRUE(ranks_[1].trainer->reaches(second, RecordState::durable));
+  expect_whole(7, {first, second});
+}
+
+TEST_F(GroupPersisting, WhatADaemonHadPublishedIsDurableForAllAndVerifiedOnce) {
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::durable));
+  }
+  for (RankRig& rank : ranks_) rank.persister.reset();
+  begin_group();
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) start_rank(rank);
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) ranks_[rank].trainer->side().confirm(shots[rank].handle);
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    EXPECT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::verified)) << "rank " << rank;
+  }
+  EXPECT_THAT(steps(), ElementsAre(7));
+}
+
+}  // namespace
+}  // namespace stillframe::test
