@@ -100,7 +100,7 @@ class Checkpointer:
         `step` is the caller's number of it. `state=tree` stores that tree instead, read back with stillframe.load().
         `metrics`: name -> number (a tensor of one element on the CPU is one); NaN is allowed. `extra`: any tree, back
         in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
-        waited for.
+        waited for. Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
 
         Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number.
         Everything else is in the ticket's error.

@@ -13,7 +13,7 @@ import torch
 from . import _abi
 from ._buffers import BufferSource, EntryInfo, allocate, entries_of, map_location as location_of
 from ._decode import decode, parse
-from ._errors import CorruptError, NotFoundError
+from ._errors import CorruptError, MismatchError, NotFoundError
 from ._tree import Node
 from ._types import TypeRegistry
 
@@ -64,7 +64,8 @@ class Reader:
         try:
             ranks = {int(rank["rank"]): rank for rank in manifest["ranks"]}
             if self._rank not in ranks:
-                raise CorruptError(f"{name} holds ranks {sorted(ranks)} and not rank {self._rank}")
+                # Older ones are not tried: the other ranks would restore this one.
+                raise MismatchError(f"{name} holds ranks {sorted(ranks)} and not rank {self._rank}; nothing was touched")
             mine = ranks[self._rank]
             return Candidate(
                 name, int(manifest["step"]), dict(manifest["metrics"]), entries_of(mine["entries"]), mine["tree"]

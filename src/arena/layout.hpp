@@ -21,7 +21,7 @@
 namespace stillframe::arena {
 
 inline constexpr std::uint64_t kArenaMagic = 0x616e657241465321ULL;  // "!SFArena" read as bytes
-inline constexpr std::uint32_t kArenaVersion = 2;
+inline constexpr std::uint32_t kArenaVersion = 1;
 inline constexpr std::uint32_t kMaxSnapshots = 8;
 inline constexpr std::uint64_t kControlPageBytes = 4096;
 // 4 TiB of chunks: a bound for parsing, not a promise.
@@ -55,7 +55,6 @@ struct ArenaHeader {
   std::atomic<std::uint64_t> committed_slots;  // slots [0, n) have memory; daemon only
   std::atomic<std::uint32_t> to_daemon;        // futex: filled, sealed, abandoned, confirmed, withdrawn
   std::atomic<std::uint32_t> to_trainer;       // futex: free, state
-  std::array<std::uint8_t, 16> group_id;       // daemon: of the ranks that commit together; zeros: a trainer alone
 };
 static_assert(sizeof(ArenaHeader) <= kControlPageBytes);
 

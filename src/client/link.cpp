@@ -56,6 +56,7 @@ Status Link::connect(int memfd) {
   SF_ASSIGN(const base::UniqueFd pidfd, transport::open_pidfd(::getpid()));
   protocol::Hello hello = options_.hello;
   hello.adopt = memfd >= 0;
+  hello.generation = generation_;
   std::vector<int> descriptors{pidfd.get()};
   if (hello.adopt) descriptors.push_back(memfd);
   reached_ = true;
@@ -68,6 +69,7 @@ Status Link::connect(int memfd) {
   if (welcome == nullptr) return {Code::corrupt, "the daemon answered hello with something else"};
   const std::lock_guard lock(mutex_);
   daemon_pid_ = welcome->daemon_pid;
+  generation_ = welcome->generation;
   connection_ = std::move(fresh);
   guard_ = std::move(guard);
   connected_ = true;

@@ -84,6 +84,7 @@ class Link {
   bool in_trouble_ = false;  // some attempts to come back have failed in a row
   std::optional<Reply> reply_;
   bool reached_ = false;        // a daemon was there, whatever it then said; the thread that connects only
+  std::string generation_;      // of the group, as the first daemon said; the thread that connects only
   std::uint64_t attempts_ = 0;  // monitor thread only
   base::Thread thread_;
 };

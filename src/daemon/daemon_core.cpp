@@ -175,7 +175,8 @@ DaemonCore::Task DaemonCore::watch_trainer(std::shared_ptr<RunSession> session) 
   stop_watching_[session.get()] = [&readiness] { readiness.cancel(); };
   (void)co_await readiness.wait();
   stop_watching_.erase(session.get());
-  if (!session->gone()) trainer_gone(session, "died");
+  // Or the watch was ended, because the trainer goes on under another session.
+  if (!session->gone() && transport::process_ended(session->pidfd())) trainer_gone(session, "died");
 }
 
 void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const char* how) {

@@ -24,11 +24,11 @@ constexpr std::uint64_t kTurnDeadlineMs = 15'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 constexpr std::uint64_t kGenerationPatienceMs = 5000;
 
-GroupId new_group_id(const protocol::Hello& hello) {
+std::string new_generation(const protocol::Hello& hello) {
   const std::string text = hello.store + "\n" + hello.run + "\n" + std::to_string(hello.pid) + "\n" +
                            std::to_string(base::system_clock().unix_ns()) + "\n" +
                            std::to_string(base::system_clock().monotonic_ns());
-  return base::xxh128(base::as_bytes(text)).bytes;
+  return base::xxh128(base::as_bytes(text)).hex();
 }
 
 protocol::SnapshotNews to_message(const persist::News& news) {
@@ -98,18 +98,12 @@ Result<Placement> DaemonCore::admit(const protocol::Hello& hello, const std::vec
     return Status(Code::invalid_argument, "this daemon serves only " + config_.private_store +
                                               " (daemon.private_store), not " + hello.store);
   }
-  GroupId brought{};
-  if (hello.adopt && hello.world_size > 1) {
-    SF_ASSIGN(const arena::Arena arena, arena::Arena::attach(base::UniqueFd(::dup(descriptors[1].get()))));
-    brought = arena.header().group_id;
-  }
   std::vector<Seated> seated;
   for (const auto& session : sessions_of(hello.store, hello.run)) {
     const auto& joint = session->joint();
     const bool living = !session->gone() && !transport::process_ended(session->pidfd());
     seated.push_back({session->group(), session->rank(), session->world_size(), session->pid(), living, session->away(),
-                      session->arena_facts().memfd >= 0, living && joint && joint->is_open(),
-                      joint ? joint->id() : GroupId{}});
+                      living && joint && joint->is_open(), joint ? joint->id() : std::string()});
   }
   // One of a generation whose end was not yet noticed closes it for all.
   for (Seated& one : seated) {
@@ -117,7 +111,7 @@ Result<Placement> DaemonCore::admit(const protocol::Hello& hello, const std::vec
                  return other.generation != one.generation || other.living;
                });
   }
-  Placement placement = place_of(seated, hello, brought);
+  Placement placement = place_of(seated, hello);
   SF_TRY(placement.refused);
   return placement;
 }
@@ -176,7 +170,7 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     const bool together = before->joint() && admitted->generation == before->joint()->id();
     if (together) joint = before->joint();
     if (together && before->rank() != hello.rank) continue;
-    const bool returns = before->pid() == hello.pid && (hello.adopt || together);
+    const bool returns = before->pid() == hello.pid && before->rank() == hello.rank && (hello.adopt || together);
     if (!returns) {
       if (!before->gone()) trainer_gone(before, before->pid() == hello.pid ? "began anew" : "died");
     } else {
@@ -192,8 +186,9 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     }
   }
   if (joint == nullptr && hello.world_size > 1) {
-    joint = std::make_shared<persist::GroupCommit>(admitted->generation.value_or(new_group_id(hello)), hello.group,
-                                                   hello.world_size, config_.group_deadline_seconds * 1000);
+    joint = std::make_shared<persist::GroupCommit>(
+        admitted->generation.empty() ? new_generation(hello) : admitted->generation, hello.group, hello.world_size,
+        config_.group_deadline_seconds * 1000);
   }
   const auto pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]));
   const std::function<Result<std::shared_ptr<RunSession>>()> open = [this, hello, pidfd, inherited, joint] {
@@ -228,7 +223,8 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
              {"world_size", hello.world_size},
              {"adopted", hello.adopt ? "yes" : "no"}});
   asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
-  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid()});
+  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid(),
+                                    joint ? joint->id() : std::string()});
 }
 
 DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle settle) {

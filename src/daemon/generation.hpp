@@ -3,16 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "persist/group_commit.hpp"
 #include "protocol/messages.hpp"
 
 namespace stillframe::daemon {
-
-using GroupId = persist::GroupCommit::Id;
 
 // More than any node has devices; a bound for what one message makes the daemon allocate.
 inline constexpr std::uint32_t kMostRanks = 1024;
@@ -25,18 +21,16 @@ struct Seated {
   std::int64_t pid = 0;
   bool living = true;
   bool away = false;       // its line broke
-  bool has_arena = false;
   bool open = false;       // its generation may still be joined: nobody of it has ended
-  GroupId generation{};    // of a trainer alone: zeros
+  std::string generation;  // of a trainer alone: empty
 };
 
 struct Placement {
   Status refused;                         // busy: who is in the way, or invalid_argument
-  std::optional<GroupId> generation;      // to join; none: a new one, or a trainer alone
-  std::optional<std::size_t> replaces;    // this session of the same process, in the same place
+  std::string generation;                 // to join; empty: a new one, or a trainer alone
 };
 
-// `sessions`: of the run, oldest first. `brought`: the generation that stands in the arena of a trainer that adopts.
-[[nodiscard]] Placement place_of(const std::vector<Seated>& sessions, const protocol::Hello& hello, const GroupId& brought);
+// `sessions`: of the run, oldest first.
+[[nodiscard]] Placement place_of(const std::vector<Seated>& sessions, const protocol::Hello& hello);
 
 }  // namespace stillframe::daemon

@@ -107,7 +107,6 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
   if (!arena_) {
     SF_ASSIGN(arena::Arena made, arena::Arena::create(grant.slots));
     SF_TRY(made.commit_slots(grant.committed_slots));
-    if (joint_) made.header().group_id = joint_->id();
     SF_TRY(begin(std::move(made), encoders, std::move(on_news)));
   } else {
     SF_TRY(arena_->commit_slots(grant.committed_slots));
@@ -145,7 +144,7 @@ void RunSession::trainer_gone() noexcept {
   const std::lock_guard lock(mutex_);
   if (persister_) {
     persister_->trainer_died();
-  } else if (joint_) {
+  } else if (joint_ && !dropped_) {  // else its place is another session's
     joint_->gone(hello_.rank, "ended before it had a snapshot of it");
   }
 }
@@ -162,6 +161,7 @@ bool RunSession::drained() const {
 
 void RunSession::drop() noexcept {
   const std::lock_guard one_at_a_time(drop_mutex_);
+  const bool first = !dropped_.exchange(true);
   // First: from here on the scrub asks us nothing. With the last session of its store it ends.
   if (const auto scrub = scrubber()) scrub->remove_writer(this);
   set_scrubber(nullptr);
@@ -175,7 +175,7 @@ void RunSession::drop() noexcept {
   // In this order: the persister's threads read the arena until they are joined.
   persister.reset();
   arena.reset();
-  if (joint_ && gone_) joint_->gone(hello_.rank, "ended, and its memory was let go");
+  if (first && joint_ && gone_) joint_->gone(hello_.rank, "ended, and its memory was let go");
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
   lock_.reset();

@@ -97,6 +97,7 @@ class RunSession {
   base::UniqueFd pidfd_;
   std::atomic<bool> gone_{false};
   std::atomic<bool> away_{false};
+  std::atomic<bool> dropped_{false};
   std::mutex drop_mutex_;     // a second drop() returns only when the first has ended
   mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to
   arena::Mode mode_ = arena::Mode::none;

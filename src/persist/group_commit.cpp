@@ -7,8 +7,8 @@
 
 namespace stillframe::persist {
 
-GroupCommit::GroupCommit(Id id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms)
-    : id_(id),
+GroupCommit::GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms)
+    : id_(std::move(id)),
       name_(std::move(name)),
       world_size_(world_size),
       rounds_(world_size, deadline_ms),

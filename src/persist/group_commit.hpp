@@ -2,7 +2,6 @@
 // sealed the step and written its part, or not at all. One object for each generation of a run's group.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -23,15 +22,14 @@ namespace stillframe::persist {
 // when the answer may have changed.
 class GroupCommit {
  public:
-  using Id = std::array<std::uint8_t, 16>;
   using Turn = GroupRounds::Turn;
 
-  // `id` stands in the arenas of all its ranks. `deadline_ms`: from the first rank's seal of a step to the last one's.
-  GroupCommit(Id id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms);
+  // `id`: of the generation, unique. `deadline_ms`: from the first rank's seal of a step to the last one's.
+  GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms);
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
 
-  [[nodiscard]] const Id& id() const noexcept { return id_; }
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] std::uint32_t world_size() const noexcept { return world_size_; }
 
@@ -135,7 +133,7 @@ class GroupCommit {
   using Writers = std::vector<std::shared_ptr<store::CheckpointWriter>>;
   [[nodiscard]] Writers tidy();  // likewise: what is over; to be let go without it, since that unlinks files
 
-  const Id id_;
+  const std::string id_;
   const std::string name_;
   const std::uint32_t world_size_;
   const std::shared_ptr<RetentionTurn> retention_turn_ = std::make_shared<RetentionTurn>();

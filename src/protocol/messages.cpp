@@ -11,7 +11,8 @@ using Json = nlohmann::json;
 // Every message names its members once, in fields(); writer and reader below walk the same list.
 template <typename V> void fields(V& v, Hello& m) {
   v("protocol", m.protocol), v("client_version", m.client_version), v("store", m.store), v("run", m.run);
-  v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
+  v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("generation", m.generation);
+  v("budget_bytes", m.budget_bytes);
   v("retention_json", m.retention_json), v("pid", m.pid), v("adopt", m.adopt);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
@@ -22,6 +23,7 @@ template <typename V> void fields(V&, Bye&) {}
 template <typename V> void fields(V&, StatusRequest&) {}
 template <typename V> void fields(V& v, Welcome& m) {
   v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
+  v("generation", m.generation);
 }
 template <typename V> void fields(V& v, ArenaReady& m) {
   v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);

@@ -13,7 +13,7 @@
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // ---- trainer to daemon ----
 
@@ -26,6 +26,7 @@ struct Hello {
   std::string group;
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
+  std::string generation;          // of the group, as an earlier welcome said; empty: none yet, or a trainer alone
   std::uint64_t budget_bytes = 0;  // 0: the daemon's configuration stands
   std::string retention_json;      // of this run (retention::policy_to_json); empty: the daemon's configuration stands
   std::int64_t pid = 0;
@@ -52,6 +53,7 @@ struct Welcome {
   std::uint32_t protocol = kProtocolVersion;
   std::string daemon_version;
   std::int64_t daemon_pid = 0;
+  std::string generation;  // of the group that the rank has joined; empty: a trainer alone
 };
 struct ArenaReady {
   std::uint64_t slots = 0;

@@ -26,7 +26,7 @@ class GroupPersisting : public PersistTest {
     for (RankRig& rank : ranks_) rank.persister.reset();
   }
   void begin_group(std::uint64_t deadline_ms = kPatienceMs) {
-    group_ = std::make_shared<persist::GroupCommit>(persist::GroupCommit::Id{1}, "default", kRanks, deadline_ms);
+    group_ = std::make_shared<persist::GroupCommit>("g1", "default", kRanks, deadline_ms);
   }
   void start_group(std::uint64_t deadline_ms = kPatienceMs) {
     begin_group(deadline_ms);

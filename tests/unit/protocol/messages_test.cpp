@@ -16,12 +16,13 @@ using Json = nlohmann::json;
 // One of every kind, no member at its default.
 std::vector<Message> one_of_each() {
   return {
-      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, R"({"keep_last":5})", 4711, true},
+      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, "0123abcd", 1ULL << 34U, R"({"keep_last":5})", 4711,
+            true},
       Settle{5000},
       ArenaRequest{123'456'789, 4096, 7000},
       Bye{},
       StatusRequest{},
-      Welcome{kProtocolVersion, "0.1.0", 42},
+      Welcome{kProtocolVersion, "0.1.0", 42, "0123abcd"},
       ArenaReady{100, 90, 1ULL << 40U},
       Done{},
       Failure{Code::no_space, "the disk is full"},
@@ -88,7 +89,7 @@ TEST(Messages, TheLargestNumbersComeBack) {
   EXPECT_EQ(request.descriptor_bytes, kMost - 1);
   for (const std::int64_t pid :
        {std::numeric_limits<std::int64_t>::min(), std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
-    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid}))).daemon_pid, pid);
+    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid, ""}))).daemon_pid, pid);
   }
 }
 
