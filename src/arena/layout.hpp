@@ -36,6 +36,8 @@ enum RecordFlag : std::uint32_t {
   kWithdrawn = 2,  // trainer: torn; never to be published, or to be marked bad
   kSealed = 8,     // trainer: every slot was filled, nothing is written any more
   kDone = 4,       // daemon: its slots are free and it will not touch the record again
+  kTaken = 16,     // daemon: it writes the snapshot, or has; never together with the next
+  kSuperseded = 32,  // trainer: it frees the slots for a newer one; when it dies before it has, the daemon does
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };
