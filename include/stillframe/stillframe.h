@@ -55,7 +55,18 @@ typedef struct {
   uint64_t scratch_bytes;      /* limit of memory for unguarded entries copied in the call; 0: 64 MiB */
   uint64_t connect_deadline_ms;/* 0: 20000 */
   uint64_t fence_deadline_ms;  /* longest wait of a fence before its snapshot is abandoned; 0: 60000 */
+  int32_t overrun;             /* sf_overrun: of a snapshot for which there is no room */
+  double mean_time_between_failures_seconds; /* of the run; 0: not known. Status then suggests how often to snapshot */
 } sf_client_options;
+
+/* What happens to a snapshot for which there is no room, since earlier ones are still being copied or written. */
+typedef enum {
+  SF_OVERRUN_SKIP = 0,  /* it is not taken; its ticket says so */
+  SF_OVERRUN_WAIT = 1,  /* every snapshot as with SF_SNAPSHOT_WAIT */
+  SF_OVERRUN_LATEST = 2 /* captured ones that the daemon has not begun to write give way, the oldest first: their tickets end as
+                           abandoned. When the only one gives way, a crash of the trainer leaves the one being written until
+                           the new one is captured. Only for groups of one rank. Without one to give way: as skip */
+} sf_overrun;
 
 /* SF_BUSY names the living writer of the run. SF_IO_ERROR when the store cannot be made or written. Starts two threads. */
 SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out);
@@ -69,9 +80,22 @@ SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 
+/* Makes the arena for states of about this size now, so that the first snapshot costs what a later one does; a plan that turns
+ * out larger makes it grow. SF_DEADLINE: the memory of a dead predecessor is not free yet, and nothing was made. SF_NO_SPACE,
+ * with the figures, when the budget is too small. */
+SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, uint64_t deadline_ms);
+
 /* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "skipped":…,
- * "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…} */
+ * "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
+ * "last_error":…, "crash_cost": {"trainer_crash_seconds":…, "power_loss_seconds":…, "text": "trainer crash: 41 s; power loss:
+ * 4 min 10 s"}, "suggested_cadence": null or {"snapshot_every_seconds":…, "mean_block_seconds":…,
+ * "mean_time_between_failures_seconds":…}}. Costs are seconds of training to be done again; the suggestion is Daly's
+ * optimum for the measured host time of a snapshot and the time between failures that was given. */
 SF_API sf_code sf_client_status(sf_client* client, const char** json);
+
+/* Host time that all snapshots so far cost the loop, measured by a caller that does more around a snapshot than this library
+ * does; it stands in the place of the library's own figure for the suggested cadence. */
+SF_API sf_code sf_client_set_block_seconds(sf_client* client, double seconds);
 
 /* The oldest unread warning ("the daemon died; …"); *text is NULL when there is none. At most 64 are kept. */
 SF_API sf_code sf_client_next_warning(sf_client* client, const char** text);
@@ -150,7 +174,7 @@ typedef enum {
   SF_STATE_DURABLE = 2,   /* survives power loss */
   SF_STATE_VERIFIED = 3,  /* re-read, every checksum right */
   SF_STATE_FAILED = 4,    /* sf_ticket_info.error says why; older checkpoints are whole */
-  SF_STATE_ABANDONED = 5, /* never sealed: cut off, torn or withdrawn; error says why */
+  SF_STATE_ABANDONED = 5, /* cut off before its seal, torn, or superseded by a newer one; error says why */
   SF_STATE_SKIPPED = 6    /* not taken: the previous one was still being copied */
 } sf_state;
 
@@ -171,6 +195,8 @@ typedef struct {
   int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
   const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
                              durable. Lives until the next sf_ticket_get on this ticket */
+  double trainer_crash_seconds; /* of training that a crash of the trainer at this moment would cost the run */
+  double power_loss_seconds;    /* likewise the loss of power, or of trainer and daemon */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);

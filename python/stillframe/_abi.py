@@ -21,6 +21,8 @@ ENTRY_GUARDED = 1
 ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
 
+OVERRUNS = ("skip", "wait", "latest")
+
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
 
 
@@ -40,6 +42,8 @@ class ClientOptions(ctypes.Structure):
         ("scratch_bytes", ctypes.c_uint64),
         ("connect_deadline_ms", ctypes.c_uint64),
         ("fence_deadline_ms", ctypes.c_uint64),
+        ("overrun", ctypes.c_int32),
+        ("mean_time_between_failures_seconds", ctypes.c_double),
     ]
 
 
@@ -85,6 +89,8 @@ class TicketInfo(ctypes.Structure):
         ("verified_seconds", ctypes.c_double),
         ("error_code", ctypes.c_int32),
         ("alarms", ctypes.c_char_p),
+        ("trainer_crash_seconds", ctypes.c_double),
+        ("power_loss_seconds", ctypes.c_double),
     ]
 
 
@@ -108,9 +114,11 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_last_error": [],
     "sf_client_open": [ctypes.POINTER(ClientOptions), _out_handle],
     "sf_client_settle": [_handle, _ms],
+    "sf_client_reserve": [_handle, ctypes.c_uint64, ctypes.c_uint64, _ms],
     "sf_client_close": [_handle, _ms],
     "sf_client_destroy": [_handle],
     "sf_client_status": [_handle, _out_text],
+    "sf_client_set_block_seconds": [_handle, ctypes.c_double],
     "sf_client_next_warning": [_handle, _out_text],
     "sf_plan_create": [_handle, ctypes.POINTER(EntryStruct), ctypes.c_size_t, _ms, _out_handle],
     "sf_plan_destroy": [_handle],

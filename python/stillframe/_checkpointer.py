@@ -46,6 +46,10 @@ class Checkpointer:
     daemon_config   TOML file for a started daemon
     fence_deadline  seconds a fence waits before it gives the snapshot up
     scratch_bytes   limit of memory for what is copied in the call; 0: 64 MiB
+    overrun         what happens to a snapshot for which there is no room, since earlier ones are still being copied
+                    or written: "skip" it (its ticket says so), "wait" for room, or "latest": captured ones that
+                    nobody has begun to write give way, the oldest first
+    mean_time_between_failures_seconds   of this run, when it is known: status() then suggests how often to snapshot
     rank, world_size, group   ranks of one group commit together: a checkpoint holds the snapshot of a step of each, or there
                     is none. None: what torchrun's environment says (RANK, WORLD_SIZE), else one process alone
 
@@ -63,32 +67,39 @@ class Checkpointer:
                  scheduler: Any = None, rng: bool = False, state: Union[None, Dict[str, Any], Callable[[], Any]] = None,
                  run: str = "main", retention: Optional[Retention] = None, budget_bytes: int = 0,
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
-                 scratch_bytes: int = 0, rank: Optional[int] = None, world_size: Optional[int] = None,
-                 group: str = "default") -> None:
+                 scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
+                 rank: Optional[int] = None, world_size: Optional[int] = None, group: str = "default") -> None:
+        if overrun not in _abi.OVERRUNS:
+            raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
         self._client: Optional[Client] = None
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
         self._store = os.path.realpath(store) if os.fspath(store) else ""
-        self._rank, size = place_of(rank, world_size)
+        self._rank, ranks = place_of(rank, world_size)
         self._run = run
         self._lock = threading.RLock()
         self._pending: Optional[Ticket] = None
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
         self._failing = False
+        self._waits = overrun == "wait" or ranks > 1
+        self._block_seconds = 0.0
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
-        self._state.check()
+        self._size = self._state.check()
         self._walks = WalkCache(self._state)
         self._client = Client(
             store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=self._rank,
-            world_size=size, retention_json=None if retention is None else retention.to_json(),
-            budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
+            world_size=ranks, retention_json=None if retention is None else retention.to_json(),
+            budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
+            mean_time_between_failures_seconds=mean_time_between_failures_seconds,
         )  # fmt: skip
         this = weakref.ref(self)
         for one in self._state.optimizers:
             self._hooks.append(one.register_step_pre_hook(_fence_hook(this)))
         self._exit = _at_exit(this)
         atexit.register(self._exit)
+        # Not what a dead predecessor still holds: that is waited for by restore(), or by the first snapshot.
+        self._reserved = self._client.reserve(self._size.bytes, self._size.tensors, 0.0)
         self._warn_unread()
 
     # ---- the hook
@@ -114,7 +125,7 @@ class Checkpointer:
                           state=_abi.SKIPPED)
         with self._lock:
             client = self._open_client()
-            self._confirm_pending(only_if_captured=not wait)
+            self._confirm_pending(only_if_captured=not (wait or self._waits))
             if state is _ABSENT:
                 walked: Union[Walk, CachedWalk] = self._walks.take(extra)
             else:
@@ -133,6 +144,7 @@ class Checkpointer:
                 self._replace_pending(ticket)
             self._warn_unread()
             ticket.call_seconds = time.perf_counter() - begun
+            self._block_seconds += ticket.call_seconds
             return ticket
 
     def fence(self) -> None:
@@ -155,11 +167,15 @@ class Checkpointer:
 
     def status(self) -> Dict[str, Any]:
         """What the library knows: daemon, mode, budget, counts of snapshots, last durable step and its age in seconds,
-        consecutive failures, last error; and the plan. {} in a forked child."""
+        consecutive failures, last error; what a crash now would cost (`crash_cost`: seconds of training, and a `text`
+        such as "trainer crash: 41 s; power loss: 4 min 10 s"); how often to snapshot (`suggested_cadence`, None
+        without mean_time_between_failures_seconds); the size that the state will have, optimizer state included that does
+        not exist before the first step (`expected_image_bytes`), and the plan. {} in a forked child."""
         if self._foreign():
             return {}
         with self._lock:
-            return self._open_client().status()
+            status = self._open_client().status(self._block_seconds)
+        return {**status, "expected_image_bytes": self._size.bytes}
 
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
@@ -181,9 +197,18 @@ class Checkpointer:
             self._warn_unread()
             selector = "latest" if step is None else str(int(step))
             restored = restore_into(f"{self._store}/:{self._run}@{selector}", self._rank, self._state)
+            self._reserve_after_restore(client)
         for skipped in restored.skipped if restored is not None else ():
             _warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
+
+    def _reserve_after_restore(self, client: Client) -> None:
+        if self._reserved:
+            return
+        try:
+            self._reserved = client.reserve(self._size.bytes, self._size.tensors, _SETTLE_SECONDS)
+        except StillframeError as error:
+            _warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
     # ---- the end
 
@@ -270,6 +295,7 @@ class Checkpointer:
         self._pending = None
         ticket.release()
         ticket.fence_seconds = time.perf_counter() - begun
+        self._block_seconds += ticket.fence_seconds
         if error is not None and not ended:
             self._failed(ticket, error)
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 from . import _abi
 from ._decode import parse
+from ._errors import DeadlineError
 from ._walk import Layout
 
 _PLAN_DEADLINE_SECONDS = 60.0
@@ -32,7 +33,7 @@ class Client:
 
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
                  rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
-                 fence_deadline: float) -> None:
+                 fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
@@ -49,6 +50,8 @@ class Client:
             scratch_bytes=scratch_bytes,
             connect_deadline_ms=0,
             fence_deadline_ms=_abi.milliseconds(fence_deadline),
+            overrun=_abi.OVERRUNS.index(overrun),
+            mean_time_between_failures_seconds=mean_time_between_failures_seconds,
         )
         self._library = _abi.library()
         self._client = ctypes.c_void_p()
@@ -58,6 +61,14 @@ class Client:
 
     def settle(self, seconds: float) -> None:
         _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
+
+    def reserve(self, image_bytes: int, tensors: int, seconds: float) -> bool:
+        """Makes the memory for such a state; False while that of a dead predecessor is not free."""
+        try:
+            _abi.check(self._library.sf_client_reserve(self._client, image_bytes, tensors, _abi.milliseconds(seconds)))
+        except DeadlineError:
+            return False
+        return True
 
     def wait_copied(self) -> None:
         """Until the pending snapshot has left the tensors; the client's own deadline."""
@@ -119,7 +130,9 @@ class Client:
     def next_warning(self) -> Optional[str]:
         return _abi.text_of("sf_client_next_warning", self._client)
 
-    def status(self) -> Dict[str, Any]:
+    def status(self, block_seconds: float) -> Dict[str, Any]:
+        """`block_seconds`: host time of the training thread that all snapshots so far have cost."""
+        _abi.check(self._library.sf_client_set_block_seconds(self._client, block_seconds))
         found = parse(_abi.text_of("sf_client_status", self._client) or "{}")
         result = dict(found) if isinstance(found, dict) else {}
         if self._plan is not None:

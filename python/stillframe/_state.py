@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set,
 
 import torch
 
+from ._optimizer_size import Size, state_to_come
 from ._walk import storage_id, walk
 
 Path = Tuple[Any, ...]
@@ -80,10 +81,13 @@ class TrainingState:
         """The tree of this moment. Nothing is copied but Python scalars."""
         return {**self.tracked(), **self.rest(extra)}
 
-    def check(self) -> None:
-        """TypeError with the path of the first leaf that cannot be stored. Lazy parameters may still lack a shape."""
-        for name, value in self.collect(None).items():
-            walk(value, root=(name,), lazy=True)
+    def check(self) -> Size:
+        """The size that the state will have. TypeError with the path of the first leaf that cannot be stored. Lazy
+        parameters may still lack a shape, and count nothing."""
+        entries = [entry for name, value in self.collect(None).items()
+                   for entry in walk(value, root=(name,), lazy=True).entries]  # fmt: skip
+        now = Size(sum(entry.bytes for entry in entries), len(entries))
+        return sum((state_to_come(optimizer) for optimizer in self.optimizers), now)
 
     def storages(self) -> Tuple[FrozenSet[int], FrozenSet[int]]:
         """Storages that only a tracked optimizer's step() changes, which are its parameters and its state; and of these

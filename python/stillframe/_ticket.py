@@ -33,6 +33,15 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class CrashCost:
+    """Seconds of training that a crash would cost the run: since the newest captured snapshot when the trainer dies,
+    since the newest durable one when the power goes; since the beginning when there is none."""
+
+    trainer_crash_seconds: float = 0.0
+    power_loss_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Alarm:
     """Something about the training that a snapshot shows. `kind` is one of stale_state, stale_tensors,
     step_counters_disagree, non_finite_loss; `text` says what, and where to look."""
@@ -51,6 +60,7 @@ class _Seen:
     raw_bytes: int = 0
     stored_bytes: int = 0
     timings: Timings = Timings()
+    crash_cost: CrashCost = CrashCost()
 
 
 class Ticket:
@@ -136,6 +146,11 @@ class Ticket:
         timings = self._refresh().timings
         return replace(timings, call_seconds=max(self.call_seconds, timings.call_seconds),
                        fence_seconds=max(self.fence_seconds, timings.fence_seconds))
+
+    @property
+    def crash_cost(self) -> CrashCost:
+        """What a crash at this moment would cost the run, whatever becomes of this snapshot."""
+        return self._refresh().crash_cost
 
     # ---- waiting
 
@@ -241,8 +256,9 @@ class Ticket:
         name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
         alarms = self._seen.alarms or _alarms_of(info.alarms)
         self._seen = _Seen(
-            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings
-        )
+            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
+            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds),
+        )  # fmt: skip
         return self._seen
 
     def __repr__(self) -> str:

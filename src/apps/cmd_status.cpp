@@ -34,6 +34,14 @@ std::string text_of(const ordered_json& object, const char* member) {
   return found->dump();
 }
 
+// "main", and of a group "main, rank 1 of 4".
+std::string run_of(const ordered_json& session) {
+  const auto size = session.find("world_size");
+  const bool of_group = size != session.end() && size->is_number_unsigned() && size->get<std::uint64_t>() > 1;
+  const std::string run = text_of(session, "run");
+  return of_group ? run + ", rank " + text_of(session, "rank") + " of " + text_of(session, "world_size") : run;
+}
+
 std::string bytes_of(const ordered_json& object, const char* member) {
   const auto found = object.find(member);
   return found != object.end() && found->is_number_unsigned() ? base::human_bytes(found->get<std::uint64_t>()) : "-";
@@ -70,7 +78,7 @@ void print_sessions(const ordered_json& sessions) {
                {"FOR", Align::right}});
   for (const ordered_json& s : sessions) {
     if (!s.is_object()) continue;
-    table.add_row({text_of(s, "run"), text_of(s, "store"), text_of(s, "pid"), text_of(s, "alive"), text_of(s, "mode"),
+    table.add_row({run_of(s), text_of(s, "store"), text_of(s, "pid"), text_of(s, "alive"), text_of(s, "mode"),
                    bytes_of(s, "arena_bytes"), bytes_of(s, "image_bytes"), text_of(s, "durable"), text_of(s, "failed"),
                    text_of(s, "last_durable_step"), seconds_of(s, "last_durable_age_seconds"), text_of(s, "persisting"),
                    seconds_of(s, "persisting_seconds")});
@@ -78,7 +86,7 @@ void print_sessions(const ordered_json& sessions) {
   std::cout << table.to_text();
   for (const ordered_json& s : sessions) {
     if (!s.is_object() || text_of(s, "last_error").size() < 2) continue;
-    std::cout << printable("run " + text_of(s, "run") + ": last error (" + text_of(s, "consecutive_failures") +
+    std::cout << printable("run " + run_of(s) + ": last error (" + text_of(s, "consecutive_failures") +
                            " failure(s) in a row): " + text_of(s, "last_error"))
               << '\n';
   }
@@ -89,7 +97,7 @@ void print_alarms(const ordered_json& sessions) {
     if (!s.is_object()) continue;
     for (const ordered_json& alarm : member_of(s, "alarms")) {
       if (!alarm.is_object()) continue;
-      std::cout << printable("run " + text_of(s, "run") + ": alarm " + text_of(alarm, "kind") + " since step " +
+      std::cout << printable("run " + run_of(s) + ": alarm " + text_of(alarm, "kind") + " since step " +
                              text_of(alarm, "since_step") + ", " + text_of(alarm, "times") +
                              " time(s): " + text_of(alarm, "text"))
                 << '\n';
@@ -161,7 +169,8 @@ Command add_status(CLI::App& root) {
       "Below the sessions stand their errors, the alarms that stand, and what the scrub of each store has found.\n\n"
       "JSON: daemon {pid, version, socket, uptime_seconds}, arena {budget_bytes, used_bytes}, scrub {STORE: {checked, "
       "bad,\n"
-      "last, reading}}, sessions [{run, store, pid, alive, mode, arena_bytes, image_bytes, durable, verified, failed,\n"
+      "last, reading}}, sessions [{run, store, pid, rank, world_size, alive, mode, arena_bytes, image_bytes, durable,\n"
+      "verified, failed, "
       "consecutive_failures, last_error, persisting, persisting_seconds, alarms [{kind, text, since_step, times}],\n"
       "last_durable_step, last_durable_age_seconds}], sessions_left_out (only when they did not fit in one "
       "message).\n\n"

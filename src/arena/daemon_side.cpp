@@ -113,6 +113,15 @@ void DaemonSide::set_sequence(const RecordView& view, std::uint64_t sequence) co
   arena_->record(view.record).sequence.store(sequence, std::memory_order_release);
 }
 
+bool DaemonSide::take(const RecordView& view) const noexcept {
+  SnapshotRecord& record = arena_->record(view.record);
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & kSuperseded) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kTaken, std::memory_order_acq_rel));
+  return true;
+}
+
 bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState to) const noexcept {
   RecordState expected = from;
   const bool moved =

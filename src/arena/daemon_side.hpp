@@ -52,6 +52,8 @@ class DaemonSide {
   void release_all(const RecordView& view) const noexcept;
 
   void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
+  // The snapshot is the daemon's from here on; also when it was before. False when the trainer has superseded it.
+  [[nodiscard]] bool take(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
   // Every rank of the group has sealed the step: the trainer may call it captured.

@@ -35,8 +35,10 @@ enum RecordFlag : std::uint32_t {
   kConfirmed = 1,  // trainer: no guarded tensor moved between the snapshot and its fence
   kWithdrawn = 2,  // trainer: torn; never to be published, or to be marked bad
   kSealed = 8,     // trainer: every slot was filled, nothing is written any more
-  kCaptured = 16,  // daemon: every rank of the group has sealed this step (a group of more than one only)
+  kCaptured = 64,  // daemon: every rank of the group has sealed this step (a group of more than one only)
   kDone = 4,       // daemon: its slots are free and it will not touch the record again
+  kTaken = 16,     // daemon: it writes the snapshot, or has; never together with the next
+  kSuperseded = 32,  // trainer: it frees the slots for a newer one; when it dies before it has, the daemon does
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };

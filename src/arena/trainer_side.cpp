@@ -107,6 +107,22 @@ void TrainerSide::abandon(const SnapshotHandle& handle) noexcept {
   base::futex_bump(arena_->header().to_daemon);
 }
 
+bool TrainerSide::supersede(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id || record.state.load(std::memory_order_acquire) != RecordState::sealed) return false;
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & (kTaken | kSuperseded | kDone)) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kSuperseded, std::memory_order_acq_rel));
+  for (std::uint64_t i = 0; i < arena_->committed_slots(); ++i) {
+    ChunkSlot& slot = arena_->slot(i);
+    if (slot.snapshot_id == handle.snapshot_id) slot.state.store(SlotState::free, std::memory_order_release);
+  }
+  record.state.store(RecordState::abandoned, std::memory_order_release);
+  base::futex_bump(arena_->header().to_daemon);
+  return true;
+}
+
 void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {
   SnapshotRecord& record = arena_->record(handle.record);
   if (record.snapshot_id != handle.snapshot_id) return;

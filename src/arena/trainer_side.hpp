@@ -42,6 +42,9 @@ class TrainerSide {
   void abandon(const SnapshotHandle& handle) noexcept;
   void confirm(const SnapshotHandle& handle) noexcept { set_flag(handle, kConfirmed); }
   void withdraw(const SnapshotHandle& handle) noexcept { set_flag(handle, kWithdrawn); }
+  // A captured snapshot that the daemon has not begun to write is given up, and its slots are free at once. False when it
+  // is not captured, or the daemon has begun: nothing has changed then.
+  [[nodiscard]] bool supersede(const SnapshotHandle& handle) noexcept;
 
   // State and sequence as the daemon wrote them; nullopt once the record serves another snapshot.
   struct Progress {

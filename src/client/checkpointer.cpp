@@ -168,13 +168,17 @@ Ticket not_taken(std::int64_t step, const Status& why) {
 
 }  // namespace
 
+Status Checkpointer::prepare() {
+  if (impl_->plan) return {};
+  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
+  return {};
+}
+
 Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
-  if (!impl_->plan) {
-    const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
-    auto plan = impl_->core->make_plan(impl_->specs, deadline);
-    if (!plan.ok() && plan.status().code() == Code::invalid_argument) return std::move(plan).status();
-    if (!plan.ok()) return not_taken(step, plan.status());
-    impl_->plan = std::move(plan).value();
+  if (Status prepared = prepare(); !prepared.ok()) {
+    if (prepared.code() == Code::invalid_argument) return prepared;
+    return not_taken(step, prepared);
   }
   client::SnapshotRequest request;
   request.step = step;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <span>
@@ -42,6 +43,9 @@ class Core : public std::enable_shared_from_this<Core> {
   ~Core();
 
   [[nodiscard]] Status settle(const base::Deadline& deadline);
+  // Makes the arena for states of this size now, so that the first snapshot need not. deadline: the memory of a dead
+  // predecessor is not free yet.
+  [[nodiscard]] Status reserve(std::uint64_t image_bytes, std::uint64_t tensors, const base::Deadline& deadline);
   [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
@@ -54,6 +58,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void withdraw(const Snapshot& snapshot, const std::string& reason);
   [[nodiscard]] Status close(const base::Deadline& deadline);
 
+  // Host time that all snapshots so far cost the loop, by a caller who does more around them than we see.
+  void set_block_seconds(double seconds) { ledger_->set_block_seconds(seconds); }
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::string plan_json(const capture::Plan& plan) const;
   [[nodiscard]] std::optional<std::string> next_warning();
@@ -67,7 +73,7 @@ class Core : public std::enable_shared_from_this<Core> {
     bool words_missing = false;      // durable by the arena's word alone: figures and alarms may still come
   };
   struct Counters {
-    std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
+    std::uint64_t taken = 0, skipped = 0, superseded = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
     std::uint64_t skipped_in_a_row = 0;
     std::uint64_t skips_to_say = 10;
     std::int64_t last_durable_step = 0;
@@ -76,11 +82,13 @@ class Core : public std::enable_shared_from_this<Core> {
   };
 
   explicit Core(CheckpointerOptions options);
+  [[nodiscard]] Status make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline);
   [[nodiscard]] Status attach(Link::Reply reply);
   [[nodiscard]] Status prepare(const capture::Plan& plan);
   void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
   void tell_fellows(const std::shared_ptr<capture::Progress>& progress, std::int64_t step);
+  [[nodiscard]] bool supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks);
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
@@ -94,6 +102,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void warn(std::string text);                   // with mutex_ held
   void warn_of_alarms(const std::vector<Alarm>& alarms);  // with mutex_ held
   [[nodiscard]] Status wait_finished(const base::Deadline& deadline);
+  [[nodiscard]] nlohmann::json crash_cost_json() const;
+  [[nodiscard]] nlohmann::json suggested_cadence_json() const;
 
   CheckpointerOptions options_;
   const std::int64_t pid_;
@@ -102,6 +112,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unique_ptr<arena::Arena> arena_;
   std::vector<std::unique_ptr<device::PinnedMemory>> pinned_;  // of the arena, for every GPU
   std::uint64_t pinned_slots_ = 0;
+  std::uint64_t populated_slots_ = 0;
   bool pinning_refused_ = false;
   ForkGuard arena_guard_;
   std::unique_ptr<capture::Copier> copier_;
@@ -111,6 +122,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::deque<std::string> warnings_;
   std::set<std::string> standing_alarms_;  // kinds, of the newest durable snapshot
   Counters counters_;
+  const std::shared_ptr<capture::CrashLedger> ledger_ = std::make_shared<capture::CrashLedger>();
   Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;
   arena::Mode mode_ = arena::Mode::none;

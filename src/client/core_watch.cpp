@@ -60,6 +60,7 @@ void Core::warn_of_alarms(const std::vector<Alarm>& alarms) {
 }
 
 void Core::on_lost(const std::string& why) {
+  ledger_->set_daemon_there(false);
   const std::lock_guard lock(mutex_);
   if (copier_) {
     copier_->cancel("the daemon died, and a ring's early chunks lived with it", /*only_ring=*/true);
@@ -207,6 +208,22 @@ Status Core::close(const base::Deadline& deadline) {
   return result.ok() ? newest_failure_ : result;
 }
 
+nlohmann::json Core::crash_cost_json() const {
+  const capture::CrashCost cost = ledger_->cost();
+  return {{"trainer_crash_seconds", cost.trainer_crash_seconds},
+          {"power_loss_seconds", cost.power_loss_seconds},
+          {"text", capture::describe(cost)}};
+}
+
+nlohmann::json Core::suggested_cadence_json() const {
+  const double block_seconds = ledger_->mean_block_seconds();
+  const double between_seconds = options_.mean_time_between_failures_seconds;
+  if (block_seconds <= 0 || between_seconds <= 0) return nullptr;
+  return {{"snapshot_every_seconds", capture::optimum_interval_seconds(block_seconds, between_seconds)},
+          {"mean_block_seconds", block_seconds},
+          {"mean_time_between_failures_seconds", between_seconds}};
+}
+
 std::string Core::status_json() const {
   const std::lock_guard lock(mutex_);
   nlohmann::json json{{"store", options_.store},
@@ -218,6 +235,7 @@ std::string Core::status_json() const {
                       {"snapshots",
                        {{"taken", counters_.taken},
                         {"skipped", counters_.skipped},
+                        {"superseded", counters_.superseded},
                         {"durable", counters_.durable},
                         {"verified", counters_.verified},
                         {"abandoned", counters_.abandoned},
@@ -225,7 +243,9 @@ std::string Core::status_json() const {
                       {"last_durable_step", nullptr},
                       {"last_durable_age_s", nullptr},
                       {"consecutive_failures", counters_.consecutive_failures},
-                      {"last_error", counters_.last_error}};
+                      {"last_error", counters_.last_error},
+                      {"crash_cost", crash_cost_json()},
+                      {"suggested_cadence", suggested_cadence_json()}};
   if (link_ && link_->connected()) json["daemon"] = {{"pid", link_->daemon_pid()}, {"socket", options_.socket}};
   if (counters_.last_durable_ns != 0) {
     json["last_durable_step"] = counters_.last_durable_step;

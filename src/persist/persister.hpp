@@ -137,6 +137,7 @@ class Persister {
   void publish_done(const arena::RecordView& view, Written written);
   void count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found);
   void give_up(const arena::RecordView& view);
+  void retire_abandoned();
   void fail(const arena::RecordView& view, const Status& status);
   void on_verdict(const Verdict& verdict);
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
