@@ -55,6 +55,13 @@ typedef struct {
   uint64_t scratch_bytes;      /* limit of memory for unguarded entries copied in the call; 0: 64 MiB */
   uint64_t connect_deadline_ms;/* 0: 20000 */
   uint64_t fence_deadline_ms;  /* longest wait of a fence before its snapshot is abandoned; 0: 60000 */
+  uint64_t persist_every_steps;   /* every snapshot is captured; of these the first at or after each multiple of so many steps
+                                     goes to the store, */
+  uint64_t persist_every_seconds; /* and the first so many seconds after the last that did; 0: not counted; both 0: the daemon's
+                                     configuration stands, by default every snapshot. The others stay in memory until a newer
+                                     one is captured: the budget must hold two images, or sf_plan_create refuses it with
+                                     SF_INVALID_ARGUMENT. The newest goes to the store at sf_client_close, and when this process
+                                     dies */
 } sf_client_options;
 
 /* SF_BUSY names the living writer of the run. SF_IO_ERROR when the store cannot be made or written. Starts two threads. */
@@ -63,14 +70,15 @@ SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out)
 /* Waits until what a dead predecessor of this run had captured is durable (or known lost), so that a restore sees it. */
 SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 
-/* Waits until every captured snapshot is durable and verified or has failed, then says goodbye to the daemon. SF_DEADLINE
+/* Waits until every captured snapshot that goes to the store (the newest always does) is durable and verified or has failed,
+ * then says goodbye to the daemon. SF_DEADLINE
  * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be written, its
  * failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 
-/* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "skipped":…,
- * "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…} */
+/* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "memory_only":…,
+ * "skipped":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…} */
 SF_API sf_code sf_client_status(sf_client* client, const char** json);
 
 /* The oldest unread warning ("the daemon died; …"); *text is NULL when there is none. At most 64 are kept. */
@@ -171,11 +179,13 @@ typedef struct {
   int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
   const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
                              durable. Lives until the next sf_ticket_get on this ticket */
+  int32_t persisted;      /* 0: kept in memory only (persist_every_steps, persist_every_seconds), captured is its last state; 1 */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
 /* Until the state is at least `wanted` (captured, durable or verified). SF_DEADLINE when not in time; the error's code
- * when the snapshot failed, was abandoned or skipped. */
+ * when the snapshot failed, was abandoned or skipped; SF_UNSUPPORTED at once when durable is wanted of one that is kept in
+ * memory only. */
 SF_API sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms);
 /* Nothing guarded had moved before this snapshot was copied. sf_fence() says so for the newest one; this is for one after
  * which the loop took the next without an update between. No effect while it is being copied. */
@@ -196,6 +206,14 @@ SF_API sf_code sf_reader_next(sf_reader* reader, const char* reason);
 SF_API sf_code sf_reader_manifest(sf_reader* reader, const char** json); /* the manifest's text, checked */
 SF_API sf_code sf_reader_name(sf_reader* reader, const char** name);
 SF_API sf_code sf_reader_skipped(sf_reader* reader, const char** json);  /* [{"name":…, "step":…, "reason":…}] */
+
+/* The newest image of a predecessor of this run that was killed, in the daemon's memory, as a reader: it has no other
+ * candidate, and its manifest holds what a restore needs (no files, no seal). Before the first plan; nothing is waited for but
+ * the daemon's answer. SF_NOT_FOUND when there is none, SF_CORRUPT when it is of no use: then settle, and read the store. The
+ * memory is let go of when the reader is destroyed, at the first plan, or after the deadline. Destroy it before the client. */
+SF_API sf_code sf_client_hot_reader(sf_client* client, uint64_t deadline_ms, sf_reader** out);
+/* "store", or "memory" for a reader of sf_client_hot_reader. */
+SF_API sf_code sf_reader_source(sf_reader* reader, const char** source);
 
 typedef struct {
   const char* name; /* entry of the rank */

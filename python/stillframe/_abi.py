@@ -14,6 +14,7 @@ ABI_VERSION = 3
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
+NOT_FOUND = 2
 CORRUPT = 3
 DEADLINE = 8
 HOST = -1
@@ -40,6 +41,8 @@ class ClientOptions(ctypes.Structure):
         ("scratch_bytes", ctypes.c_uint64),
         ("connect_deadline_ms", ctypes.c_uint64),
         ("fence_deadline_ms", ctypes.c_uint64),
+        ("persist_every_steps", ctypes.c_uint64),
+        ("persist_every_seconds", ctypes.c_uint64),
     ]
 
 
@@ -85,6 +88,7 @@ class TicketInfo(ctypes.Structure):
         ("verified_seconds", ctypes.c_double),
         ("error_code", ctypes.c_int32),
         ("alarms", ctypes.c_char_p),
+        ("persisted", ctypes.c_int32),
     ]
 
 
@@ -127,7 +131,9 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_reader_destroy": [_handle],
     "sf_reader_next": [_handle, ctypes.c_char_p],
     "sf_reader_manifest": [_handle, _out_text],
+    "sf_client_hot_reader": [_handle, _ms, _out_handle],
     "sf_reader_name": [_handle, _out_text],
+    "sf_reader_source": [_handle, _out_text],
     "sf_reader_skipped": [_handle, _out_text],
     "sf_pin": [ctypes.c_char_p, ctypes.c_char_p],
     "sf_unpin": [ctypes.c_char_p],

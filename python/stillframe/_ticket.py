@@ -51,6 +51,7 @@ class _Seen:
     raw_bytes: int = 0
     stored_bytes: int = 0
     timings: Timings = Timings()
+    persisted: bool = True
 
 
 class Ticket:
@@ -94,6 +95,13 @@ class Ticket:
     def verified(self) -> bool:
         """Read back past the page cache with every checksum right."""
         return self._refresh().state == _abi.VERIFIED
+
+    @property
+    def persisted(self) -> bool:
+        """False when it is kept in memory only, until a newer one is captured (persist_every_steps,
+        persist_every_seconds): captured is its last state then. The newest goes to the store at close(), and when the
+        training process dies."""
+        return self._refresh().persisted
 
     @property
     def skipped(self) -> bool:
@@ -145,7 +153,8 @@ class Ticket:
         return self._wait(_abi.CAPTURED, timeout)
 
     def wait_durable(self, timeout: Optional[float] = None) -> bool:
-        """True once durable; otherwise as wait_captured()."""
+        """True once durable; otherwise as wait_captured(). UnsupportedError at once when the snapshot is kept in memory
+        only (`persisted`)."""
         return self._wait(_abi.DURABLE, timeout)
 
     def wait_verified(self, timeout: Optional[float] = None) -> bool:
@@ -241,7 +250,8 @@ class Ticket:
         name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
         alarms = self._seen.alarms or _alarms_of(info.alarms)
         self._seen = _Seen(
-            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings
+            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
+            bool(info.persisted),
         )
         return self._seen
 

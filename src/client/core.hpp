@@ -16,6 +16,7 @@
 #include "capture/progress.hpp"
 #include "client/link.hpp"
 #include "device/device.hpp"
+#include "restore/memory_image.hpp"
 #include "stillframe/checkpointer.hpp"
 
 namespace stillframe::client {
@@ -42,6 +43,10 @@ class Core : public std::enable_shared_from_this<Core> {
   ~Core();
 
   [[nodiscard]] Status settle(const base::Deadline& deadline);
+  // The image that a dead predecessor left in the daemon's memory; null when there is none. It stays until hot_done(), the
+  // first plan, or the deadline.
+  [[nodiscard]] Result<std::unique_ptr<restore::MemoryImage>> hot_image(const base::Deadline& deadline);
+  void hot_done();
   [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
@@ -58,6 +63,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::string plan_json(const capture::Plan& plan) const;
   [[nodiscard]] std::optional<std::string> next_warning();
   [[nodiscard]] bool in_child() const noexcept;  // of a fork: nothing here may be used
+  [[nodiscard]] const std::string& run() const noexcept { return options_.run; }
   [[nodiscard]] const std::string& store_path() const noexcept { return options_.store; }
 
  private:
@@ -68,6 +74,7 @@ class Core : public std::enable_shared_from_this<Core> {
   };
   struct Counters {
     std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
+    std::uint64_t memory_only = 0;  // of those taken: not for the store
     std::uint64_t skipped_in_a_row = 0;
     std::uint64_t skips_to_say = 10;
     std::int64_t last_durable_step = 0;
@@ -80,6 +87,9 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Status prepare(const capture::Plan& plan);
   void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
+  [[nodiscard]] bool goes_to_store(std::int64_t step) const;
+  void count_taken(const Snapshot& snapshot, std::int64_t from_ns);  // with mutex_ held
+  void send_newest_to_store();
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
@@ -113,6 +123,8 @@ class Core : public std::enable_shared_from_this<Core> {
   Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;
   arena::Mode mode_ = arena::Mode::none;
+  Snapshot persisted_;  // that was to go to the store last; the training thread's
+  std::optional<LastPersisted> last_persisted_;
   bool closed_ = false;
   std::unique_ptr<Link> link_;  // last: its thread calls back into all of the above
 };
