@@ -14,6 +14,7 @@ ABI_VERSION = 3
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
+NOT_FOUND = 2
 CORRUPT = 3
 DEADLINE = 8
 HOST = -1
@@ -44,6 +45,8 @@ class ClientOptions(ctypes.Structure):
         ("fence_deadline_ms", ctypes.c_uint64),
         ("overrun", ctypes.c_int32),
         ("mean_time_between_failures_seconds", ctypes.c_double),
+        ("persist_every_steps", ctypes.c_uint64),
+        ("persist_every_seconds", ctypes.c_uint64),
     ]
 
 
@@ -91,6 +94,7 @@ class TicketInfo(ctypes.Structure):
         ("alarms", ctypes.c_char_p),
         ("trainer_crash_seconds", ctypes.c_double),
         ("power_loss_seconds", ctypes.c_double),
+        ("persisted", ctypes.c_int32),
     ]
 
 
@@ -135,7 +139,9 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_reader_destroy": [_handle],
     "sf_reader_next": [_handle, ctypes.c_char_p],
     "sf_reader_manifest": [_handle, _out_text],
+    "sf_client_hot_reader": [_handle, _ms, _out_handle],
     "sf_reader_name": [_handle, _out_text],
+    "sf_reader_source": [_handle, _out_text],
     "sf_reader_skipped": [_handle, _out_text],
     "sf_pin": [ctypes.c_char_p, ctypes.c_char_p],
     "sf_unpin": [ctypes.c_char_p],

@@ -16,9 +16,10 @@ import torch
 
 from . import _abi
 from ._client import Client
-from ._errors import StillframeError, UnavailableError
+from ._errors import InvalidArgumentError, StillframeError, UnavailableError
 from ._metrics import metrics_json
-from ._restore import Restored, restore_into
+from ._reader import Skipped
+from ._restore import Restored, restore_from_memory, restore_into
 from ._retention import Retention
 from ._state import TrainingState
 from ._ticket import Ticket
@@ -49,6 +50,11 @@ class Checkpointer:
                     or written: "skip" it (its ticket says so), "wait" for room, or "latest": captured ones that
                     nobody has begun to write give way, the oldest first
     mean_time_between_failures_seconds   of this run, when it is known: status() then suggests how often to snapshot
+    persist_every_steps, persist_every_seconds
+                    every snapshot is captured; these say which go to the store: the first at or after each multiple of
+                    so many steps, and the first so many seconds after the last that did. 0: not counted; both 0: the
+                    daemon's configuration stands, by default every snapshot. Fewer than all need a budget of two images;
+                    the newest always goes to the store at close(), and when this process dies
     rank, world_size, group   ranks of one group commit together
 
     The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
@@ -66,7 +72,8 @@ class Checkpointer:
                  run: str = "main", retention: Optional[Retention] = None, budget_bytes: int = 0,
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
                  scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
-                 rank: int = 0, world_size: int = 1, group: str = "default") -> None:
+                 persist_every_steps: int = 0, persist_every_seconds: int = 0, rank: int = 0, world_size: int = 1,
+                 group: str = "default") -> None:
         if overrun not in _abi.OVERRUNS:
             raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
         self._client: Optional[Client] = None
@@ -89,6 +96,7 @@ class Checkpointer:
             world_size=world_size, retention_json=None if retention is None else retention.to_json(),
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
+            persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
         )  # fmt: skip
         this = weakref.ref(self)
         for one in self._state.optimizers:
@@ -110,8 +118,9 @@ class Checkpointer:
         in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
         waited for.
 
-        Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number.
-        Everything else is in the ticket's error.
+        Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
+        first snapshot InvalidArgumentError when the budget is too small for `persist_every_steps` and
+        `persist_every_seconds`. Everything else is in the ticket's error.
         """
         if type(step) is not int or not -(2**63) <= step < 2**63:
             raise TypeError(f"snapshot: step must be an integer of 64 bits, not {step!r}")
@@ -131,6 +140,8 @@ class Checkpointer:
             try:
                 handle, alive = client.snapshot(walked, step, metrics_text, wait)
             except StillframeError as error:
+                if isinstance(error, InvalidArgumentError) and not client.has_planned:
+                    raise
                 return self._failed(Ticket(step, None, error=error))
             ticket = Ticket(step, handle, record, alive)
             ticket.bind(self._confirm)
@@ -177,9 +188,9 @@ class Checkpointer:
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
 
-        Waits first until what a killed predecessor had captured is durable. Names, dtypes and shapes are compared
-        before anything is touched: MismatchError lists every difference. Nothing is cast. A checkpoint that fails a
-        checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
+        What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
+        whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
+        touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
         None when the run has no checkpoint. Raises CorruptError when there are some and none can be read.
         """
         if self._foreign():
@@ -187,13 +198,17 @@ class Checkpointer:
         with self._lock:
             client = self._open_client()
             self._confirm_pending(only_if_captured=False)
-            try:
-                client.settle(_SETTLE_SECONDS)
-            except StillframeError as error:
-                _warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+            restored, passed_over = self._restore_from_memory(client, step)
             self._warn_unread()
-            selector = "latest" if step is None else str(int(step))
-            restored = restore_into(f"{self._store}/:{self._run}@{selector}", self._rank, self._state)
+            if restored is None:
+                try:
+                    client.settle(_SETTLE_SECONDS)
+                except StillframeError as error:
+                    _warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+                self._warn_unread()
+                selector = "latest" if step is None else str(int(step))
+                address = f"{self._store}/:{self._run}@{selector}"
+                restored = restore_into(address, self._rank, self._state, passed_over)
             self._reserve_after_restore(client)
         for skipped in restored.skipped if restored is not None else ():
             _warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
@@ -206,6 +221,14 @@ class Checkpointer:
             self._reserved = client.reserve(self._size.bytes, self._size.tensors, _SETTLE_SECONDS)
         except StillframeError as error:
             _warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
+
+    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Tuple[Optional[Restored], List[Skipped]]:
+        try:
+            reader = client.hot_reader(self._rank, _SETTLE_SECONDS)
+        except StillframeError as error:
+            _warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
+            return None, []
+        return (None, []) if reader is None else restore_from_memory(reader, step, self._state)
 
     # ---- the end
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Protocol, Tuple
 from . import _abi
 from ._decode import parse
 from ._errors import DeadlineError
+from ._reader import Reader
 from ._walk import Layout
 
 _PLAN_DEADLINE_SECONDS = 60.0
@@ -16,6 +17,12 @@ _PLAN_DEADLINE_SECONDS = 60.0
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
     return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name}: expected a whole number from 0 on, found {value!r}")
+    return int(value)
 
 
 class Walked(Protocol):
@@ -33,7 +40,8 @@ class Client:
 
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
                  rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
-                 fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float) -> None:
+                 fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float,
+                 persist_every_steps: int, persist_every_seconds: int) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
@@ -52,11 +60,14 @@ class Client:
             fence_deadline_ms=_abi.milliseconds(fence_deadline),
             overrun=_abi.OVERRUNS.index(overrun),
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
+            persist_every_steps=_count("persist_every_steps", persist_every_steps),
+            persist_every_seconds=_count("persist_every_seconds", persist_every_seconds),
         )
         self._library = _abi.library()
         self._client = ctypes.c_void_p()
         self._plan: Optional[ctypes.c_void_p] = None
         self._layout: Optional[Layout] = None
+        self.has_planned = False  # once a plan was made, what comes later is no wrong call
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
 
     def settle(self, seconds: float) -> None:
@@ -69,6 +80,15 @@ class Client:
         except DeadlineError:
             return False
         return True
+
+    def hot_reader(self, rank: int, seconds: float) -> Optional[Reader]:
+        """The image that a killed predecessor left in the daemon's memory; None when there is none."""
+        handle = ctypes.c_void_p()
+        code = self._library.sf_client_hot_reader(self._client, _abi.milliseconds(seconds), ctypes.byref(handle))
+        if code == _abi.NOT_FOUND:
+            return None
+        _abi.check(code)
+        return Reader("the daemon's memory", rank, handle)
 
     def wait_copied(self) -> None:
         """Until the pending snapshot has left the tensors; the client's own deadline."""
@@ -114,6 +134,7 @@ class Client:
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )
         self._plan, self._layout = plan, layout
+        self.has_planned = True
         return plan
 
     def _drop_plan(self) -> None:

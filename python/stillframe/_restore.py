@@ -14,7 +14,7 @@ import torch
 
 from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
 from ._decode import decode
-from ._errors import MismatchError
+from ._errors import CorruptError, MismatchError
 from ._metrics import metric_value
 from ._path import display
 from ._reader import Candidate, Reader, Skipped, open_or_none
@@ -24,7 +24,9 @@ from ._types import TypeRegistry
 
 @dataclass(frozen=True)
 class Restored:
-    """What restore() did. `seconds`: from the opening of the store to the last tensor in place."""
+    """What restore() did. `source`: "memory" when it came from the image that a killed predecessor left with the daemon,
+    which is called "memory-…" until it is durable; else "store". `seconds`: from its opening to the last tensor in place.
+    """
 
     step: int
     extra: Any
@@ -33,6 +35,7 @@ class Restored:
     skipped: List[Skipped]
     seconds: float
     state: Any = None
+    source: str = "store"
 
 
 @dataclass
@@ -52,18 +55,42 @@ class _Match:
     extra_states: List[Tuple[Any, str, Path]] = field(default_factory=list)
 
 
-def restore_into(address: str, rank: int, state: TrainingState) -> Optional[Restored]:
-    """Checkpointer.restore() without the daemon."""
+_TOUCHED = "The objects to be restored are partly overwritten: do not train on with them."
+
+
+def restore_from_memory(reader: Reader, step: Optional[int], state: TrainingState) -> Tuple[Optional[Restored],
+                                                                                            List[Skipped]]:
+    """From the image that a killed predecessor left; without a result where it is of another step, or not what was
+    captured, which is then said."""
+    begin = time.monotonic()
+    with reader:
+        candidate = reader.candidate()
+        if step is not None and candidate.step != step:
+            return None, []
+        try:
+            extra, rest = _restore_one(reader, candidate, state)
+        except CorruptError as error:
+            return None, [Skipped(candidate.name, candidate.step, str(error))]
+        return _restored(reader, candidate, extra, rest, begin, []), []
+
+
+def restore_into(address: str, rank: int, state: TrainingState, passed_over: List[Skipped]) -> Optional[Restored]:
+    """From the store; None when it has no checkpoint. `passed_over`: before it."""
     begin = time.monotonic()
     opened = open_or_none(address, rank)
     if opened is None:
         return None
     with opened as reader:
-        touched = "The objects to be restored are partly overwritten: do not train on with them."
-        (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state), touched)
-        metrics = {name: metric_value(node) for name, node in candidate.metrics.items()}
-        seconds = time.monotonic() - begin
-        return Restored(candidate.step, extra, metrics, candidate.name, reader.skipped(), seconds, rest)
+        (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state), _TOUCHED)
+        return _restored(reader, candidate, extra, rest, begin, passed_over)
+
+
+def _restored(reader: Reader, candidate: Candidate, extra: Any, rest: Any, begin: float,
+              passed_over: List[Skipped]) -> Restored:
+    metrics = {name: metric_value(node) for name, node in candidate.metrics.items()}
+    skipped = passed_over + reader.skipped()
+    seconds = time.monotonic() - begin
+    return Restored(candidate.step, extra, metrics, candidate.name, skipped, seconds, rest, reader.source())
 
 
 def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState) -> Tuple[Any, Any]:

@@ -61,6 +61,7 @@ class _Seen:
     stored_bytes: int = 0
     timings: Timings = Timings()
     crash_cost: CrashCost = CrashCost()
+    persisted: bool = True
 
 
 class Ticket:
@@ -104,6 +105,13 @@ class Ticket:
     def verified(self) -> bool:
         """Read back past the page cache with every checksum right."""
         return self._refresh().state == _abi.VERIFIED
+
+    @property
+    def persisted(self) -> bool:
+        """False when it is kept in memory only, until a newer one is captured (persist_every_steps,
+        persist_every_seconds): captured is its last state then. The newest goes to the store at close(), and when the
+        training process dies."""
+        return self._refresh().persisted
 
     @property
     def skipped(self) -> bool:
@@ -160,7 +168,8 @@ class Ticket:
         return self._wait(_abi.CAPTURED, timeout)
 
     def wait_durable(self, timeout: Optional[float] = None) -> bool:
-        """True once durable; otherwise as wait_captured()."""
+        """True once durable; otherwise as wait_captured(). UnsupportedError at once when the snapshot is kept in memory
+        only (`persisted`)."""
         return self._wait(_abi.DURABLE, timeout)
 
     def wait_verified(self, timeout: Optional[float] = None) -> bool:
@@ -257,7 +266,7 @@ class Ticket:
         alarms = self._seen.alarms or _alarms_of(info.alarms)
         self._seen = _Seen(
             info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
-            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds),
+            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds), bool(info.persisted),
         )  # fmt: skip
         return self._seen
 

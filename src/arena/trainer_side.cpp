@@ -30,7 +30,7 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.flags.store(0, std::memory_order_relaxed);
+  record.flags.store(facts.memory_only ? kMemoryOnly : 0U, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
   write_shared(record.snapshot_id, next_id);
   write_shared(record.step, facts.step);
@@ -66,7 +66,6 @@ Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind 
       slot.kind = kind;
       slot.snapshot_id = handle.snapshot_id;
       slot.index = index;
-      slot.raw_hash = {};
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.state.store(SlotState::leased, std::memory_order_release);
       return *found;
@@ -127,6 +126,13 @@ void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexce
   SnapshotRecord& record = arena_->record(handle.record);
   if (record.snapshot_id != handle.snapshot_id) return;
   record.flags.fetch_or(flag, std::memory_order_acq_rel);
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+void TrainerSide::send_to_store(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id) return;
+  record.flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
   base::futex_bump(arena_->header().to_daemon);
 }
 

@@ -67,6 +67,8 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.rank = options.rank;
   link.hello.world_size = options.world_size;
   link.hello.budget_bytes = options.budget_bytes;
+  link.hello.persist_every_steps = options.persist_every_steps;
+  link.hello.persist_every_seconds = options.persist_every_seconds;
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
@@ -206,10 +208,11 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   const std::string tree = request.tree_json.empty() ? format::flat_tree(plan->layout) : std::move(request.tree_json);
   const std::string metrics = request.metrics_json.empty() ? "{}" : std::move(request.metrics_json);
   Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
+  const bool memory_only = !goes_to_store(request.step);
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
-                     format::encode_descriptor(plan->layout_text, tree, metrics), progress};
+                     format::encode_descriptor(plan->layout_text, tree, metrics), progress, memory_only};
     const std::uint64_t descriptor_bytes = job.descriptor.size();
     handle = copier_->submit(std::move(job), deadline);
     const bool no_room = !handle.ok() && handle.status().code() == Code::busy;
@@ -222,8 +225,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
   if (!handle.ok()) return skipped(std::move(progress), handle.status());
   const std::lock_guard lock(mutex_);
-  ++counters_.taken;
-  ledger_->taken();
+  count_taken({progress, *handle}, from_ns);
   newest_failure_ = Status();
   counters_.skipped_in_a_row = 0;
   counters_.skips_to_say = kSkipsToSay;

@@ -71,6 +71,7 @@ void Core::on_lost(const std::string& why) {
 // The daemon is done with a snapshot that was captured and never became durable.
 bool Core::is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now) {
   return (now.flags & arena::kDone) != 0 && one.snapshot.progress->info().state == SnapshotState::captured &&
+         one.snapshot.progress->info().persisted &&
          (now.state == arena::RecordState::sealed || now.state == arena::RecordState::copying);
 }
 
@@ -172,6 +173,7 @@ Status Core::wait_finished(const base::Deadline& deadline) {
       const bool finished = std::all_of(outstanding_.begin(), outstanding_.end(), [this](const Outstanding& one) {
         const SnapshotState state = one.snapshot.progress->info().state;
         if (state == SnapshotState::verified || one.snapshot.progress->ended()) return true;
+        if (state == SnapshotState::captured && !one.snapshot.progress->info().persisted) return true;
         const auto now = copier_->trainer_side().progress(one.snapshot.handle);
         return state == SnapshotState::durable && (!now || (now->flags & arena::kDone) != 0);
       });
@@ -194,6 +196,8 @@ Status Core::close(const base::Deadline& deadline) {
   Status result;
   if (copier_) {
     result = copier_->fence(deadline);
+    (void)copier_->wait_idle(deadline);  // a fence on a GPU returns before the seal
+    send_newest_to_store();
     const Status finished = wait_finished(deadline);
     if (result.ok()) result = finished;
   }
@@ -231,6 +235,7 @@ std::string Core::status_json() const {
                       {"arena_bytes", arena_ ? arena_->committed_bytes() : 0},
                       {"snapshots",
                        {{"taken", counters_.taken},
+                        {"memory_only", counters_.memory_only},
                         {"skipped", counters_.skipped},
                         {"superseded", counters_.superseded},
                         {"durable", counters_.durable},
