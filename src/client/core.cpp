@@ -189,6 +189,10 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     handle = copier_->submit(std::move(job), deadline);
     const bool again = !handle.ok() && handle.status().code() == Code::busy && request.wait && !deadline.expired();
     if (!again) break;
+    if (Status in_capture = copier_->refuse_in_capture(*plan, request.streams); !in_capture.ok()) {
+      handle = std::move(in_capture);
+      break;
+    }
     (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
@@ -253,8 +257,8 @@ Status Core::passed(Status passed) {
   if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
-    ++counters_.abandoned;
-    warn(passed.message());
+    // The newest: fences come before the next one is taken. Where none is left, it was told already.
+    if (!outstanding_.empty()) count_abandoned(outstanding_.back(), passed);
   }
   return passed;
 }
@@ -266,6 +270,13 @@ void Core::confirm(const Snapshot& snapshot) {
 
 void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
   if (snapshot.handle.snapshot_id == 0) return;
+  {
+    // What the copier then says of it is no news.
+    const std::lock_guard lock(mutex_);
+    for (Outstanding& one : outstanding_) {
+      if (one.snapshot.handle.snapshot_id == snapshot.handle.snapshot_id) one.abandonment_told = true;
+    }
+  }
   const bool copying = snapshot.progress->copying();
   if (copying) copier_->cancel(reason, /*only_ring=*/false);
   copier_->trainer_side().withdraw(snapshot.handle);
