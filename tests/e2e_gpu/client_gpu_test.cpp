@@ -13,7 +13,8 @@
 namespace stillframe::test {
 namespace {
 
-using device::cuda::CUdeviceptr;
+namespace cuda = device::cuda;
+using cuda::CUdeviceptr;
 using fake_cuda::Effect;
 using testing::AllOf;
 using testing::HasSubstr;
@@ -31,7 +32,7 @@ class ClientOnGpu : public DaemonTest {
     user_ = fake_cuda::Driver();
     EXPECT_CU(user_.cuInit(0));
     context_ = std::make_unique<device::TrainersContext>(user_, 0);
-    EXPECT_CU(user_.cuStreamCreate(&compute_, device::cuda::kStreamNonBlocking));
+    EXPECT_CU(user_.cuStreamCreate(&compute_, cuda::kStreamNonBlocking));
     EXPECT_CU(user_.cuMemAlloc(&guarded_, kBytes));
     EXPECT_CU(user_.cuMemAlloc(&unguarded_, kBytes));
     start_daemon();
@@ -94,7 +95,7 @@ class ClientOnGpu : public DaemonTest {
 
 TEST_F(ClientOnGpu, ASnapshotThatWaitsInsideAGraphCaptureIsSkippedAtOnceWithTheReason) {
   constexpr std::uint64_t kDeadlineMs = 5'000;
-  EXPECT_CU(user_.cuStreamBeginCapture(compute_, device::cuda::kCaptureModeGlobal));
+  EXPECT_CU(user_.cuStreamBeginCapture(compute_, cuda::kCaptureModeGlobal));
   const TicketInfo info = snapshot(1, /*wait=*/true, kDeadlineMs).progress->info();
   fake_cuda::CUgraph graph = nullptr;
   EXPECT_CU(user_.cuStreamEndCapture(compute_, &graph));
@@ -111,7 +112,7 @@ TEST_F(ClientOnGpu, AFailureBehindTheFenceReachesWarningStatusAndClose) {
   EXPECT_TRUE(before.progress->wait(SnapshotState::verified, soon()).ok());
   fake_cuda::hang_stream(compute_);
   for (const char* const call : {"cuMemcpyBatchAsync", "cuMemcpyDtoHAsync"}) {
-    fake_cuda::inject({call, 1, device::cuda::kErrorIllegalAddress, Effect::fault});
+    fake_cuda::inject({call, 1, cuda::kErrorIllegalAddress, Effect::fault});
   }
   const client::Snapshot shot = snapshot(2, true, kPatience);
   EXPECT_TRUE(core_->fence(kPatience, streams()).ok()) << "every copy is enqueued";
@@ -134,14 +135,17 @@ TEST_F(ClientOnGpu, AFailureBehindTheFenceReachesWarningStatusAndClose) {
 }
 
 TEST_F(ClientOnGpu, ARestoreOverAPendingSnapshotComesBehindItsCopies) {
-  auto opened = Checkpointer::open(options("restoring"));
+  core_.reset();
+  auto opened = Checkpointer::open(options());
   ASSERT_TRUE(opened.ok()) << opened.status().message();
   Checkpointer training = std::move(opened).value();
   ASSERT_TRUE(training.add("weight", DType::u8, {kBytes}, reinterpret_cast<void*>(guarded_), 0).ok());
   training.use_stream(0, reinterpret_cast<std::uintptr_t>(compute_));
   set_guarded(1);
   const auto first = training.snapshot(1, /*wait=*/true);
-  ASSERT_TRUE(first.ok() && training.fence().ok() && first->wait_verified(kPatience).ok());
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  ASSERT_TRUE(training.fence().ok());
+  ASSERT_TRUE(first->wait_verified(kPatience).ok()) << first->info().error;
   set_guarded(2);
   const auto pending = training.snapshot(2, /*wait=*/true);
   ASSERT_TRUE(pending.ok()) << pending.status().message();
@@ -158,7 +162,8 @@ TEST_F(ClientOnGpu, AClientThatGoesWhileItsDeviceHangsLeavesTheArenaMapped) {
   const auto arenas = [] {
     std::ifstream maps("/proc/self/maps");
     std::size_t found = 0;
-    for (std::string line; std::getline(maps, line);) found += line.find("memfd:") != std::string::npos ? 1 : 0;
+    for (std::string line; std::getline(maps, line);)
+      if (line.find("memfd:") != std::string::npos) ++found;
     return found;
   };
   const std::size_t before = arenas();
