@@ -17,6 +17,13 @@ void write_shared(T& field, T value) noexcept {
 
 }  // namespace
 
+bool TrainerSide::has_free_record() const noexcept {
+  for (std::uint32_t i = 0; i < kMaxSnapshots; ++i) {
+    if (arena_->record(i).state.load(std::memory_order_acquire) == RecordState::empty) return true;
+  }
+  return false;
+}
+
 Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
   std::uint64_t next_id = 1;
   std::optional<std::uint32_t> place;

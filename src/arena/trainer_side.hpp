@@ -27,6 +27,8 @@ class TrainerSide {
  public:
   explicit TrainerSide(const Arena& arena) noexcept : arena_(&arena) {}
 
+  // Whether begin() would find a record.
+  [[nodiscard]] bool has_free_record() const noexcept;
   // busy when every record is in use.
   [[nodiscard]] Result<SnapshotHandle> begin(const SnapshotFacts& facts);
 

@@ -216,9 +216,14 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     const std::uint64_t descriptor_bytes = job.descriptor.size();
     handle = copier_->submit(std::move(job), deadline);
     const bool no_room = !handle.ok() && handle.status().code() == Code::busy;
+    if (!no_room) break;
+    if (Status in_capture = copier_->refuse_in_capture(*plan, request.streams); !in_capture.ok()) {
+      handle = std::move(in_capture);
+      break;
+    }
     const std::uint64_t need = plan->layout.chunk_count() + arena::chunks_of(descriptor_bytes);
-    if (no_room && options_.overrun == Overrun::latest && supersede_oldest(request.step, need)) continue;
-    if (!no_room || !wait || deadline.expired()) break;
+    if (options_.overrun == Overrun::latest && supersede_oldest(request.step, need)) continue;
+    if (!wait || deadline.expired()) break;
     (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
@@ -243,13 +248,14 @@ bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
   if (!copier_->wait_idle(base::Deadline::after_ms(0))) return false;
   if (copier_->trainer_side().free_slots(need_chunks) >= need_chunks) return false;
   const std::lock_guard lock(mutex_);
-  for (const Outstanding& one : outstanding_) {
+  for (Outstanding& one : outstanding_) {
     capture::Progress& progress = *one.snapshot.progress;
     if (progress.info().state != SnapshotState::captured || !copier_->trainer_side().supersede(one.snapshot.handle)) continue;
     progress.end(SnapshotState::abandoned, Code::busy,
                  "snapshot of step " + std::to_string(progress.info().step) + " was captured and gave way to step " +
                      std::to_string(for_step) + " before it was written (overrun: latest)");
     ++counters_.superseded;
+    one.abandonment_told = true;  // asked for, and no failure
     return true;
   }
   return false;
@@ -301,8 +307,8 @@ Status Core::passed(Status passed) {
   if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
-    ++counters_.abandoned;
-    warn(passed.message());
+    // The newest: fences come before the next one is taken. Where none is left, it was told already.
+    if (!outstanding_.empty()) count_abandoned(outstanding_.back(), passed);
   }
   return passed;
 }
@@ -314,6 +320,13 @@ void Core::confirm(const Snapshot& snapshot) {
 
 void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
   if (snapshot.handle.snapshot_id == 0) return;
+  {
+    // What the copier then says of it is no news.
+    const std::lock_guard lock(mutex_);
+    for (Outstanding& one : outstanding_) {
+      if (one.snapshot.handle.snapshot_id == snapshot.handle.snapshot_id) one.abandonment_told = true;
+    }
+  }
   const bool copying = snapshot.progress->copying();
   if (copying) copier_->cancel(reason, /*only_ring=*/false);
   copier_->trainer_side().withdraw(snapshot.handle);

@@ -76,6 +76,7 @@ class Core : public std::enable_shared_from_this<Core> {
   struct Outstanding {
     Snapshot snapshot;
     std::int64_t seen_ahead_ns = 0;  // since when the arena says more than we were told; 0: it does not
+    bool abandonment_told = false;   // counted and warned of
     bool words_missing = false;      // durable by the arena's word alone: figures and alarms may still come
   };
   struct Counters {
@@ -102,6 +103,8 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
+  void take_abandonment(Outstanding& one);                     // with mutex_ held
+  void count_abandoned(Outstanding& one, const Status& why);  // likewise; once
   void on_lost(const std::string& why);
   void on_tick();
   [[nodiscard]] static bool is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now);
