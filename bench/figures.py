@@ -11,12 +11,14 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
 
+ROOM_TIMEOUT_SECONDS = 60.0
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -102,6 +104,17 @@ def deliver(result: Dict[str, Any], target: Optional[str], print_table: Callable
     print_table(result)
     if target:
         write_json(result, Path(target))
+
+
+def snapshot_taken(checkpointer: Any, step: int) -> Any:
+    """The ticket of a snapshot that was not skipped. Room may come back a moment after a ticket says durable."""
+    give_up = time.monotonic() + ROOM_TIMEOUT_SECONDS
+    while True:
+        ticket = checkpointer.snapshot(step)
+        if not ticket.skipped:
+            return ticket
+        if time.monotonic() > give_up:
+            raise SystemExit(f"the snapshot of step {step} is always skipped: {ticket.error}")
 
 
 class ScratchFolder:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List
 
 import torch
 
-from figures import Outcome, Row, columns
+from figures import Outcome, Row, columns, snapshot_taken
 from peers import AsyncSave, Staging, staging_named, staging_variants, torch_save
 from workload import Training
 
@@ -38,17 +38,17 @@ class Guarded:
             store, model=training.model, optimizer=training.optimizer, retention=stillframe.Retention(keep_last=1)
         )
 
-    def step(self, number: int) -> Any:
+    def step(self, take: Callable[[], Any]) -> Any:
         """One step with its snapshot; the ticket, once the fence has been passed."""
         self._training.settle()
-        ticket = self.checkpointer.snapshot(number)
+        ticket = take()
         self._training.forward_backward()
         self._training.update()
         return ticket
 
     def round(self, number: int) -> Dict[str, float]:
-        ticket = self.step(number)
-        ticket.wait_durable(DURABLE_TIMEOUT_SECONDS)
+        ticket = self.step(lambda: snapshot_taken(self.checkpointer, number))
+        ticket.wait_verified(DURABLE_TIMEOUT_SECONDS)
         times = ticket.timings
         return {
             "stillframe_call_seconds": times.call_seconds,
@@ -59,7 +59,7 @@ class Guarded:
 
     def pressed(self, first: int) -> Dict[str, Any]:
         """Nothing is waited for between the snapshots."""
-        tickets = [self.step(first + number) for number in range(PRESSED_STEPS)]
+        tickets = [self.step(lambda: self.checkpointer.snapshot(first + number)) for number in range(PRESSED_STEPS)]
         taken = [ticket for ticket in tickets if not ticket.skipped]
         return {
             "block_seconds": [one.timings.call_seconds + one.timings.fence_seconds for one in tickets],
@@ -81,11 +81,11 @@ class InTheCall:
 
     def round(self, number: int) -> Dict[str, float]:
         self._training.settle()
-        ticket = self.checkpointer.snapshot(number)
+        ticket = snapshot_taken(self.checkpointer, number)
         self._training.forward_backward()
         self._training.update()
         self.checkpointer.fence()
-        ticket.wait_durable(DURABLE_TIMEOUT_SECONDS)
+        ticket.wait_verified(DURABLE_TIMEOUT_SECONDS)
         times = ticket.timings
         return {"in_the_call_block_seconds": times.call_seconds + times.fence_seconds}
 
