@@ -12,9 +12,9 @@ function(stillframe_position_independent_archive result library)
   if(NOT ${id}_ARCHIVE)
     return()
   endif()
-  file(WRITE ${CMAKE_BINARY_DIR}/bundle/nothing.cpp "int stillframe_nothing() { return 0; }\n")
-  try_compile(${id}_ARCHIVE_IS_POSITION_INDEPENDENT ${CMAKE_BINARY_DIR}/bundle/${library}
-    ${CMAKE_BINARY_DIR}/bundle/nothing.cpp
+  file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/bundle/nothing.cpp "int stillframe_nothing() { return 0; }\n")
+  try_compile(${id}_ARCHIVE_IS_POSITION_INDEPENDENT ${CMAKE_BINARY_DIR}/CMakeFiles/bundle/${library}
+    ${CMAKE_BINARY_DIR}/CMakeFiles/bundle/nothing.cpp
     CMAKE_FLAGS -DCMAKE_POSITION_INDEPENDENT_CODE=ON
     LINK_OPTIONS -shared -Wl,--whole-archive ${${id}_ARCHIVE} -Wl,--no-whole-archive)
   if(${id}_ARCHIVE_IS_POSITION_INDEPENDENT)
