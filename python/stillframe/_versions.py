@@ -29,15 +29,25 @@ class VersionRecord:
         self._tensors = tensors
         self._versions: List[int] = list(map(_version_of, tensors))
 
+    def has_moved(self) -> bool:
+        """Whether one of the tensors was changed in place since this record was made."""
+        return self._now() != self._versions
+
     def moved(self) -> List[str]:
-        """Names of the tensors changed in place since this record was made."""
+        """Names of those that were."""
+        return [self._names[at] for at in self._moved_at()]
+
+    def moved_tensors(self) -> List[torch.Tensor]:
+        return [self._tensors[at] for at in self._moved_at()]
+
+    def _moved_at(self) -> List[int]:
+        return [at for at, (now, was) in enumerate(zip(self._now(), self._versions)) if now != was]
+
+    def _now(self) -> List[int]:
         try:
-            now = list(map(_version_of, self._tensors))
+            return list(map(_version_of, self._tensors))
         except RuntimeError:
-            now = [_version_of(tensor) if has_counter(tensor) else _GONE for tensor in self._tensors]
-        if now == self._versions:
-            return []
-        return [name for name, version, was in zip(self._names, now, self._versions) if version != was]
+            return [_version_of(tensor) if has_counter(tensor) else _GONE for tensor in self._tensors]
 
     def clear(self) -> None:
         self._names, self._tensors, self._versions = [], [], []
