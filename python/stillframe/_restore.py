@@ -21,6 +21,7 @@ from ._metrics import metric_value
 from ._path import display
 from ._reader import Candidate, Reader, Skipped, open_or_none
 from ._scaler import is_scaler, scaler_numbers
+from ._shards import local_of, shard_like
 from ._state import Path, TrainingState, each, set_rng_state, with_counters
 from ._types import TypeRegistry
 
@@ -144,6 +145,7 @@ def _compare_module(path: Path, saved: Any, module: Any, match: _Match) -> None:
     if not isinstance(saved, Mapping):
         match.differences.append(f"{display(path)}: the checkpoint has a {type(saved).__name__} here")
         return
+    live = {key: local_of(value) if isinstance(value, torch.Tensor) else value for key, value in live.items()}
     for key in live:
         if key not in saved:
             match.differences.append(f"{display((*path, key))}: not in the checkpoint")
@@ -295,16 +297,17 @@ def install_optimizer(optimizer: Any, saved: Dict[str, Any]) -> None:
         if parameter is None:
             optimizer.state[key] = value
         else:
-            optimizer.state[parameter] = _on_device(value, parameter.device)
+            optimizer.state[parameter] = _beside(value, parameter)
 
 
-def _on_device(value: Any, device: torch.device) -> Any:
+def _beside(value: Any, parameter: torch.Tensor) -> Any:
+    """On the device of its parameter, and spread over the processes like it."""
     if isinstance(value, torch.Tensor):
         # A scalar on the host beside parameters of an accelerator is a step counter that belongs there.
         stays = value.dim() == 0 and value.device.type == "cpu"
-        return value if stays else value.to(device)
+        return value if stays else shard_like(value.to(parameter.device), parameter)
     if type(value) is dict:
-        return {key: _on_device(item, device) for key, item in value.items()}
+        return {key: _beside(item, parameter) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_on_device(item, device) for item in value)
+        return type(value)(_beside(item, parameter) for item in value)
     return value

@@ -17,6 +17,7 @@ import torch
 from . import _accelerator
 from ._dtypes import NAME_BY_TORCH, name_of_numpy
 from ._path import display, entry_name
+from ._shards import local_of
 from ._tree import Node, dump, encode
 from ._types import type_name
 from ._versions import VersionRecord, has_counter
@@ -29,6 +30,7 @@ class _View:
     node: Dict[str, Any]
     tensor: torch.Tensor
     name: str
+    whole: torch.Tensor  # the tensor of the state, of which `tensor` may be the local part
 
 
 @dataclass
@@ -119,7 +121,7 @@ def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple
 
 def storage_id(tensor: torch.Tensor) -> int:
     """The same number for all tensors that share a storage; unique while one of them lives."""
-    identity: int = tensor.untyped_storage()._cdata
+    identity: int = local_of(tensor).untyped_storage()._cdata
     return identity
 
 
@@ -145,6 +147,7 @@ class Sink:
             if self._lazy:
                 return None
             raise TypeError(f"{display(path)}: a lazy parameter without a shape yet; run the model once before")
+        whole, value = value, local_of(value)
         _check_storable(value, path)
         key = storage_id(value)
         storage = self._storages.get(key)
@@ -154,7 +157,7 @@ class Sink:
             name = storage.name
         else:
             name = display(path)
-        view = _View({"$tensor": None}, value, name)
+        view = _View({"$tensor": None}, value, name, whole)
         storage.views.append(view)
         return view.node
 
@@ -203,13 +206,14 @@ class Sink:
     def _storage_entry(self, storage: _Storage) -> Entry:
         first = storage.views[0].tensor
         guarded = storage_id(first) in self._guarded_storages and all(
-            has_counter(view.tensor) for view in storage.views
+            has_counter(view.whole) for view in storage.views
         )
         if guarded:
-            self.guarded.extend((view.name, view.tensor) for view in storage.views)
+            # The counter of a tensor that is spread is its own: that of its local part stands still.
+            self.guarded.extend((view.name, view.whole) for view in storage.views)
         if _one_whole_view([view.tensor for view in storage.views]):
             for view in storage.views:
-                view.node["$tensor"] = _whole_node(storage.name, view.tensor)
+                view.node["$tensor"] = _whole_node(storage.name, view)
             dtype, shape = NAME_BY_TORCH[first.dtype], tuple(first.shape)
             return _entry(storage.name, dtype, shape, guarded, first, _extent([first]), self._place_of(first))
         return self._extent_entry(storage, guarded)
@@ -226,7 +230,7 @@ class Sink:
         dtype = "U8" if mixed else NAME_BY_TORCH[tensors[0].dtype]
         width = 1 if mixed else tensors[0].element_size()
         for view in storage.views:
-            view.node["$tensor"] = _view_node(storage.name, view.tensor, low)
+            view.node["$tensor"] = _view_node(storage.name, view, low)
         place = self._place_of(tensors[0])
         return _entry(storage.name, dtype, ((high - low) // width,), guarded, tensors[0], (low, high), place)
 
@@ -290,23 +294,25 @@ def _extent(tensors: List[torch.Tensor]) -> Tuple[int, int]:
     return low - low % widest, high
 
 
-def _flags(tensor: torch.Tensor) -> Dict[str, Any]:
+def _flags(view: _View) -> Dict[str, Any]:
     flags: Dict[str, Any] = {}
-    if isinstance(tensor, torch.nn.Parameter):
+    tensor = view.tensor
+    if isinstance(view.whole, torch.nn.Parameter):
         flags["parameter"] = True
-    if tensor.requires_grad:
+    if view.whole.requires_grad:
         flags["requires_grad"] = True
     if tensor.device.type != "cpu":
         flags["device"] = str(tensor.device)
     return flags
 
 
-def _whole_node(entry: str, tensor: torch.Tensor) -> Union[str, Dict[str, Any]]:
-    flags = _flags(tensor)
+def _whole_node(entry: str, view: _View) -> Union[str, Dict[str, Any]]:
+    flags = _flags(view)
     return {"entry": entry, **flags} if flags else entry
 
 
-def _view_node(entry: str, tensor: torch.Tensor, low: int) -> Dict[str, Any]:
+def _view_node(entry: str, view: _View, low: int) -> Dict[str, Any]:
+    tensor = view.tensor
     offset = tensor.storage_offset() - low // tensor.element_size() if tensor.numel() else 0
     return {
         "entry": entry,
@@ -314,7 +320,7 @@ def _view_node(entry: str, tensor: torch.Tensor, low: int) -> Dict[str, Any]:
         "shape": list(tensor.shape),
         "stride": list(tensor.stride()),
         "offset": offset,
-        **_flags(tensor),
+        **_flags(view),
     }
 
 

@@ -21,13 +21,14 @@ import torch
 from . import _accelerator
 from ._live import LiveModule, LiveOptimizer, NotPlain, flat, same_objects
 from ._look import LOOK_ERRORS, Look
+from ._shards import is_shard
 from ._state import Path, TrainingState, each, gather
 from ._tree import Node, dump, encode
 from ._versions import VersionRecord
 from ._walk import Layout, Sink, Walk, pointers, storage_id, walk
 
-_storage_of = torch.Tensor.untyped_storage
 _requires_grad = attrgetter("requires_grad")
+_storage_of = torch.Tensor.untyped_storage
 _STEADY = frozenset({int, float, bool, str, type(None)})
 _TOKEN = secrets.token_hex(16)
 _TOKEN_IN_TEXT = re.compile(f'"{_TOKEN}:(\\d+)"')
@@ -230,6 +231,8 @@ class _Kept:
         self._again_of = _picker([at for at, _ in again])
         self._firsts_of = _picker([at for _, at in again])
         tensors = self._tensors_of(values)
+        if any(map(is_shard, tensors)):
+            raise NotPlain
         self._optimizers_of = _picker(self._positions_of_optimizers(len(saved), values))
         self._flags = list(map(_requires_grad, self._optimizers_of(values)))
         try:
@@ -257,7 +260,7 @@ class _Kept:
         self.guarded_names = [exact.get(keys[at], names[keys[at][0]]) for at in guarded]
 
     def _positions_of_optimizers(self, at: int, values: List[Any]) -> List[int]:
-        """Of what an optimizer trains, and of the tensors of its state. (What a module holds is saved detached.)"""
+        """Of what the optimizers train, and of the tensors of their state. (What a module holds is saved detached.)"""
         positions: List[int] = []
         for optimizer in self._optimizers:
             positions += range(at, at + optimizer.parameters)

@@ -4,7 +4,6 @@ the GPU by its stream. `main` does one of the things below and says what came of
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from typing import Any, Callable, Dict, List, Optional
@@ -15,6 +14,9 @@ from torch import nn
 import stillframe
 from fake_gpu import FakeGpu
 from stillframe import _accelerator
+from stillframe._client import Client
+from stillframe._pending import PendingSnapshot
+from stillframe._walk import Entry
 
 WEIGHTS = 400_000  # more than one chunk
 STEPS = 6
@@ -87,9 +89,10 @@ class Training:
         self.gpu.set(tensor, self._later[name, self.steps])
 
     def step(self) -> None:
+        # Before the fence, as the forward pass changes its buffers.
+        self.gpu.set(self.model.mean, self._later["mean", self.steps + 1])
+        self.model.count.fill_(self.steps + 1)
         self.optimizer.step()
-        self.set(self.model.mean, "mean")  # no fence guards a buffer
-        self.model.count.fill_(self.steps)
 
     def is_at(self, step: int) -> bool:
         same = [torch.equal(self.gpu.get(tensor), value(name, tensor.numel(), step))
@@ -224,7 +227,24 @@ def missed_fence(store: str) -> None:
     say("holds", torch.equal(kept, value("bias", 33, 2)))
 
 
+def without_the_fence() -> None:
+    Client.wait_copied = Client.fence = lambda self: None  # type: ignore[method-assign]
+
+
+def without_the_memory_kept() -> None:
+    PendingSnapshot._let_go = lambda self, ticket: ticket.release()  # type: ignore[method-assign]
+
+
+def without_the_gather() -> None:
+    """Everything on the GPU is taken for guarded."""
+    whole = Entry.layout
+    Entry.layout = lambda self: (*whole(self)[:3], True, *whole(self)[4:])  # type: ignore[method-assign]
+
+
 def main() -> None:
+    sabotage = os.environ.get("GPU_TRAINING_WITHOUT")
+    if sabotage:
+        globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
         one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, scratch, missed_fence)
     }
@@ -233,6 +253,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     main()

@@ -31,7 +31,7 @@ def folder_of_the_fake() -> Path:
 class Done:
     """A gpu_training.py that has ended."""
 
-    def __init__(self, schedule: str, *arguments: object) -> None:
+    def __init__(self, schedule: str, *arguments: object, without: str = "") -> None:
         variables: Dict[str, str] = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
@@ -39,6 +39,8 @@ class Done:
             "FAKE_CUDA_SCHEDULE": schedule,
             "FAKE_CUDA_DELAY_MS": "5",
             "FAKE_CUDA_RACES": "fatal",
+            "FAKE_CUDA_DTOH_BYTES_PER_S": "30000000",  # whoever does not wait for a copy has the time to show it
+            "GPU_TRAINING_WITHOUT": without,
         }
         command = [sys.executable, str(HERE / "gpu_training.py"), *map(str, arguments)]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS)
@@ -61,6 +63,14 @@ def test_a_loop_resumes_equal_after_its_end_and_after_its_death(schedule: str, t
     assert second.code == -signal.SIGKILL and second.said("resumed") == ["3", "equal"], second.errors
     third = Done(schedule, "train", tmp_path)
     assert third.code == 0 and third.said("resumed") == ["5", "equal"], third.errors
+
+
+@pytest.mark.parametrize(("sabotage", "doing"), [
+    ("fence", "train"), ("memory_kept", "give_up_memory"), ("gather", "train")
+])  # fmt: skip
+def test_what_is_taken_out_of_the_package_shows_as_a_race(sabotage: str, doing: str, tmp_path: Path) -> None:
+    done = Done("lazy", doing, tmp_path, without=sabotage)
+    assert done.code == -signal.SIGABRT and "race" in done.errors, (done.code, done.errors)
 
 
 def test_a_stream_that_is_not_the_trainings_is_a_race(tmp_path: Path) -> None:
