@@ -248,11 +248,11 @@ class Checkpointer:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        self._pending.drop()
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
         # Only now: until here the copier may read what the tickets keep alive.
+        self._pending.drop()
         for ticket in list(self._tickets):
             ticket.finish()
         atexit.unregister(self._exit)

@@ -51,21 +51,20 @@ class PendingSnapshot:
         if ticket is None:
             return None
         begun = time.perf_counter()
-        ended, loss = ticket.error is not None, self._withdraw_if_torn(ticket)
-        if loss is None:
-            if only_if_captured and not ended and not ticket.captured:
+        ended = ticket.error is not None
+        try:
+            waits = ended or not only_if_captured or ticket.captured
+            copied = waits and self._wait_copied(ticket)
+            # Once, behind the wait: until here a tensor may have been changed by this thread or another, from here on it may.
+            loss = self._withdraw_if_torn(ticket)
+            if loss is None and not copied:
                 return None
-            try:
-                if not self._wait_copied(ticket):
-                    return None
-                # Another Python thread may have changed a tensor while this one waited; from here on it may.
-                loss = self._withdraw_if_torn(ticket)
-                if loss is None:
-                    self._confirm(ticket)
-                    self._let_go(ticket)
-            except StillframeError as error:
+            if loss is None:
+                self._confirm(ticket)
                 self._let_go(ticket)
-                loss = None if ended else Loss(ticket, error, [])
+        except StillframeError as error:
+            self._let_go(ticket)
+            loss = None if ended else Loss(ticket, error, [])
         self._ticket = None
         ticket.fence_seconds = time.perf_counter() - begun
         return loss
@@ -98,9 +97,10 @@ class PendingSnapshot:
 
     def _withdraw_if_torn(self, ticket: Ticket) -> Optional[Loss]:
         record = ticket.record
-        if record is None or not record.has_moved():
+        names = [] if record is None else record.moved()
+        if record is None or not names:
             return None
-        loss = Loss(ticket, ticket.withdraw(describe_moved(record.moved())), record.moved_tensors())
+        loss = Loss(ticket, ticket.withdraw(describe_moved(names)), record.moved_tensors())
         self._let_go(ticket)
         return loss
 

@@ -11,8 +11,8 @@ import torch
 
 def is_shard(value: Any) -> bool:
     # Only a process that has imported the module has one.
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(value, module.DTensor)
+    kind = getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", None)
+    return kind is not None and isinstance(value, kind)
 
 
 def local_of(value: torch.Tensor) -> torch.Tensor:

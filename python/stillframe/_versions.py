@@ -29,19 +29,18 @@ class VersionRecord:
         self._tensors = tensors
         self._versions: List[int] = list(map(_version_of, tensors))
 
-    def has_moved(self) -> bool:
-        """Whether one of the tensors was changed in place since this record was made."""
-        return self._now() != self._versions
-
     def moved(self) -> List[str]:
-        """Names of those that were."""
+        """Names of the tensors changed in place since this record was made."""
         return [self._names[at] for at in self._moved_at()]
 
     def moved_tensors(self) -> List[torch.Tensor]:
         return [self._tensors[at] for at in self._moved_at()]
 
     def _moved_at(self) -> List[int]:
-        return [at for at, (now, was) in enumerate(zip(self._now(), self._versions)) if now != was]
+        now = self._now()
+        if now == self._versions:
+            return []
+        return [at for at, (version, was) in enumerate(zip(now, self._versions)) if version != was]
 
     def _now(self) -> List[int]:
         try:

@@ -3,6 +3,7 @@ the GPU by its stream. `main` does one of the things below and says what came of
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import warnings
@@ -188,6 +189,24 @@ def give_up_memory(store: str) -> None:
     training.gpu.waits_before_it_frees = True
 
 
+def end_in_mid_copy(store: str) -> None:
+    """The checkpointer goes, unclosed, while a snapshot is copied that nobody holds a ticket of."""
+    training = Training(1)
+    ckpt = training.checkpointer(store)
+    training.step()
+    training.gpu.wait()
+    training.gpu.waits_before_it_frees = False
+    ckpt.snapshot(1)
+    ckpt.fence()
+    for parameter in training.model.parameters():
+        parameter.data = training.gpu.like(value("other", parameter.numel(), 0))
+        training.optimizer.state[parameter] = {}
+    del ckpt
+    gc.collect()
+    training.gpu.waits_before_it_frees = True
+    say("ended")
+
+
 def scratch(store: str) -> None:
     """A table beyond the scratch memory is refused, and may be guarded instead."""
     training = Training(1)
@@ -246,7 +265,7 @@ def main() -> None:
     if sabotage:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
-        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, scratch, missed_fence)
+        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, scratch, missed_fence)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))

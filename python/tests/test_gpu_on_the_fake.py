@@ -31,7 +31,7 @@ def folder_of_the_fake() -> Path:
 class Done:
     """A gpu_training.py that has ended."""
 
-    def __init__(self, schedule: str, *arguments: object, without: str = "") -> None:
+    def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000) -> None:
         variables: Dict[str, str] = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
@@ -39,7 +39,7 @@ class Done:
             "FAKE_CUDA_SCHEDULE": schedule,
             "FAKE_CUDA_DELAY_MS": "5",
             "FAKE_CUDA_RACES": "fatal",
-            "FAKE_CUDA_DTOH_BYTES_PER_S": "30000000",  # whoever does not wait for a copy has the time to show it
+            "FAKE_CUDA_DTOH_BYTES_PER_S": str(bytes_per_s),  # whoever does not wait for a copy has the time to show it
             "GPU_TRAINING_WITHOUT": without,
         }
         command = [sys.executable, str(HERE / "gpu_training.py"), *map(str, arguments)]
@@ -93,6 +93,11 @@ def test_memory_given_up_behind_the_fence_lives_until_its_copy_has_ended(schedul
     done = Done(schedule, "give_up_memory", tmp_path)
     assert done.code == 0, done.errors
     assert int(done.said("held")[0]) > 0, "it was given back afterwards"
+
+
+def test_memory_lives_until_its_copy_has_ended_also_when_the_checkpointer_goes(tmp_path: Path) -> None:
+    done = Done("lazy", "end_in_mid_copy", tmp_path, bytes_per_s=3_000_000)
+    assert done.code == 0 and done.said("ended") == [], done.errors
 
 
 def test_what_no_fence_guards_must_fit_into_the_scratch(tmp_path: Path) -> None:
