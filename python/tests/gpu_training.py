@@ -14,7 +14,7 @@ from torch import nn
 
 import stillframe
 from fake_gpu import FakeGpu
-from stillframe import _accelerator
+from stillframe import _accelerator, _restore
 from stillframe._client import Client
 from stillframe._pending import PendingSnapshot
 from stillframe._walk import Entry
@@ -117,6 +117,7 @@ def train(store: str, die_after: Optional[int] = None) -> None:
     """Resumes and goes on to the last step; with `die_after` dies in the copies of the last snapshot."""
     training = Training()
     ckpt = training.checkpointer(store)
+    _restore._PART_BYTES = 1  # each tensor goes to the GPU by itself
     resumed = ckpt.restore()
     if resumed is not None:
         training.state_onto_gpu()

@@ -51,7 +51,7 @@ class GpuRun:
         with torch.autocast("cuda", torch.float16, enabled=self.half):
             loss: torch.Tensor = self.model(batch).float().square().mean()
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
 
 
 def test_updates_on_a_stream_of_the_users_wait_for_the_copies(tmp_path: Path) -> None:
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     weight = nn.Parameter(torch.zeros(32 << 20, device="cuda"))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     model = nn.Module()
@@ -164,7 +164,7 @@ def test_replays_of_a_graph_behind_a_fence(tmp_path: Path) -> None:
     model.register_parameter("weight", weight)
     keep = stillframe.Retention(keep_last=10)
     with stillframe.Checkpointer(tmp_path, model=model, optimizer=optimizer, retention=keep) as ckpt:
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             optimizer.step()  # warm-up
@@ -200,11 +200,11 @@ def test_the_call_and_the_fence_do_not_wait_for_the_copy(tmp_path: Path) -> None
         ckpt.fence()
         torch.cuda.synchronize()
         torch.cuda._sleep(2_000_000_000)  # type: ignore[no-untyped-call]  # cycles: about a second
-        busy = torch.cuda.Event()
+        busy = torch.cuda.Event()  # type: ignore[no-untyped-call]
         busy.record()
         ticket = ckpt.snapshot(1)
         ckpt.fence()
-        assert not busy.query(), "the GPU had ended what was given before the call"
+        assert not busy.query(), "the GPU had ended what was given before the call"  # type: ignore[no-untyped-call]
         assert ticket.wait_verified(DEADLINE_SECONDS)
 
 
