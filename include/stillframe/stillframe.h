@@ -252,6 +252,18 @@ typedef struct {
  * `threads` 0: one per core, at most 8. */
 SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target* targets, size_t count, uint32_t threads);
 
+/* `bytes` bytes from host memory to memory of a GPU. */
+typedef struct {
+  void* to;
+  const void* from;
+  uint64_t bytes;
+} sf_placement;
+
+/* Copies to the GPU of `stream`, after the work given to that stream so far, and waits for it (deadline_ms 0: fence_deadline_ms):
+ * for a restore onto a GPU, of entries that sf_reader_read gave. After an error the targets are partly overwritten, and after
+ * SF_DEADLINE the memory on both sides must stay valid for the rest of the process. For the training thread. */
+SF_API sf_code sf_place(sf_client* client, const sf_stream* stream, const sf_placement* copies, size_t count, uint64_t deadline_ms);
+
 /* ---- pins --------------------------------------------------------------------------------------------------------- */
 
 /* A pinned checkpoint is never removed by retention. `address` chooses it as for sf_reader_open: the one that a restore would

@@ -17,7 +17,6 @@ OK = 0
 NOT_FOUND = 2
 CORRUPT = 3
 DEADLINE = 8
-HOST = -1
 ENTRY_GUARDED = 1
 ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
@@ -61,6 +60,10 @@ class EntryStruct(ctypes.Structure):
     ]
 
 
+class Stream(ctypes.Structure):
+    _fields_ = [("device", ctypes.c_int32), ("handle", ctypes.c_uint64)]
+
+
 class SnapshotRequest(ctypes.Structure):
     _fields_ = [
         ("struct_bytes", ctypes.c_uint32),
@@ -70,7 +73,7 @@ class SnapshotRequest(ctypes.Structure):
         ("tree_json", ctypes.c_char_p),
         ("metrics_json", ctypes.c_char_p),
         ("deadline_ms", ctypes.c_uint64),
-        ("streams", ctypes.c_void_p),
+        ("streams", ctypes.POINTER(Stream)),
         ("stream_count", ctypes.c_uint64),
     ]
 
@@ -102,6 +105,10 @@ class Target(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
 
 
+class Placement(ctypes.Structure):
+    _fields_ = [("to", ctypes.c_void_p), ("from_", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
+
+
 class TensorAccess(ctypes.Structure):
     _fields_ = [("item_of", ctypes.c_void_p), ("view_of", ctypes.c_void_p)]
 
@@ -128,8 +135,9 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_plan_destroy": [_handle],
     "sf_plan_describe": [_handle, _out_text],
     "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
-    "sf_fence": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
-    "sf_wait_copied": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
+    "sf_fence": [_handle, ctypes.POINTER(Stream), ctypes.c_size_t, _ms],
+    "sf_wait_copied": [_handle, ctypes.POINTER(Stream), ctypes.c_size_t, _ms],
+    "sf_place": [_handle, ctypes.POINTER(Stream), ctypes.POINTER(Placement), ctypes.c_size_t, _ms],
     "sf_ticket_confirm": [_handle],
     "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
     "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],

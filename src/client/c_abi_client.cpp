@@ -289,6 +289,24 @@ sf_code sf_wait_copied(sf_client* handle, const sf_stream* streams, size_t count
   });
 }
 
+sf_code sf_place(sf_client* handle, const sf_stream* stream, const sf_placement* copies, size_t count, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr || stream == nullptr || (copies == nullptr && count != 0)) {
+      return null_argument("client, stream or copies");
+    }
+    if (handle->core->in_child()) return forked();
+    if (stream->device < 0) return {Code::invalid_argument, "bytes are placed on a GPU, which has an ordinal from 0"};
+    std::vector<client::Placement> wanted;
+    wanted.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      if (copies[i].bytes == 0) continue;
+      if (copies[i].to == nullptr || copies[i].from == nullptr) return null_argument("the memory of a copy");
+      wanted.push_back({copies[i].to, {static_cast<const std::byte*>(copies[i].from), copies[i].bytes}});
+    }
+    return handle->core->place_on_gpu(to_streams(stream, 1).front(), wanted, deadline_ms);
+  });
+}
+
 sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
   return guarded([&]() -> Status {
     if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");

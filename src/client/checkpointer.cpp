@@ -79,7 +79,7 @@ Status load_into(client::Core& core, const restore::ChunkSource& source, const s
       SF_TRY(restore::load(source, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
       capture::StreamRef trainers{specs[i].device, 0};
       for (const capture::StreamRef& one : streams) trainers = one.device == trainers.device ? one : trainers;
-      SF_TRY(core.place_on_gpu(trainers, memory[i], staged));
+      SF_TRY(core.place_on_gpu(trainers, std::vector<client::Placement>{{memory[i], staged}}));
     }
   }
   return restore::load(source, targets, 0, {});

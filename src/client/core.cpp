@@ -290,14 +290,15 @@ Status Core::fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> st
   return copier_ ? passed(copier_->fence(deadline, streams)) : Status();
 }
 
-Status Core::place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from) {
-  const auto deadline = base::Deadline::after_ms(options_.fence_deadline_ms);
+Status Core::place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
+                          std::uint64_t wait_ms) {
+  const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
   SF_ASSIGN(device::Device * device, devices_->get(trainers.device));
   SF_ASSIGN(const std::unique_ptr<device::Stream> stream, device->create_stream("sf-restore"));
   SF_ASSIGN(const std::unique_ptr<device::TrainingStream> training, device->training_stream(trainers.handle));
   SF_ASSIGN(std::shared_ptr<device::Event> before, training->record());
   SF_TRY(stream->wait(std::move(before)));
-  SF_TRY(stream->copy_to_device(to, from, deadline));
+  for (const Placement& one : copies) SF_TRY(stream->copy_to_device(one.to, one.from, deadline));
   SF_ASSIGN(const std::shared_ptr<device::Event> placed, stream->record());
   return placed->wait(deadline);
 }

@@ -37,6 +37,12 @@ struct SnapshotRequest {
   std::uint64_t deadline_ms = 0;  // of that wait; 0: the fence's
 };
 
+// Bytes for memory of a GPU.
+struct Placement {
+  void* to = nullptr;
+  std::span<const std::byte> from;
+};
+
 // make_plan(), snapshot(), fence(), settle() and close() come from the training thread; the rest from any.
 class Core : public std::enable_shared_from_this<Core> {
  public:
@@ -57,8 +63,9 @@ class Core : public std::enable_shared_from_this<Core> {
   // As the functions of stillframe.h; 0: the fence's deadline. After an error nothing of the snapshot is read any more.
   [[nodiscard]] Status wait_copied(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
   [[nodiscard]] Status fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
-  // After the work given to the trainer's stream so far; waits until the bytes are there.
-  [[nodiscard]] Status place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from);
+  // After the work given to the trainer's stream so far; waits until the bytes are there. 0: the fence's deadline.
+  [[nodiscard]] Status place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
+                                    std::uint64_t wait_ms = 0);
   void confirm(const Snapshot& snapshot);
   void withdraw(const Snapshot& snapshot, const std::string& reason);
   [[nodiscard]] Status close(const base::Deadline& deadline);
