@@ -27,6 +27,11 @@ protocol::HotImage to_message(const HotOffer& offer) {
 DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotRequest request) {
   let_go_of_hot(client);
   std::string why = "no process before has left an image in memory";
+  if (!client->session->is_alone()) {
+    // The newest image of each rank may be of another step.
+    reply(*client, protocol::HotNone{"a group of ranks restores what it committed together, from the store"});
+    co_return;
+  }
   std::vector<std::shared_ptr<RunSession>> before = predecessors(*client->session);
   std::reverse(before.begin(), before.end());  // the last one first
   for (const auto& dead : before) {

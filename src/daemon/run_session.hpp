@@ -44,6 +44,7 @@ class RunSession {
   // The trainer is gone: what is sealed goes on, the rest is given up. `died`: its memory may serve its successor.
   void trainer_gone(bool died = false) noexcept;
   [[nodiscard]] bool died() const noexcept { return died_; }
+  [[nodiscard]] bool is_alone() const noexcept { return hello_.world_size == 1; }
   // The newest image that the dead trainer left whole in memory; nullopt when there is none. Waits until it is hashed.
   [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image();
   // How long the memory of a dead trainer stays after all is durable; the event loop's alone.

@@ -155,6 +155,34 @@ TEST_F(HotRestore, ATornSnapshotIsNotRestored) {
   expect_restored(8, "");  // from memory when the older image had not been let go of yet
 }
 
+TEST_F(HotRestore, OneThatIsKilledInTheMiddleLeavesTheMemoryToTheNext) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  trainer.kill();
+  for (int killed = 0; killed < 2; ++killed) {
+    Process reader({"/proc/self/exe", "--role-reader", socket(), store_path()});
+    ASSERT_EQ(reader.line(), "reading");
+    reader.kill();
+  }
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, TheMemoryThatWaitsGoesWhereAnotherRunNeedsTheRoom) {
+  start_daemon({"arena.budget_bytes=10485760"});
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 1; }));
+  EXPECT_EQ(dead_sessions(), 1U);
+  auto other = open(state_, "other");
+  SF_ASSERT_OK(other);
+  state_.set(1);
+  const auto ticket = other->snapshot(1);
+  SF_ASSERT_OK(ticket);
+  SF_ASSERT_OK(other->fence());
+  SF_ASSERT_OK(ticket->wait_durable(kPatienceMs));
+  EXPECT_EQ(dead_sessions(), 0U);
+}
+
 TEST_F(HotRestore, WithTheDaemonKilledTooTheStoreIsRead) {
   start_daemon();
   Process trainer = start_trainer("memory", 9);

@@ -64,6 +64,20 @@ int be_trainer(const std::string& socket, const std::string& store, const std::s
   for (;;) ::pause();
 }
 
+// The successor of a trainer that has died, in the middle of its restore from memory.
+int be_reader(const std::string& socket, const std::string& store) {
+  CheckpointerOptions options;
+  options.store = store;
+  options.socket = socket;
+  const auto core = client::Core::open(options);
+  const auto image = core.ok() ? (*core)->hot_image(base::Deadline::after_ms(kPatienceMs)) : core.status();
+  if (!image.ok()) std::cerr << image.status().message() << std::endl;
+  if (!image.ok() || *image == nullptr) return 1;
+  std::cout << "reading" << std::endl;
+  ::alarm(120);
+  for (;;) ::pause();
+}
+
 }  // namespace
 }  // namespace stillframe::test
 
@@ -74,6 +88,7 @@ int main(int argc, char** argv) {
   if (role == "--role-trainer") {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
   }
+  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3]);
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -30,7 +30,7 @@ std::vector<std::int64_t> due_of(const PersistCadence& cadence, const std::vecto
 
 TEST(PersistCadence, WithoutAWordAndWithOneStepEveryoneIsDue) {
   EXPECT_THAT(due_of({}, {1, 2, 3}), ElementsAre(1, 2, 3));
-  EXPECT_THAT(due_of({1, 0}, {1, 2, 2, 3}), ElementsAre(1, 2, 3));
+  EXPECT_THAT(due_of({1, 0}, {1, 2, 2, 3}), ElementsAre(1, 2, 2, 3));
   EXPECT_FALSE(is_rare({}));
   EXPECT_FALSE(is_rare({1, 0}));
   EXPECT_FALSE(is_rare({1, 60}));

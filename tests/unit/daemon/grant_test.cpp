@@ -73,7 +73,7 @@ TEST(GrantForARarePersist, TakesRoomForTwoImagesOrIsRefusedWithTheFigures) {
   const auto granted = decide_grant(wish, budget_of(22), kPlenty);
   ASSERT_TRUE(granted.ok()) << granted.status().message();
   EXPECT_EQ(granted->mode, Mode::twofold);
-  for (const std::uint64_t slots : {21, 11, 6}) {
+  for (const std::uint64_t slots : {21U, 11U, 6U}) {
     const auto refused = decide_grant(wish, budget_of(slots), kPlenty);
     EXPECT_EQ(refused.status().code(), Code::invalid_argument) << slots;
     EXPECT_THAT(refused.status().message(), HasSubstr("persist_every_steps"));
