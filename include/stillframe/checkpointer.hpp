@@ -45,6 +45,12 @@ struct CheckpointerOptions {
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults
   std::uint64_t budget_bytes = 0;  // hard limit of the arena; 0: the daemon's configuration stands
+  // Every snapshot is captured; these say which go to the store: the first at or after each multiple of so many steps, the
+  // first so many seconds after the last one that did; whichever comes first. 0: not counted; both 0: the daemon's
+  // configuration stands, whose default is every snapshot; 1 step: every snapshot. Fewer than all need a budget of two images.
+  // Of a group of ranks every snapshot goes to the store: open() refuses them there with unsupported.
+  std::uint64_t persist_every_steps = 0;
+  std::uint64_t persist_every_seconds = 0;
   std::uint64_t scratch_bytes = 64ULL << 20;
   std::uint64_t connect_deadline_ms = 20'000;
   std::uint64_t fence_deadline_ms = 60'000;
@@ -61,6 +67,7 @@ struct TicketInfo {
   std::string error;
   Code code = Code::ok;            // of the error: no_space, io_error, …
   std::vector<Alarm> alarms;       // once durable: what this snapshot says about the training
+  bool persisted = true;           // false: kept in memory only, captured is its last state (persist_every_steps, …_seconds)
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;
   double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;
@@ -89,6 +96,7 @@ struct Restored {
   std::string name;
   std::vector<std::string> skipped;  // "<name>: <reason>", newest first
   double seconds = 0;
+  std::string source = "store";      // or "memory": from the image that a killed predecessor left with the daemon
 };
 
 // One thread at a time, as a training loop is.
@@ -113,7 +121,8 @@ class STILLFRAME_EXPORT Checkpointer {
   // small.
   [[nodiscard]] Status prepare();
 
-  // Into the memory given to add(): the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
+  // Into the memory given to add(): the image that a killed predecessor left in the daemon's memory, when it is whole and every
+  // chunk matches its hash; else the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
   // every difference and touching nothing, when names, dtypes or shapes disagree.
   [[nodiscard]] Result<std::optional<Restored>> restore();
 

@@ -57,6 +57,13 @@ typedef struct {
   uint64_t fence_deadline_ms;  /* longest wait of a fence before its snapshot is abandoned; 0: 60000 */
   int32_t overrun;             /* sf_overrun: of a snapshot for which there is no room */
   double mean_time_between_failures_seconds; /* of the run; 0: not known. Status then suggests how often to snapshot */
+  uint64_t persist_every_steps;   /* every snapshot is captured; of these the first at or after each multiple of so many steps
+                                     goes to the store, */
+  uint64_t persist_every_seconds; /* and the first so many seconds after the last that did; 0: not counted; both 0: the daemon's
+                                     configuration stands, by default every snapshot. The others stay in memory until a newer
+                                     one is captured: the budget must hold two images, or sf_plan_create refuses it with
+                                     SF_INVALID_ARGUMENT. The newest goes to the store at sf_client_close, and when this process
+                                     dies. Of a group of ranks every snapshot goes to the store: SF_UNSUPPORTED there */
 } sf_client_options;
 
 /* What happens to a snapshot for which there is no room, since earlier ones are still being copied or written. */
@@ -74,7 +81,8 @@ SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out)
 /* Waits until what a dead predecessor of this run had captured is durable (or known lost), so that a restore sees it. */
 SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 
-/* Waits until every captured snapshot is durable and verified or has failed, then says goodbye to the daemon. SF_DEADLINE
+/* Waits until every captured snapshot that goes to the store (the newest always does) is durable and verified or has failed,
+ * then says goodbye to the daemon. SF_DEADLINE
  * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be written, its
  * failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
@@ -85,8 +93,8 @@ SF_API void sf_client_destroy(sf_client* client); /* without close: what is capt
  * with the figures, when the budget is too small. */
 SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, uint64_t deadline_ms);
 
-/* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "skipped":…,
- * "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
+/* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "memory_only":…,
+ * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
  * "last_error":…, "crash_cost": {"trainer_crash_seconds":…, "power_loss_seconds":…, "text": "trainer crash: 41 s; power loss:
  * 4 min 10 s"}, "suggested_cadence": null or {"snapshot_every_seconds":…, "mean_block_seconds":…,
  * "mean_time_between_failures_seconds":…}}. Costs are seconds of training to be done again; the suggestion is Daly's
@@ -197,11 +205,13 @@ typedef struct {
                              durable. Lives until the next sf_ticket_get on this ticket */
   double trainer_crash_seconds; /* of training that a crash of the trainer at this moment would cost the run */
   double power_loss_seconds;    /* likewise the loss of power, or of trainer and daemon */
+  int32_t persisted;      /* 0: kept in memory only (persist_every_steps, persist_every_seconds), captured is its last state; 1 */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
 /* Until the state is at least `wanted` (captured, durable or verified). SF_DEADLINE when not in time; the error's code
- * when the snapshot failed, was abandoned or skipped. */
+ * when the snapshot failed, was abandoned or skipped; SF_UNSUPPORTED at once when durable is wanted of one that is kept in
+ * memory only. */
 SF_API sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms);
 /* Nothing guarded had moved before this snapshot was copied. sf_fence() says so for the newest one; this is for one after
  * which the loop took the next without an update between. No effect while it is being copied. */
@@ -223,6 +233,14 @@ SF_API sf_code sf_reader_manifest(sf_reader* reader, const char** json); /* the 
 SF_API sf_code sf_reader_name(sf_reader* reader, const char** name);
 SF_API sf_code sf_reader_skipped(sf_reader* reader, const char** json);  /* [{"name":…, "step":…, "reason":…}] */
 
+/* The newest image of a predecessor of this run that was killed, in the daemon's memory, as a reader: it has no other
+ * candidate, and its manifest holds what a restore needs (no files, no seal). Before the first plan; nothing is waited for but
+ * the daemon's answer. SF_NOT_FOUND when there is none, SF_CORRUPT when it is of no use: then settle, and read the store. The
+ * memory is let go of when the reader is destroyed, at the first plan, or after the deadline. Destroy it before the client. */
+SF_API sf_code sf_client_hot_reader(sf_client* client, uint64_t deadline_ms, sf_reader** out);
+/* "store", or "memory" for a reader of sf_client_hot_reader. */
+SF_API sf_code sf_reader_source(sf_reader* reader, const char** source);
+
 typedef struct {
   const char* name; /* entry of the rank */
   void* data;       /* exactly `bytes` writable bytes */
@@ -233,6 +251,18 @@ typedef struct {
  * name is unknown or a size differs; SF_CORRUPT when a chunk fails its checksum, and then targets are partly overwritten.
  * `threads` 0: one per core, at most 8. */
 SF_API sf_code sf_reader_read(sf_reader* reader, uint32_t rank, const sf_target* targets, size_t count, uint32_t threads);
+
+/* `bytes` bytes from host memory to memory of a GPU. */
+typedef struct {
+  void* to;
+  const void* from;
+  uint64_t bytes;
+} sf_placement;
+
+/* Copies to the GPU of `stream`, after the work given to that stream so far, and waits for it (deadline_ms 0: fence_deadline_ms):
+ * for a restore onto a GPU, of entries that sf_reader_read gave. After an error the targets are partly overwritten, and after
+ * SF_DEADLINE the memory on both sides must stay valid for the rest of the process. For the training thread. */
+SF_API sf_code sf_place(sf_client* client, const sf_stream* stream, const sf_placement* copies, size_t count, uint64_t deadline_ms);
 
 /* ---- pins --------------------------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,13 @@ void write_shared(T& field, T value) noexcept {
 
 }  // namespace
 
+bool TrainerSide::has_free_record() const noexcept {
+  for (std::uint32_t i = 0; i < kMaxSnapshots; ++i) {
+    if (arena_->record(i).state.load(std::memory_order_acquire) == RecordState::empty) return true;
+  }
+  return false;
+}
+
 Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
   std::uint64_t next_id = 1;
   std::optional<std::uint32_t> place;
@@ -30,7 +37,7 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.flags.store(0, std::memory_order_relaxed);
+  record.flags.store(facts.memory_only ? kMemoryOnly : 0U, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
   write_shared(record.snapshot_id, next_id);
   write_shared(record.step, facts.step);
@@ -66,7 +73,6 @@ Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind 
       slot.kind = kind;
       slot.snapshot_id = handle.snapshot_id;
       slot.index = index;
-      slot.raw_hash = {};
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.state.store(SlotState::leased, std::memory_order_release);
       return *found;
@@ -127,6 +133,13 @@ void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexce
   SnapshotRecord& record = arena_->record(handle.record);
   if (record.snapshot_id != handle.snapshot_id) return;
   record.flags.fetch_or(flag, std::memory_order_acq_rel);
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+void TrainerSide::send_to_store(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id) return;
+  record.flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
   base::futex_bump(arena_->header().to_daemon);
 }
 

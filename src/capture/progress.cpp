@@ -28,6 +28,12 @@ double Progress::since_call() const {
   return static_cast<double>(base::system_clock().monotonic_ns() - called_ns_) * 1e-9;
 }
 
+void Progress::set_memory_only(bool memory_only) {
+  const std::lock_guard lock(mutex_);
+  info_.persisted = !memory_only;
+  changed_.notify_all();
+}
+
 void Progress::set_captured() {
   const std::lock_guard lock(mutex_);
   if (info_.state != SnapshotState::copying) return;
@@ -59,6 +65,7 @@ bool Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64
     info_.captured_seconds = since_call();
     if (ledger_) ledger_->captured(called_ns_);
   }
+  info_.persisted = true;
   info_.state = SnapshotState::durable;
   info_.durable_seconds = since_call();
   if (ledger_) ledger_->durable(called_ns_);
@@ -120,10 +127,17 @@ bool Progress::copying() const {
 
 Status Progress::wait(SnapshotState wanted, const base::Deadline& deadline) const {
   std::unique_lock lock(mutex_);
+  const bool of_the_store = static_cast<int>(wanted) > static_cast<int>(SnapshotState::captured);
+  const auto never_comes = [&] { return of_the_store && !info_.persisted; };
   const bool reached = changed_.wait_for(lock, deadline.remaining(), [&] {
-    return is_end(info_.state) || static_cast<int>(info_.state) >= static_cast<int>(wanted);
+    return is_end(info_.state) || static_cast<int>(info_.state) >= static_cast<int>(wanted) || never_comes();
   });
   if (is_end(info_.state)) return {info_.code, info_.error};
+  if (never_comes()) {
+    return {Code::unsupported, "the snapshot of step " + std::to_string(info_.step) + " is kept in memory only, and will not " +
+                                   "be " + word_of(wanted) +
+                                   ": persist_every_steps and persist_every_seconds choose others for the store"};
+  }
   if (reached) return {};
   const char* now = still_copying()                            ? "still being copied"
                     : info_.state == SnapshotState::copying ? "sealed by this rank and not yet by all of its group"

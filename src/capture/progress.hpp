@@ -19,6 +19,8 @@ class Progress {
   // `ledger`, when given, learns what would be left after a crash.
   Progress(std::int64_t step, std::uint64_t raw_bytes, std::shared_ptr<CrashLedger> ledger = nullptr);
 
+  // Captured is then all that it is to become, unless it is sent to the store after all.
+  void set_memory_only(bool memory_only);
   void set_captured();
   // Sealed by this rank of a group: copied, and captured only once all ranks have sealed it.
   void set_sealed();
@@ -35,7 +37,8 @@ class Progress {
   [[nodiscard]] TicketInfo info() const;
   [[nodiscard]] bool ended() const;    // failed, abandoned, skipped
   [[nodiscard]] bool copying() const;
-  // ok once the state is at least `wanted`; the error when it ended; deadline with the wait's name.
+  // ok once the state is at least `wanted`; the error when it ended; unsupported when it is not for the store and durable is
+  // waited for; deadline with the wait's name.
   [[nodiscard]] Status wait(SnapshotState wanted, const base::Deadline& deadline) const;
   // Until it no longer copies, whatever became of it. False when the deadline passed.
   [[nodiscard]] bool wait_copied(const base::Deadline& deadline) const;

@@ -36,6 +36,10 @@ Status check_cadence(const CheckpointerOptions& options) {
   if (options.world_size > 1 && options.overrun == Overrun::latest) {
     return {Code::unsupported, "overrun 'latest' is for runs of one rank: ranks that each drop another step never commit the same one"};
   }
+  if (options.world_size > 1 && (options.persist_every_steps != 0 || options.persist_every_seconds != 0)) {
+    return {Code::unsupported, "persist_every_steps and persist_every_seconds are for runs of one rank: every snapshot of a "
+                               "group goes to the store"};
+  }
   return {};
 }
 
@@ -67,6 +71,8 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.rank = options.rank;
   link.hello.world_size = options.world_size;
   link.hello.budget_bytes = options.budget_bytes;
+  link.hello.persist_every_steps = options.persist_every_steps;
+  link.hello.persist_every_seconds = options.persist_every_seconds;
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
@@ -207,16 +213,23 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   const std::string tree = request.tree_json.empty() ? format::flat_tree(plan->layout) : std::move(request.tree_json);
   const std::string metrics = request.metrics_json.empty() ? "{}" : std::move(request.metrics_json);
   Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
+  const bool memory_only = !goes_to_store(request.step);
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
-                     format::encode_descriptor(plan->layout_text, tree, metrics), progress, options_.world_size > 1};
+                     format::encode_descriptor(plan->layout_text, tree, metrics), progress, options_.world_size > 1,
+                     memory_only};
     const std::uint64_t descriptor_bytes = job.descriptor.size();
     handle = copier_->submit(std::move(job), deadline);
     const bool no_room = !handle.ok() && handle.status().code() == Code::busy;
+    if (!no_room) break;
+    if (Status in_capture = copier_->refuse_in_capture(*plan, request.streams); !in_capture.ok()) {
+      handle = std::move(in_capture);
+      break;
+    }
     const std::uint64_t need = plan->layout.chunk_count() + arena::chunks_of(descriptor_bytes);
-    if (no_room && options_.overrun == Overrun::latest && supersede_oldest(request.step, need)) continue;
-    if (!no_room || !wait || deadline.expired()) break;
+    if (options_.overrun == Overrun::latest && supersede_oldest(request.step, need)) continue;
+    if (!wait || deadline.expired()) break;
     (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
@@ -226,8 +239,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     return skipped(std::move(progress), handle.status());
   }
   const std::lock_guard lock(mutex_);
-  ++counters_.taken;
-  ledger_->taken();
+  count_taken({progress, *handle}, from_ns);
   newest_failure_ = Status();
   counters_.skipped_in_a_row = 0;
   counters_.skips_to_say = kSkipsToSay;
@@ -254,13 +266,14 @@ bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
   if (!copier_->wait_idle(base::Deadline::after_ms(0))) return false;
   if (copier_->trainer_side().free_slots(need_chunks) >= need_chunks) return false;
   const std::lock_guard lock(mutex_);
-  for (const Outstanding& one : outstanding_) {
+  for (Outstanding& one : outstanding_) {
     capture::Progress& progress = *one.snapshot.progress;
     if (progress.info().state != SnapshotState::captured || !copier_->trainer_side().supersede(one.snapshot.handle)) continue;
     progress.end(SnapshotState::abandoned, Code::busy,
                  "snapshot of step " + std::to_string(progress.info().step) + " was captured and gave way to step " +
                      std::to_string(for_step) + " before it was written (overrun: latest)");
     ++counters_.superseded;
+    one.abandonment_told = true;  // asked for, and no failure
     return true;
   }
   return false;
@@ -295,14 +308,15 @@ Status Core::fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> st
   return copier_ ? passed(copier_->fence(deadline, streams)) : Status();
 }
 
-Status Core::place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from) {
-  const auto deadline = base::Deadline::after_ms(options_.fence_deadline_ms);
+Status Core::place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
+                          std::uint64_t wait_ms) {
+  const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
   SF_ASSIGN(device::Device * device, devices_->get(trainers.device));
   SF_ASSIGN(const std::unique_ptr<device::Stream> stream, device->create_stream("sf-restore"));
   SF_ASSIGN(const std::unique_ptr<device::TrainingStream> training, device->training_stream(trainers.handle));
   SF_ASSIGN(std::shared_ptr<device::Event> before, training->record());
   SF_TRY(stream->wait(std::move(before)));
-  SF_TRY(stream->copy_to_device(to, from, deadline));
+  for (const Placement& one : copies) SF_TRY(stream->copy_to_device(one.to, one.from, deadline));
   SF_ASSIGN(const std::shared_ptr<device::Event> placed, stream->record());
   return placed->wait(deadline);
 }
@@ -312,8 +326,8 @@ Status Core::passed(Status passed) {
   if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
-    ++counters_.abandoned;
-    warn(passed.message());
+    // The newest: fences come before the next one is taken. Where none is left, it was told already.
+    if (!outstanding_.empty()) count_abandoned(outstanding_.back(), passed);
   }
   return passed;
 }
@@ -325,6 +339,13 @@ void Core::confirm(const Snapshot& snapshot) {
 
 void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
   if (snapshot.handle.snapshot_id == 0) return;
+  {
+    // What the copier then says of it is no news.
+    const std::lock_guard lock(mutex_);
+    for (Outstanding& one : outstanding_) {
+      if (one.snapshot.handle.snapshot_id == snapshot.handle.snapshot_id) one.abandonment_told = true;
+    }
+  }
   const bool copying = snapshot.progress->copying();
   if (copying) copier_->cancel(reason, /*only_ring=*/false);
   copier_->trainer_side().withdraw(snapshot.handle);

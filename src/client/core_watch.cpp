@@ -41,12 +41,27 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   } else if (news.state == "verified") {
     if (progress.set_verified()) ++counters_.verified;
   } else if (news.state == "failed" || !progress.ended()) {  // the copier may have seen the failure before its words came
+    one.abandonment_told = true;
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
     const bool newest = !outstanding_.empty() && outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id;
     if (newest) newest_failure_ = Status(news.code, news.error);
     count_failure(news.error);
     warn(news.error);
   }
+}
+
+// The copier gave it up behind the fence's back: a GPU fails after the fence was passed, or no fence came.
+void Core::take_abandonment(Outstanding& one) {
+  const TicketInfo info = one.snapshot.progress->info();
+  if (info.state == SnapshotState::abandoned) count_abandoned(one, Status(info.code, info.error));
+}
+
+void Core::count_abandoned(Outstanding& one, const Status& why) {
+  if (std::exchange(one.abandonment_told, true)) return;
+  ++counters_.abandoned;
+  if (&one == &outstanding_.back()) newest_failure_ = why;
+  count_failure(why.message());
+  warn(why.message());
 }
 
 // Once for each kind, until a snapshot comes without it.
@@ -73,12 +88,14 @@ void Core::on_lost(const std::string& why) {
 // The daemon is done with a snapshot that was captured and never became durable.
 bool Core::is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now) {
   return (now.flags & arena::kDone) != 0 && one.snapshot.progress->info().state == SnapshotState::captured &&
+         one.snapshot.progress->info().persisted &&
          (now.state == arena::RecordState::sealed || now.state == arena::RecordState::copying);
 }
 
 void Core::on_tick() {
   const std::lock_guard lock(mutex_);
   if (!copier_) return;
+  for (Outstanding& one : outstanding_) take_abandonment(one);
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
     if (!now) return true;
@@ -175,6 +192,7 @@ Status Core::wait_finished(const base::Deadline& deadline) {
       const bool finished = std::all_of(outstanding_.begin(), outstanding_.end(), [this](const Outstanding& one) {
         const SnapshotState state = one.snapshot.progress->info().state;
         if (state == SnapshotState::verified || one.snapshot.progress->ended()) return true;
+        if (state == SnapshotState::captured && !one.snapshot.progress->info().persisted) return true;
         const auto now = copier_->trainer_side().progress(one.snapshot.handle);
         return state == SnapshotState::durable && (!now || (now->flags & arena::kDone) != 0);
       });
@@ -197,6 +215,8 @@ Status Core::close(const base::Deadline& deadline) {
   Status result;
   if (copier_) {
     result = copier_->fence(deadline);
+    (void)copier_->wait_idle(deadline);  // a fence on a GPU returns before the seal
+    send_newest_to_store();
     const Status finished = wait_finished(deadline);
     if (result.ok()) result = finished;
   }
@@ -205,6 +225,7 @@ Status Core::close(const base::Deadline& deadline) {
     if (farewell.code() != Code::unavailable) result = farewell;
   }
   const std::lock_guard lock(mutex_);
+  for (Outstanding& one : outstanding_) take_abandonment(one);
   return result.ok() ? newest_failure_ : result;
 }
 
@@ -234,6 +255,7 @@ std::string Core::status_json() const {
                       {"arena_bytes", arena_ ? arena_->committed_bytes() : 0},
                       {"snapshots",
                        {{"taken", counters_.taken},
+                        {"memory_only", counters_.memory_only},
                         {"skipped", counters_.skipped},
                         {"superseded", counters_.superseded},
                         {"durable", counters_.durable},
@@ -246,6 +268,10 @@ std::string Core::status_json() const {
                       {"last_error", counters_.last_error},
                       {"crash_cost", crash_cost_json()},
                       {"suggested_cadence", suggested_cadence_json()}};
+  json["gather"] = nlohmann::json::object();
+  for (const capture::GatherWay& way : copier_ ? copier_->gather_ways() : std::vector<capture::GatherWay>()) {
+    json["gather"][way.device] = way.why_plain.empty() ? "kernel" : "plain copies: " + way.why_plain;
+  }
   if (link_ && link_->connected()) json["daemon"] = {{"pid", link_->daemon_pid()}, {"socket", options_.socket}};
   if (counters_.last_durable_ns != 0) {
     json["last_durable_step"] = counters_.last_durable_step;

@@ -25,6 +25,18 @@ Result<std::unique_ptr<env::Lock>> lock_run_patiently(const store::Store& store,
   }
 }
 
+// Ranks that each leave out another step never commit the same one.
+Status check_group_cadence(const protocol::Hello& hello, const Config& config) {
+  if (hello.persist_every_steps != 0 || hello.persist_every_seconds != 0) {
+    return {Code::unsupported, "persist_every_steps and persist_every_seconds are for runs of one rank: every snapshot of a "
+                               "group goes to the store"};
+  }
+  if (config.persist_every_steps > 1 || config.persist_every_seconds != 0) {
+    base::log(base::LogLevel::warn, "cadence.not_for_groups", {{"run", hello.run}, {"rank", hello.rank}});
+  }
+  return {};
+}
+
 void warn_of_file_system(const store::Store& store) {
   const auto space = store.env().space(store.path());
   const std::string notice = space.ok() ? store::file_system_notice(space->file_system) : "";
@@ -48,6 +60,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
                                                      base::UniqueFd pidfd, std::shared_ptr<env::Lock> inherited_lock,
                                                      std::shared_ptr<persist::GroupCommit> joint) {
   SF_TRY(format::check_run_name(hello.run));
+  if (hello.world_size > 1) SF_TRY(check_group_cadence(hello, config));
   retention::Policy retention = config.retention;
   if (!hello.retention_json.empty()) {
     SF_ASSIGN(retention, retention::policy_from_json(hello.retention_json));
@@ -98,7 +111,10 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
                                                        base::WorkerPool& encoders,
                                                        std::function<void(const persist::News&)> on_news) {
   const std::uint64_t budget = hello_.budget_bytes != 0 ? hello_.budget_bytes : config_.budget_bytes;
-  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0};
+  const Cadence cadence = persist_cadence();
+  // Of an arena that grows the trainer sees itself what no longer fits twice: then every snapshot goes to the store.
+  const bool rare_persist = !arena_ && (cadence.every_steps > 1 || (cadence.every_steps == 0 && cadence.every_seconds != 0));
+  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0, rare_persist};
   if (arena_) {
     wish.slots = arena_->slot_count();
     wish.committed_slots = arena_->committed_slots();
@@ -139,7 +155,15 @@ Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
   return {};
 }
 
-void RunSession::trainer_gone() noexcept {
+RunSession::Cadence RunSession::persist_cadence() const noexcept {
+  if (!is_alone()) return {};
+  const bool clients = hello_.persist_every_steps != 0 || hello_.persist_every_seconds != 0;
+  return clients ? Cadence{hello_.persist_every_steps, hello_.persist_every_seconds}
+                 : Cadence{config_.persist_every_steps, config_.persist_every_seconds};
+}
+
+void RunSession::trainer_gone(bool died) noexcept {
+  died_ = died;
   gone_ = true;
   const std::lock_guard lock(mutex_);
   if (persister_) {
@@ -147,6 +171,19 @@ void RunSession::trainer_gone() noexcept {
   } else if (joint_ && !dropped_) {  // else its place is another session's
     joint_->gone(hello_.rank, "ended before it had a snapshot of it");
   }
+}
+
+Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
+  const std::lock_guard not_dropped_meanwhile(drop_mutex_);
+  const arena::Arena* arena = nullptr;
+  const persist::Persister* persister = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    arena = arena_.get();
+    persister = persister_.get();
+  }
+  if (arena == nullptr || persister == nullptr) return std::optional<HotOffer>();
+  return daemon::offer_hot_image(*arena, *persister);
 }
 
 void RunSession::finish() noexcept {

@@ -32,6 +32,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
     SF_TRY(sink.sync_data());
+    const auto still = keeper_->hold_still();
     for (const OnItsWay& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
     unsynced.clear();
     side_.wake_trainer();
@@ -61,8 +62,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");
       }
+      if (!has_the_hash(from.slot, from.generation, chunk.record.raw_hash)) {
+        return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " is no longer what was captured: its memory was "
+                                                                             "changed since");
+      }
       SF_TRY(sink.append(chunk.record, chunk.stored));
-      side_.set_hash(from.slot, chunk.record.raw_hash);
       if (ring) unsynced.push_back(from);
       ++written;
       count_chunk();
@@ -83,6 +87,21 @@ template Result<Persister::Outcome> Persister::write_chunks(const arena::RecordV
                                                             const format::ImageLayout&, Inspector&);
 template Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView&, store::RankPart&,
                                                             const format::ImageLayout&, Inspector&);
+
+// As it was when the daemon read the chunk first. The keeper hashes too: one at a time.
+bool Persister::has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const {
+  const auto still = keeper_->hold_still();
+  side_.set_hash(slot, generation, hash);
+  return side_.hash(slot) == hash;
+}
+
+// A dead trainer leases nothing: what it leaves stays whole, for its successor to restore from.
+void Persister::give_slots_back(const arena::RecordView& view) {
+  const auto still = keeper_->hold_still();
+  const auto now = side_.view(view.record);
+  const bool left_behind = trainer_dead_ && now && (now->flags & arena::kSealed) != 0;
+  if (!left_behind) side_.release_all(view);
+}
 
 void Persister::publish_done(const arena::RecordView& view, Written written) {
   const store::Published& published = written.published;
@@ -145,7 +164,7 @@ void Persister::give_up(const arena::RecordView& view) {
   if (withdrawn) {
     on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published", {}});
   }
-  side_.release_all(view);
+  give_slots_back(view);
   side_.done(view);
 }
 
@@ -153,7 +172,8 @@ void Persister::give_up(const arena::RecordView& view) {
 void Persister::retire_abandoned() {
   if (options_.joint) return;  // in their turn: by the order of its steps a rank tells its fellows what it has
   for (const arena::RecordView& view : side_.records()) {
-    if (view.state == arena::RecordState::abandoned && (view.flags & arena::kDone) == 0) give_up(view);
+    const bool ours = (view.flags & (arena::kDone | arena::kMemoryOnly)) == 0;  // the keeper's otherwise
+    if (ours && view.state == arena::RecordState::abandoned) give_up(view);
   }
 }
 
@@ -173,7 +193,7 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
   // a seal between the two finds the second.
   if (side_.advance(view, arena::RecordState::copying, arena::RecordState::failed)) return;
   if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
-  side_.release_all(view);
+  give_slots_back(view);
   side_.done(view);
 }
 
@@ -214,7 +234,7 @@ void Persister::on_verdict(const Verdict& verdict) {
     if (one.view.snapshot_id != view.snapshot_id) continue;
     one.checked = true;
     // A whole sealed image is kept for the sake of a good one; whoever waits for the end of this one waits no longer.
-    if (verdict.kind != Verdict::Kind::verified && !std::exchange(one.slots_released, true)) side_.release_all(one.view);
+    if (verdict.kind != Verdict::Kind::verified && !std::exchange(one.slots_released, true)) give_slots_back(one.view);
   }
   collect_finished();
 }
@@ -240,7 +260,7 @@ void Persister::release_where_due() {
               other.state == arena::RecordState::verified);
     });
     if (twofold && !newer_sealed) continue;
-    side_.release_all(one.view);
+    give_slots_back(one.view);
     one.slots_released = true;
   }
   collect_finished();

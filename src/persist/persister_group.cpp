@@ -16,6 +16,7 @@ constexpr std::uint64_t kSequencePatienceMs = 30'000;
 std::string reason_of(std::uint32_t rank, const std::optional<arena::RecordView>& now) {
   const std::string who = "rank " + std::to_string(rank);
   if (!now || now->state == arena::RecordState::abandoned) return who + " gave it up before it was sealed; its ticket says why";
+  if ((now->flags & arena::kSuperseded) != 0) return who + " let it give way to a newer one";
   if ((now->flags & arena::kWithdrawn) != 0) return who + " withdrew it: a tensor changed while it was copied";
   return who + " ended before it had sealed it";
 }
@@ -44,6 +45,10 @@ void Persister::leave_group() {
 Result<Persister::Outcome> Persister::persist_with_group(const arena::RecordView& view, Written& written) {
   GroupCommit& group = *options_.joint;
   written.verifies = false;
+  if (!side_.take(view)) {
+    pass_over(view);
+    return Outcome::given_up;
+  }
   Outcome outcome = Outcome::again;
   while (outcome == Outcome::again) {
     round_ = group.join(options_.rank, view);

@@ -150,5 +150,15 @@ TEST_F(Group, APlaceIsTakenOnceAndSizesMustAgree) {
   EXPECT_EQ(open_rank(state, 1, 4).status().code(), Code::busy);
 }
 
+TEST_F(Group, APersistCadenceIsRefusedBeforeAnyDaemonIsAsked) {
+  CheckpointerOptions of_rank = options();
+  of_rank.rank = 0;
+  of_rank.world_size = kRanks;
+  of_rank.persist_every_steps = 10;
+  const auto refused = Checkpointer::open(of_rank);
+  EXPECT_EQ(refused.status().code(), Code::unsupported);
+  EXPECT_THAT(refused.status().message(), HasSubstr("persist_every_steps"));
+}
+
 }  // namespace
 }  // namespace stillframe::test

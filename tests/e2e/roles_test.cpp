@@ -26,15 +26,23 @@ int be_daemon(std::span<char*> settings) {
 }
 
 // "plain": captures and waits to be killed. "fork": leaves a child behind first, as a DataLoader does. "clone":
-// likewise, and the child keeps every descriptor, since no fork handler runs in it.
+// likewise, and the child keeps every descriptor, since no fork handler runs in it. "memory": the step before is durable,
+// and the step itself was captured for memory only.
 int be_trainer(const std::string& socket, const std::string& store, const std::string& how, std::int64_t step) {
   CheckpointerOptions options;
   options.store = store;
   options.socket = socket;
+  if (how == "memory") options.persist_every_steps = 1'000'000;
   State state;
-  state.set(step);
   auto made = Checkpointer::open(options);
   Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
+  if (status.ok() && how == "memory") {
+    state.set(step - 1);
+    const auto before = made->snapshot(step - 1);
+    status = before.ok() ? before->wait_durable(kPatienceMs) : before.status();
+    if (status.ok()) status = made->fence();
+  }
+  state.set(step);
   if (status.ok()) {
     const auto ticket = made->snapshot(step, /*wait=*/true);
     status = ticket.ok() ? ticket->wait_captured(kPatienceMs) : ticket.status();
@@ -88,6 +96,20 @@ int be_rank(std::span<char*> arguments) {
   for (;;) ::pause();
 }
 
+// The successor of a trainer that has died, in the middle of its restore from memory.
+int be_reader(const std::string& socket, const std::string& store) {
+  CheckpointerOptions options;
+  options.store = store;
+  options.socket = socket;
+  const auto core = client::Core::open(options);
+  const auto image = core.ok() ? (*core)->hot_image(base::Deadline::after_ms(kPatienceMs)) : core.status();
+  if (!image.ok()) std::cerr << image.status().message() << std::endl;
+  if (!image.ok() || *image == nullptr) return 1;
+  std::cout << "reading" << std::endl;
+  ::alarm(120);
+  for (;;) ::pause();
+}
+
 }  // namespace
 }  // namespace stillframe::test
 
@@ -99,6 +121,7 @@ int main(int argc, char** argv) {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
   }
   if (role == "--role-rank") return stillframe::test::be_rank(arguments.subspan(2));
+  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3]);
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -167,5 +167,35 @@ TEST(Progress, PartsOfACallAddUp) {
   EXPECT_DOUBLE_EQ(progress.info().fence_seconds, 2);
 }
 
+TEST(Progress, OneForMemoryOnlyIsCapturedAndNothingMore) {
+  Progress progress(7, 100);
+  EXPECT_TRUE(progress.info().persisted);
+  progress.set_memory_only(true);
+  EXPECT_FALSE(progress.info().persisted);
+  const Status told = progress.wait(SnapshotState::durable, base::Deadline::after_ms(60'000));
+  EXPECT_EQ(told.code(), Code::unsupported) << "at once, also while it is copied";
+  EXPECT_NE(told.message().find("memory only"), std::string::npos) << told.message();
+  progress.set_captured();
+  EXPECT_TRUE(progress.wait(SnapshotState::captured, base::Deadline::after_ms(0)).ok());
+}
+
+TEST(Progress, OneThatGoesToTheStoreAfterAllBecomesDurable) {
+  Progress progress(7, 100);
+  progress.set_memory_only(true);
+  progress.set_captured();
+  progress.set_memory_only(false);
+  EXPECT_EQ(progress.wait(SnapshotState::durable, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_TRUE(progress.set_durable(1, "name", 10));
+  EXPECT_TRUE(progress.wait(SnapshotState::durable, base::Deadline::after_ms(0)).ok());
+}
+
+TEST(Progress, DurableIsTheDaemonsWordWhateverWasMeant) {
+  Progress progress(7, 100);
+  progress.set_memory_only(true);
+  progress.set_captured();
+  EXPECT_TRUE(progress.set_durable(1, "name", 10)) << "the daemon stopped, and wrote what it had";
+  EXPECT_TRUE(progress.info().persisted);
+}
+
 }  // namespace
 }  // namespace stillframe::capture
