@@ -168,9 +168,16 @@ bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState t
   return moved;
 }
 
-void DaemonSide::mark_captured(const RecordView& view) const noexcept {
-  arena_->record(view.record).flags.fetch_or(kCaptured, std::memory_order_acq_rel);
+bool DaemonSide::mark_captured(const RecordView& seen) const noexcept {
+  SnapshotRecord& record = arena_->record(seen.record);
+  record.flags.fetch_or(kCaptured, std::memory_order_acq_rel);
+  const auto now = view(seen.record);
+  const bool sealed = now && (now->state == RecordState::sealed || now->state == RecordState::durable ||
+                              now->state == RecordState::verified);
+  const bool stands = sealed && now->snapshot_id == seen.snapshot_id;
+  if (!stands) record.flags.fetch_and(~std::uint32_t{kCaptured}, std::memory_order_acq_rel);
   wake_trainer();
+  return stands;
 }
 
 void DaemonSide::done(const RecordView& view) const noexcept {

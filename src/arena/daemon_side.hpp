@@ -63,8 +63,9 @@ class DaemonSide {
   void claim_for_store(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
-  // Every rank of the group has sealed the step: the trainer may call it captured.
-  void mark_captured(const RecordView& view) const noexcept;
+  // Every rank of the group has sealed the step: the trainer may call it captured. False when the record has become another
+  // snapshot's meanwhile, or is no longer sealed.
+  bool mark_captured(const RecordView& view) const noexcept;
   // The record is the trainer's again; nothing of the snapshot is read after this.
   void done(const RecordView& view) const noexcept;
 

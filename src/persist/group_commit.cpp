@@ -7,10 +7,12 @@
 
 namespace stillframe::persist {
 
-GroupCommit::GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms)
+GroupCommit::GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms,
+                         Origin origin)
     : id_(std::move(id)),
       name_(std::move(name)),
       world_size_(world_size),
+      origin_(origin),
       rounds_(world_size, deadline_ms),
       members_(world_size),
       dead_(world_size, false) {}
@@ -36,13 +38,19 @@ bool GroupCommit::is_open() const {
   return std::none_of(dead_.begin(), dead_.end(), [](bool dead) { return dead; });
 }
 
-void GroupCommit::enter(std::uint32_t rank, Member member) {
+Status GroupCommit::enter(std::uint32_t rank, Member member) {
+  if (rank >= world_size_) {
+    return {Code::invalid_argument, "group '" + name_ + "' has " + std::to_string(world_size_) + " ranks and no rank " +
+                                        std::to_string(rank)};
+  }
   const std::lock_guard calling(calling_mutex_);
   const std::lock_guard lock(mutex_);
   members_[rank] = std::move(member);
+  return {};
 }
 
 void GroupCommit::leave(std::uint32_t rank) noexcept {
+  if (rank >= world_size_) return;
   const std::lock_guard calling(calling_mutex_);
   const std::lock_guard lock(mutex_);
   for (auto& [name, published] : published_) {
@@ -53,12 +61,14 @@ void GroupCommit::leave(std::uint32_t rank) noexcept {
 }
 
 void GroupCommit::trainer_died(std::uint32_t rank) noexcept {
+  if (rank >= world_size_) return;
   const std::lock_guard lock(mutex_);
   dead_[rank] = true;
   wake_all();
 }
 
 void GroupCommit::gone(std::uint32_t rank, const std::string& why) noexcept {
+  if (rank >= world_size_) return;
   Writers over;
   const std::lock_guard lock(mutex_);
   dead_[rank] = true;
@@ -82,14 +92,37 @@ void GroupCommit::look_at_seals() {
     for (const auto& member : members_) {
       records.push_back(member ? arena::DaemonSide(*member->arena).records() : std::vector<arena::RecordView>());
     }
-    for (const SealedByAll& one : sealed_by_all(records)) {
-      const Member& member = *members_[one.rank];
-      arena::DaemonSide(*member.arena).mark_captured(one.view);
-      captured.emplace_back(&member, one.view);
+    note_seals(base::system_clock().monotonic_ns());
+    for (const std::vector<SealedByAll>& together : sealed_by_all(records)) {
+      const bool in_vain = std::any_of(together.begin(), together.end(), [this](const SealedByAll& one) {
+        return rounds_.is_obstructed(one.rank, one.view.step, one.view.snapshot_id);
+      });
+      if (in_vain) continue;
+      for (const SealedByAll& one : together) {
+        const Member& member = *members_[one.rank];
+        if (arena::DaemonSide(*member.arena).mark_captured(one.view)) captured.emplace_back(&member, one.view);
+      }
     }
     wake_all();
   }
   for (const auto& [member, view] : captured) member->on_captured(view);
+}
+
+// By the records of all, also of those whose persisters wait for a disk.
+void GroupCommit::note_seals(std::int64_t now_ns) {
+  for (std::uint32_t rank = 0; rank < world_size_; ++rank) {
+    if (!members_[rank]) continue;
+    for (const arena::RecordView& view : arena::DaemonSide(*members_[rank]->arena).records()) {
+      if (is_sealed_whole(view)) rounds_.has_sealed(rank, view.step, view.snapshot_id, now_ns);
+    }
+  }
+}
+
+void GroupCommit::look_at_clock() {
+  const std::int64_t now_ns = base::system_clock().monotonic_ns();
+  if (!rounds_.is_overdue(now_ns)) return;
+  note_seals(now_ns);
+  rounds_.look_at_clock(now_ns);
 }
 
 std::uint64_t GroupCommit::join(std::uint32_t rank, const arena::RecordView& view) {
@@ -116,14 +149,14 @@ void GroupCommit::sealed(std::uint64_t round, std::uint32_t rank) {
 GroupCommit::Turn GroupCommit::turn(std::uint64_t round, std::uint32_t rank) {
   Writers over;
   const std::lock_guard lock(mutex_);
-  rounds_.look_at_clock(base::system_clock().monotonic_ns());
+  look_at_clock();
   over = tidy();
   return rounds_.turn(round, rank);
 }
 
 GroupCommit::Turn GroupCommit::look(std::uint64_t round, std::uint32_t rank) {
   const std::lock_guard lock(mutex_);
-  rounds_.look_at_clock(base::system_clock().monotonic_ns());
+  look_at_clock();
   return rounds_.look(round, rank);
 }
 
@@ -155,10 +188,10 @@ void GroupCommit::step_back(std::uint64_t round, std::uint32_t rank) {
   wake_all();
 }
 
-void GroupCommit::fail_attempt(std::uint64_t round, Code code, const std::string& text) {
+void GroupCommit::fail_attempt(std::uint64_t round, std::uint32_t rank, Code code, const std::string& text) {
   Writers over;
   const std::lock_guard lock(mutex_);
-  rounds_.fail_attempt(round, code, text);
+  rounds_.fail_attempt(round, rank, code, text);
   over = tidy();
   wake_all();
 }
@@ -193,6 +226,12 @@ std::shared_ptr<store::CheckpointWriter> GroupCommit::writer(std::uint64_t round
 bool GroupCommit::part_done(std::uint64_t round, std::uint32_t rank, Part part) {
   const std::lock_guard lock(mutex_);
   if (rounds_.look(round, rank) != Turn::write) return false;
+  if (part.view.step != rounds_.step(round)) {
+    (void)rounds_.obstruct(round, Code::corrupt,
+                           "rank " + std::to_string(rank) + " wrote its step " + std::to_string(part.view.step));
+    wake_all();
+    return false;
+  }
   works_[round].parts[rank] = std::move(part);
   rounds_.part_done(round, rank);
   wake_all();

@@ -24,14 +24,19 @@ class GroupCommit {
  public:
   using Turn = GroupRounds::Turn;
 
+  // Rebuilt: from what its ranks said of it to a daemon that has not begun it.
+  enum class Origin : std::uint8_t { begun, rebuilt };
+
   // `id`: of the generation, unique. `deadline_ms`: from the first rank's seal of a step to the last one's.
-  GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms);
+  GroupCommit(std::string id, std::string name, std::uint32_t world_size, std::uint64_t deadline_ms,
+              Origin origin = Origin::begun);
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
 
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] std::uint32_t world_size() const noexcept { return world_size_; }
+  [[nodiscard]] bool is_rebuilt() const noexcept { return origin_ == Origin::rebuilt; }
 
   // No rank has ended: a process may still take its place here.
   [[nodiscard]] bool is_open() const;
@@ -43,7 +48,8 @@ class GroupCommit {
     std::function<void(const Verdict&)> on_verdict;               // on the thread that verified
     std::function<void(const arena::RecordView&)> on_captured;    // on any persister's watch thread
   };
-  void enter(std::uint32_t rank, Member member);
+  // invalid_argument for a rank that the group does not have.
+  [[nodiscard]] Status enter(std::uint32_t rank, Member member);
   // Its persister has ended; no call back comes after this has returned.
   void leave(std::uint32_t rank) noexcept;
   // Its trainer is dead: what it has not confirmed it never will.
@@ -65,7 +71,7 @@ class GroupCommit {
   [[nodiscard]] Status obstacle(std::uint64_t round) const;
   bool obstruct(std::uint64_t round, Code code, const std::string& text);
   void step_back(std::uint64_t round, std::uint32_t rank);
-  void fail_attempt(std::uint64_t round, Code code, const std::string& text);
+  void fail_attempt(std::uint64_t round, std::uint32_t rank, Code code, const std::string& text);
   void leave_round(std::uint64_t round, std::uint32_t rank);
 
   // For the one whose turn it is to open.
@@ -84,7 +90,7 @@ class GroupCommit {
     std::string metrics_json;   // likewise
     std::vector<format::Alarm> alarms;
   };
-  // False when the attempt is over meanwhile.
+  // False when the attempt is over meanwhile, and for a part of another step, which obstructs the round.
   [[nodiscard]] bool part_done(std::uint64_t round, std::uint32_t rank, Part part);
 
   // For the one whose turn it is to commit. `torn`: a rank has withdrawn its snapshot.
@@ -130,12 +136,15 @@ class GroupCommit {
   };
   [[nodiscard]] std::uint32_t flags_of(std::uint32_t rank, const Witness& witness) const;  // with mutex_ held
   void wake_all() const;                                                                   // likewise
+  void note_seals(std::int64_t now_ns);                                                    // likewise
+  void look_at_clock();                                                                    // likewise
   using Writers = std::vector<std::shared_ptr<store::CheckpointWriter>>;
   [[nodiscard]] Writers tidy();  // likewise: what is over; to be let go without it, since that unlinks files
 
   const std::string id_;
   const std::string name_;
   const std::uint32_t world_size_;
+  const Origin origin_;
   const std::shared_ptr<RetentionTurn> retention_turn_ = std::make_shared<RetentionTurn>();
   mutable std::mutex calling_mutex_;  // held around calls back, and by leave(); before mutex_
   mutable std::mutex mutex_;

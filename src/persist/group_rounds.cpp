@@ -33,6 +33,12 @@ bool GroupRounds::all(const Round& round, bool Seat::*what) {
   return std::all_of(round.seats.begin(), round.seats.end(), [what](const Seat& seat) { return seat.*what; });
 }
 
+bool GroupRounds::suits(const Round& round, std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id) {
+  const Seat& seat = round.seats[rank];
+  const bool waits = seat.snapshot_id == 0 && !seat.left;
+  return round.step == step && snapshot_id != 0 && (waits || seat.snapshot_id == snapshot_id);
+}
+
 void GroupRounds::obstruct(Round& round, Code code, std::string text) {
   if (round.stage == Stage::published || round.obstacle) return;
   round.obstacle = Status(code, std::move(text));
@@ -59,12 +65,10 @@ GroupRounds::Round& GroupRounds::open_round(std::int64_t step) {
 
 std::uint64_t GroupRounds::join(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id) {
   ranks_[rank].still = false;
-  const auto found = std::find_if(rounds_.begin(), rounds_.end(), [&](const Round& round) {
-    const Seat& seat = round.seats[rank];
-    const bool waits_for_it = seat.snapshot_id == 0 && !seat.left && round.step == step;
-    return seat.snapshot_id == snapshot_id || waits_for_it;
-  });
+  const auto found = std::find_if(rounds_.begin(), rounds_.end(),
+                                  [&](const Round& round) { return suits(round, rank, step, snapshot_id); });
   Round& joined = found != rounds_.end() ? *found : open_round(step);
+  if (snapshot_id == 0) obstruct(joined, Code::corrupt, name_of(rank) + " has a snapshot of it without a number");
   Seat& seat = joined.seats[rank];
   seat.snapshot_id = snapshot_id;
   seat.left = false;
@@ -72,8 +76,9 @@ std::uint64_t GroupRounds::join(std::uint32_t rank, std::int64_t step, std::uint
   const std::uint64_t id = joined.id;
   for (Round& other : rounds_) {
     Seat& own = other.seats[rank];
-    if (other.step >= step || own.snapshot_id != 0 || own.left) continue;
-    obstruct(other, Code::busy, name_of(rank) + " has no snapshot of it and went on to step " + std::to_string(step));
+    if (other.step >= step || own.attempt != 0 || own.left) continue;
+    const std::string why = own.snapshot_id == 0 ? " has no snapshot of it" : " did not come back to its snapshot of it";
+    obstruct(other, Code::busy, name_of(rank) + why + " and went on to step " + std::to_string(step));
     own.left = true;
   }
   drop_finished();
@@ -89,9 +94,18 @@ void GroupRounds::ready(std::uint64_t id, std::uint32_t rank, std::uint64_t need
 }
 
 void GroupRounds::sealed(std::uint64_t id, std::uint32_t rank, std::int64_t now_ns) {
-  Round* const round = find(id);
-  if (round == nullptr || std::exchange(round->seats[rank].sealed, true)) return;
-  if (round->first_seal_ns == 0) round->first_seal_ns = now_ns;
+  if (Round* const round = find(id)) mark_sealed(*round, rank, now_ns);
+}
+
+void GroupRounds::has_sealed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id, std::int64_t now_ns) {
+  const auto its = std::find_if(rounds_.begin(), rounds_.end(),
+                                [&](const Round& round) { return suits(round, rank, step, snapshot_id); });
+  if (its != rounds_.end()) mark_sealed(*its, rank, now_ns);
+}
+
+void GroupRounds::mark_sealed(Round& round, std::uint32_t rank, std::int64_t now_ns) {
+  if (std::exchange(round.seats[rank].sealed, true)) return;
+  if (round.first_seal_ns == 0) round.first_seal_ns = now_ns;
 }
 
 std::uint32_t GroupRounds::attempt(std::uint64_t id) const {
@@ -131,14 +145,20 @@ void GroupRounds::step_back(std::uint64_t id, std::uint32_t rank) {
   Round* const round = find(id);
   if (round == nullptr || round->stage == Stage::committing || round->stage == Stage::published) return;
   // While nothing is written, the others may wait on as they are.
-  if (round->stage != Stage::gathering) clear_attempt(*round);
+  if (round->stage != Stage::gathering) {
+    clear_attempt(*round);
+    if (!all(*round, &Seat::can_rewrite)) {
+      obstruct(*round, Code::unavailable,
+               name_of(rank) + " stopped while it was written, and a ring has given back what was written first");
+    }
+  }
   round->seats[rank].ready = false;
   round->seats[rank].attempt = 0;
 }
 
-void GroupRounds::fail_attempt(std::uint64_t id, Code code, const std::string& text) {
+void GroupRounds::fail_attempt(std::uint64_t id, std::uint32_t rank, Code code, const std::string& text) {
   Round* const round = find(id);
-  if (round == nullptr || round->stage == Stage::published) return;
+  if (round == nullptr || round->stage == Stage::published || round->seats[rank].attempt != round->attempt) return;
   const bool again = code == Code::io_error && ++round->failures < kAttempts && all(*round, &Seat::can_rewrite);
   clear_attempt(*round);
   if (!again) obstruct(*round, code, text);
@@ -171,9 +191,18 @@ bool GroupRounds::held_up(std::uint64_t id) const {
   return false;
 }
 
+bool GroupRounds::is_overdue(const Round& round, std::int64_t now_ns) const {
+  const bool waited_for = round.first_seal_ns != 0 && !round.obstacle && !all(round, &Seat::sealed);
+  return waited_for && now_ns - round.first_seal_ns >= patience_ns_;
+}
+
+bool GroupRounds::is_overdue(std::int64_t now_ns) const {
+  return std::any_of(rounds_.begin(), rounds_.end(), [&](const Round& round) { return is_overdue(round, now_ns); });
+}
+
 void GroupRounds::look_at_clock(std::int64_t now_ns) {
   for (Round& round : rounds_) {
-    if (round.first_seal_ns == 0 || now_ns - round.first_seal_ns < patience_ns_ || all(round, &Seat::sealed)) continue;
+    if (!is_overdue(round, now_ns)) continue;
     std::string missing;
     for (std::uint32_t rank = 0; rank < ranks_.size(); ++rank) {
       if (!round.seats[rank].sealed) missing += (missing.empty() ? "" : ", ") + name_of(rank);
@@ -209,6 +238,17 @@ Status GroupRounds::obstacle(std::uint64_t id) const {
   const Round* const round = find(id);
   if (round != nullptr && round->obstacle) return *round->obstacle;
   return {Code::unavailable, "its fellows gave it up long ago"};
+}
+
+bool GroupRounds::is_obstructed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id) const {
+  return std::any_of(rounds_.begin(), rounds_.end(), [&](const Round& round) {
+    return round.obstacle && suits(round, rank, step, snapshot_id);
+  });
+}
+
+std::optional<std::int64_t> GroupRounds::step(std::uint64_t id) const {
+  const Round* const round = find(id);
+  return round == nullptr ? std::nullopt : std::optional(round->step);
 }
 
 bool GroupRounds::is_written(std::uint64_t id) const {

@@ -1,5 +1,5 @@
 // Which step the ranks of a group can commit together, and whose turn it is. Pure: it is told what happened and asked what
-// follows. A round is one step on its way; ranks find each other by the step.
+// follows. A round is one step on its way; ranks find each other by the step, and each brings one snapshot of it.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +29,14 @@ class GroupRounds {
   // `patience_ms`: from the first rank's seal of a step to the last one's.
   GroupRounds(std::uint32_t world_size, std::uint64_t patience_ms);
 
-  // The rank has come to its snapshot of `step`. Lower steps that it has not come to can never be whole. Joining again with
-  // the same snapshot gives the same round.
+  // The rank has come to its snapshot of `step`. Lower steps that it has not come to, or has stepped back from with another
+  // snapshot, can never be whole. Joining again with the same snapshot of the same step gives the same round.
   [[nodiscard]] std::uint64_t join(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id);
   // It knows how much it will write. `can_rewrite`: its image stays in memory until the commit.
   void ready(std::uint64_t round, std::uint32_t rank, std::uint64_t needed_bytes, bool can_rewrite);
   void sealed(std::uint64_t round, std::uint32_t rank, std::int64_t now_ns);
+  // The same, by what its record says: a rank that is busy with a slow disk has not come to the round, or does not look up.
+  void has_sealed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id, std::int64_t now_ns);
   // Counts the times that the round was begun anew: what was opened for an earlier one is of no use.
   [[nodiscard]] std::uint32_t attempt(std::uint64_t round) const;
   void opened(std::uint64_t round, std::uint32_t attempt);
@@ -43,10 +45,12 @@ class GroupRounds {
   // The step will never be whole, for this reason; the first reason stands. False when it is too late: it is published or
   // being published.
   bool obstruct(std::uint64_t round, Code code, std::string text);
-  // The rank stops, and may come back to this snapshot under another daemon: what all have written so far is given up.
+  // The rank stops, and may come back to this snapshot under another daemon: what all have written so far is given up; where
+  // a ring has given chunks back, for ever.
   void step_back(std::uint64_t round, std::uint32_t rank);
-  // What was written cannot be published. Tried anew, unless that is of no use or was the third time: then obstructed.
-  void fail_attempt(std::uint64_t round, Code code, const std::string& text);
+  // What the rank knows of was written in vain. Tried anew, unless that is of no use or was the third time: then obstructed.
+  // One attempt fails once, however many ranks say so.
+  void fail_attempt(std::uint64_t round, std::uint32_t rank, Code code, const std::string& text);
   // The rank has no more to do with it.
   void leave(std::uint64_t round, std::uint32_t rank);
 
@@ -56,6 +60,8 @@ class GroupRounds {
   void stands_still(std::uint32_t rank);
   // A rank that the round still waits for stands still.
   [[nodiscard]] bool held_up(std::uint64_t round) const;
+  // look_at_clock() would obstruct a round.
+  [[nodiscard]] bool is_overdue(std::int64_t now_ns) const;
   // Obstructs what has waited longer than the patience for a seal.
   void look_at_clock(std::int64_t now_ns);
 
@@ -63,6 +69,9 @@ class GroupRounds {
   // As turn(), but takes up no task.
   [[nodiscard]] Turn look(std::uint64_t round, std::uint32_t rank) const;
   [[nodiscard]] Status obstacle(std::uint64_t round) const;
+  // The round to which this snapshot belongs, or will when the rank comes to it, will never be whole.
+  [[nodiscard]] bool is_obstructed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id) const;
+  [[nodiscard]] std::optional<std::int64_t> step(std::uint64_t round) const;
   [[nodiscard]] std::uint64_t needed_bytes(std::uint64_t round) const;
   // What was opened for it is still of use.
   [[nodiscard]] bool is_written(std::uint64_t round) const;
@@ -72,7 +81,7 @@ class GroupRounds {
   enum class Stage : std::uint8_t { gathering, opening, writing, committing, published };
   struct Seat {
     std::uint64_t snapshot_id = 0;  // 0: the rank has not come to this step
-    std::uint32_t attempt = 0;      // it takes part in
+    std::uint32_t attempt = 0;      // it takes part in; 0: in none
     std::uint64_t needed_bytes = 0;
     bool can_rewrite = true;
     bool ready = false;
@@ -99,6 +108,10 @@ class GroupRounds {
   [[nodiscard]] Round& open_round(std::int64_t step);
   static void obstruct(Round& round, Code code, std::string text);
   static void clear_attempt(Round& round);
+  static void mark_sealed(Round& round, std::uint32_t rank, std::int64_t now_ns);
+  [[nodiscard]] bool is_overdue(const Round& round, std::int64_t now_ns) const;
+  // The seat is this snapshot's, or still waits for one.
+  [[nodiscard]] static bool suits(const Round& round, std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id);
   [[nodiscard]] static bool all(const Round& round, bool Seat::*what);
   void drop_finished();
 

@@ -5,35 +5,44 @@
 namespace stillframe::persist {
 namespace {
 
-// What was torn is not captured, and what failed will not be published.
-bool waits_for_others(const arena::RecordView& view) noexcept {
-  return view.state == arena::RecordState::sealed && (view.flags & (arena::kCaptured | arena::kWithdrawn)) == 0;
+// What is durable says by its sequence of which checkpoint it is: the step alone may have come again since.
+bool go_together(const arena::RecordView& a, const arena::RecordView& b) noexcept {
+  const bool both_on_their_way = a.state == arena::RecordState::sealed && b.state == arena::RecordState::sealed;
+  return a.step == b.step && (both_on_their_way || a.sequence == b.sequence);
 }
 
 }  // namespace
 
-std::vector<SealedByAll> sealed_by_all(const std::vector<std::vector<arena::RecordView>>& records) {
-  std::vector<SealedByAll> found;
+bool is_sealed_whole(const arena::RecordView& view) noexcept {
+  const bool sealed = view.state == arena::RecordState::sealed || view.state == arena::RecordState::durable ||
+                      view.state == arena::RecordState::verified;
+  return sealed && (view.flags & arena::kWithdrawn) == 0;
+}
+
+std::vector<std::vector<SealedByAll>> sealed_by_all(const std::vector<std::vector<arena::RecordView>>& records) {
+  std::vector<std::vector<SealedByAll>> found;
   if (records.empty()) return found;
   std::vector<std::vector<arena::RecordView>> waiting;
   for (const auto& of_rank : records) {
     auto& own = waiting.emplace_back();
-    std::copy_if(of_rank.begin(), of_rank.end(), std::back_inserter(own), waits_for_others);
+    std::copy_if(of_rank.begin(), of_rank.end(), std::back_inserter(own), is_sealed_whole);
   }
-  for (const arena::RecordView& first : waiting.front()) {
-    std::vector<SealedByAll> together;
-    for (std::uint32_t rank = 0; rank < waiting.size(); ++rank) {
-      auto& own = waiting[rank];
-      const auto match = std::find_if(own.begin(), own.end(), [&](const arena::RecordView& view) {
-        const bool taken = std::any_of(found.begin(), found.end(), [&](const SealedByAll& one) {
-          return one.rank == rank && one.view.snapshot_id == view.snapshot_id;
-        });
-        return view.step == first.step && !taken;
-      });
+  const std::vector<arena::RecordView> of_first = waiting.front();
+  for (const arena::RecordView& first : of_first) {
+    std::vector<std::vector<arena::RecordView>::iterator> together;
+    for (auto& own : waiting) {
+      const auto match =
+          std::find_if(own.begin(), own.end(), [&](const arena::RecordView& view) { return go_together(view, first); });
       if (match == own.end()) break;
-      together.push_back({rank, *match});
+      together.push_back(match);
     }
-    if (together.size() == waiting.size()) found.insert(found.end(), together.begin(), together.end());
+    if (together.size() != waiting.size()) continue;
+    std::vector<SealedByAll> unsaid;
+    for (std::uint32_t rank = 0; rank < waiting.size(); ++rank) {
+      if ((together[rank]->flags & arena::kCaptured) == 0) unsaid.push_back({rank, *together[rank]});
+      waiting[rank].erase(together[rank]);
+    }
+    if (!unsaid.empty()) found.push_back(std::move(unsaid));
   }
   return found;
 }

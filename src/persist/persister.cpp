@@ -130,7 +130,12 @@ Status Persister::adopt_finished() {
       on_news_(news_of_published(view, *found));
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       const bool verifies = !options_.joint || options_.joint->was_published(options_.rank, view, found->name);
-      if (verifies) verifier_->add(view, found->name);
+      const auto verdict = options_.joint ? verdict_in_store(view, found->name) : std::nullopt;
+      if (verdict) {
+        options_.joint->tell(*verdict);
+      } else if (verifies) {
+        verifier_->add(view, found->name);
+      }
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
       // Verified, or removed meanwhile: only its slots are still to be given back.
       add_finished(view, /*slots_released=*/false, /*checked=*/true);
@@ -296,14 +301,17 @@ Status Persister::ensure_room(std::uint64_t needed_bytes) {
 }
 
 Result<std::vector<std::byte>> Persister::wait_for_descriptor(const arena::RecordView& view, Outcome& outcome) {
+  // A rank that could not take a step says so by a record without bytes, which it abandons in the next moment.
+  const bool announced = view.descriptor_bytes != 0;
   for (;;) {
     const std::uint32_t seen = side_.signal();
-    if (auto bytes = side_.descriptor(view)) return std::move(*bytes);
+    auto bytes = announced ? side_.descriptor(view) : std::nullopt;
+    if (bytes) return std::move(*bytes);
     if (const auto stop = interrupted(view)) {
       outcome = *stop;
       return std::vector<std::byte>();
     }
-    if (is_sealed(view) && !side_.descriptor(view)) return lost_before_seal("its descriptor");
+    if (is_sealed(view) && !(announced && side_.descriptor(view))) return lost_before_seal("its descriptor");
     side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
   }
 }

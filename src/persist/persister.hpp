@@ -154,6 +154,7 @@ class Persister {
   // persister_group.cpp: the same, with the other ranks of the group.
   [[nodiscard]] Status enter_group();
   void leave_group();
+  [[nodiscard]] std::optional<Verdict> verdict_in_store(const arena::RecordView& view, const std::string& name) const;
   [[nodiscard]] Result<Outcome> persist_with_group(const arena::RecordView& view, Written& written);
   [[nodiscard]] Result<Outcome> persist_part(const arena::RecordView& view, Written& written);
   [[nodiscard]] Result<GroupCommit::Part> write_part(const arena::RecordView& view, format::Descriptor descriptor,

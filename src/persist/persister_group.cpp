@@ -31,7 +31,7 @@ Status Persister::enter_group() {
   member.on_captured = [this](const arena::RecordView& view) {
     on_news_({view.snapshot_id, view.step, "captured", 0, "", view.image_bytes, 0, Code::ok, "", {}});
   };
-  group.enter(options_.rank, std::move(member));
+  SF_TRY(group.enter(options_.rank, std::move(member)));
   SF_ASSIGN(watch_, GroupWatch::start(side_, [&group] { group.look_at_seals(); }));
   return {};
 }
@@ -40,6 +40,16 @@ void Persister::leave_group() {
   // A living trainer's next daemon verifies it; a dead one's record is nobody's any more.
   if (trainer_dead_) options_.joint->give_back_verification(options_.rank);
   options_.joint->leave(options_.rank);
+}
+
+// A rank that was away when its fellows heard the verdict reads it off the marks. After was_published(): a verdict that comes
+// later is told.
+std::optional<Verdict> Persister::verdict_in_store(const arena::RecordView& view, const std::string& name) const {
+  const auto marks = store_.marks(name);
+  if (!marks.ok()) return std::nullopt;
+  if (marks->bad) return Verdict{view, name, Verdict::Kind::bad, "found so while this rank was away"};
+  if (marks->verified) return Verdict{view, name, Verdict::Kind::verified, ""};
+  return std::nullopt;
 }
 
 Result<Persister::Outcome> Persister::persist_with_group(const arena::RecordView& view, Written& written) {
@@ -55,7 +65,7 @@ Result<Persister::Outcome> Persister::persist_with_group(const arena::RecordView
     newest_joined_ = std::max(newest_joined_, view.snapshot_id);
     Result<Outcome> once = persist_part(view, written);
     if (!once.ok()) {
-      group.fail_attempt(*round_, once.status().code(),
+      group.fail_attempt(*round_, options_.rank, once.status().code(),
                          "rank " + std::to_string(options_.rank) + ": " + once.status().message());
       base::log(base::LogLevel::warn, "group.attempt_failed",
                 {{"run", options_.run}, {"step", view.step}, {"rank", options_.rank}, {"error", once.status().message()}});
@@ -74,6 +84,7 @@ Result<Persister::Outcome> Persister::persist_with_group(const arena::RecordView
   if (outcome == Outcome::left) {
     group.step_back(round, options_.rank);
     group.stands_still(options_.rank);
+    newest_joined_ = view.snapshot_id - 1;  // what becomes of it is still to be told to the fellows
     // The fellows it waited for have stopped as well: it is for the next daemon, as what is sealed later.
     if (finishing_ && is_sealed(view)) last_to_finish_ = std::min(last_to_finish_.load(), view.snapshot_id - 1);
   } else {
@@ -179,7 +190,7 @@ void Persister::open_for_all(const arena::RecordView& view) {
   };
   Result<std::shared_ptr<store::CheckpointWriter>> opened = make();
   if (opened.ok()) return group.opened(*round_, opening, std::move(opened).value());
-  group.fail_attempt(*round_, opened.status().code(), opened.status().message());
+  group.fail_attempt(*round_, options_.rank, opened.status().code(), opened.status().message());
 }
 
 void Persister::commit_for_all(const arena::RecordView& view, Written& written) {
@@ -188,7 +199,7 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
   GroupCommit::Gathered gathered = group.gather(*round_);
   if (gathered.torn) {
     const std::string who = "rank " + std::to_string(*gathered.torn);
-    return group.fail_attempt(*round_, Code::corrupt, who + " withdrew it: a tensor changed while it was copied");
+    return group.fail_attempt(*round_, options_.rank, Code::corrupt, who + " withdrew it: a tensor changed while it was copied");
   }
   set_phase("committing", view);
   base::log(base::LogLevel::info, "commit.begin",
@@ -206,7 +217,9 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
     return gathered.writer->commit(std::move(draft));
   };
   const Result<store::Published> published = commit();
-  if (!published.ok()) return group.fail_attempt(*round_, published.status().code(), published.status().message());
+  if (!published.ok()) {
+    return group.fail_attempt(*round_, options_.rank, published.status().code(), published.status().message());
+  }
   written.verifies = true;
   group.published(*round_, options_.rank, *published);
 }

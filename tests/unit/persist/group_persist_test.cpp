@@ -47,6 +47,21 @@ class GroupPersisting : public PersistTest {
     ASSERT_TRUE(started.ok()) << started.status().message();
     ranks_[rank].persister = std::move(started).value();
   }
+  // The places of all ranks, without persisters: the test does what they would.
+  void enter_all(std::uint64_t deadline_ms) {
+    begin_group(deadline_ms);
+    for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+      ranks_[rank].arena = std::make_shared<arena::Arena>(make_arena(16));
+      ranks_[rank].trainer = std::make_unique<ArenaTrainer>(*ranks_[rank].arena);
+      ASSERT_TRUE(group_->enter(rank, member_of(rank)).ok());
+    }
+  }
+  persist::GroupCommit::Member member_of(std::uint32_t rank) {
+    return {ranks_[rank].arena, [](const persist::Verdict&) {}, [](const arena::RecordView&) {}};
+  }
+  [[nodiscard]] arena::RecordView oldest_of(std::uint32_t rank) const {
+    return arena::DaemonSide(*ranks_[rank].arena).records().front();
+  }
   Shot capture(std::uint32_t rank, std::int64_t step) { return ranks_[rank].trainer->capture(step, layout_of(rank)); }
   static format::ImageLayout layout_of(std::uint32_t rank) { return layout_of_chunks(rank + 1); }
   [[nodiscard]] bool is_captured(std::uint32_t rank, const Shot& shot) {
@@ -177,6 +192,100 @@ TEST_F(GroupPersisting, WhoDoesNotSealInTimeIsNamed) {
   ASSERT_TRUE(ranks_[0].news.comes("failed"));
   EXPECT_EQ(ranks_[0].news.of("failed")[0].code, Code::deadline);
   EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 had not sealed it"));
+}
+
+// Rank 1's persister is still busy with an earlier step: only its record says that it has sealed this one.
+TEST_F(GroupPersisting, ASlowDiskIsNotAMissingSeal) {
+  enter_all(/*deadline_ms=*/0);
+  const Shot first = capture(0, 7);
+  const std::uint64_t round = group_->join(0, oldest_of(0));
+  group_->sealed(round, 0);
+  const Shot second = capture(1, 7);
+  EXPECT_EQ(group_->look(round, 0), persist::GroupCommit::Turn::wait);
+  group_->look_at_seals();
+  EXPECT_TRUE(is_captured(0, first));
+  EXPECT_TRUE(is_captured(1, second));
+}
+
+TEST_F(GroupPersisting, WhatIsGivenUpIsNotCalledCaptured) {
+  enter_all(kPatienceMs);
+  const Shot first = capture(0, 7);
+  const std::uint64_t round = group_->join(0, oldest_of(0));
+  EXPECT_TRUE(group_->obstruct(round, Code::no_space, "the disk is full"));
+  const Shot second = capture(1, 7);
+  group_->look_at_seals();
+  EXPECT_FALSE(is_captured(0, first));
+  EXPECT_FALSE(is_captured(1, second));
+}
+
+TEST_F(GroupPersisting, APartOfAnotherStepIsRefusedWithTheRound) {
+  enter_all(kPatienceMs);
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  const std::uint64_t round = group_->join(0, oldest_of(0));
+  EXPECT_EQ(group_->join(1, oldest_of(1)), round);
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) group_->ready(round, rank, 100, true);
+  EXPECT_EQ(group_->turn(round, 0), persist::GroupCommit::Turn::open);
+  group_->opened(round, group_->opening(round), nullptr);
+  persist::GroupCommit::Part part;
+  part.view = oldest_of(0);
+  part.view.step = 8;
+  EXPECT_FALSE(group_->part_done(round, 0, std::move(part)));
+  EXPECT_EQ(group_->look(round, 1), persist::GroupCommit::Turn::off);
+}
+
+TEST_F(GroupPersisting, ARankThatTheGroupDoesNotHaveIsRefused) {
+  enter_all(kPatienceMs);
+  EXPECT_EQ(group_->enter(kRanks, member_of(0)).code(), Code::invalid_argument);
+  group_->trainer_died(kRanks);
+  group_->leave(kRanks);
+  EXPECT_TRUE(group_->is_open());
+}
+
+TEST_F(GroupPersisting, TheRecordOfASkippedStepIsAwaitedAndNotTakenForABrokenOne) {
+  start_group();
+  const auto marker = ranks_[1].trainer->side().begin({7, 0, 0, kUtcNs});
+  ASSERT_TRUE(marker.ok());
+  const Shot first = capture(0, 7);
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().phase == "copying step 7"; }));
+  ranks_[1].trainer->side().abandon(*marker);
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 gave it up"));
+  EXPECT_TRUE(ranks_[0].trainer->is_done(first));
+  EXPECT_THAT(ranks_[1].news.of("failed"), IsEmpty());
+}
+
+TEST_F(GroupPersisting, WhatIsAbandonedAfterItsRankHadStoppedIsToldToTheFellows) {
+  start_group();
+  const Shot second = ranks_[1].trainer->begin(7, layout_of(1));
+  ranks_[1].trainer->fill_all(second);
+  const Shot first = capture(0, 7);
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().chunks_written == 2; }));
+  ranks_[1].persister->finish();
+  ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().phase == "idle"; }));
+  ranks_[1].trainer->side().abandon(second.handle);
+  ASSERT_TRUE(ranks_[0].news.comes("failed"));
+  EXPECT_THAT(ranks_[0].news.of("failed")[0].error, HasSubstr("rank 1 gave it up"));
+  EXPECT_TRUE(ranks_[0].trainer->is_done(first));
+}
+
+TEST_F(GroupPersisting, ARankThatWasAwayAtTheVerdictTakesItFromTheStore) {
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    ASSERT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::durable));
+  }
+  const auto verifies = [&](std::uint32_t rank) { return ranks_[rank].persister->verifies(name_of(7)); };
+  ASSERT_TRUE(wait_until([&] { return verifies(0) || verifies(1); }));
+  const std::uint32_t stays = verifies(0) ? 0 : 1;
+  const std::uint32_t away = 1 - stays;
+  ranks_[away].trainer->side().confirm(shots[away].handle);
+  ranks_[away].persister.reset();
+  ranks_[stays].trainer->side().confirm(shots[stays].handle);
+  ASSERT_TRUE(ranks_[stays].trainer->reaches(shots[stays], RecordState::verified));
+  EXPECT_EQ(ranks_[away].trainer->state(shots[away]), RecordState::durable);
+  start_rank(away);
+  EXPECT_TRUE(ranks_[away].trainer->reaches(shots[away], RecordState::verified));
+  EXPECT_TRUE(ranks_[away].news.comes("verified"));
 }
 
 TEST_F(GroupPersisting, VerifiedOnceAllRanksHaveConfirmed) {

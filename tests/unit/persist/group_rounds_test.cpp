@@ -117,7 +117,7 @@ TEST_F(Rounds, TheDeadlineIsForSealsAndNotForASlowDisk) {
 TEST_F(Rounds, AFailureOfTheDiskIsTriedThreeTimesByAll) {
   for (int attempt = 1; attempt <= 3; ++attempt) {
     const std::uint64_t round = both_write(7, 1);
-    rounds_.fail_attempt(round, Code::io_error, "rank 0: the disk");
+    rounds_.fail_attempt(round, 0, Code::io_error, "rank 0: the disk");
     EXPECT_EQ(rounds_.turn(round, 1), attempt < 3 ? Turn::again : Turn::off) << "attempt " << attempt;
   }
   EXPECT_THAT(rounds_.obstacle(rounds_.join(0, 7, 1)).message(), HasSubstr("rank 0: the disk"));
@@ -128,8 +128,66 @@ TEST_F(Rounds, WhatARingHasGivenBackCannotBeWrittenAgain) {
   EXPECT_EQ(rounds_.join(1, 7, 1), round);
   rounds_.ready(round, 0, 100, true);
   rounds_.ready(round, 1, 100, false);
-  rounds_.fail_attempt(round, Code::io_error, "rank 0: the disk");
+  rounds_.fail_attempt(round, 0, Code::io_error, "rank 0: the disk");
   EXPECT_EQ(rounds_.turn(round, 1), Turn::off);
+}
+
+TEST_F(Rounds, FailuresOfOneAttemptCountOnce) {
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    const std::uint64_t round = both_write(7, 1);
+    rounds_.fail_attempt(round, 0, Code::io_error, "rank 0: the disk");
+    rounds_.fail_attempt(round, 1, Code::io_error, "rank 1: the disk");
+    EXPECT_EQ(rounds_.turn(round, 1), attempt < 3 ? Turn::again : Turn::off) << "attempt " << attempt;
+  }
+}
+
+TEST_F(Rounds, ARingThatStopsHasNothingToBeginAnewFrom) {
+  const std::uint64_t round = rounds_.join(0, 7, 1);
+  EXPECT_EQ(rounds_.join(1, 7, 1), round);
+  rounds_.ready(round, 0, 100, false);
+  rounds_.ready(round, 1, 100, true);
+  EXPECT_EQ(rounds_.turn(round, 0), Turn::open);
+  rounds_.opened(round, rounds_.attempt(round));
+  rounds_.step_back(round, 1);
+  EXPECT_EQ(rounds_.turn(round, 0), Turn::off);
+  EXPECT_THAT(rounds_.obstacle(round).message(), HasSubstr("a ring has given back"));
+}
+
+TEST_F(Rounds, TheSameNumberOfAnotherStepIsAnotherSnapshot) {
+  const std::uint64_t round = rounds_.join(0, 7, 1);
+  const std::uint64_t other = rounds_.join(0, 8, 1);
+  EXPECT_NE(other, round) << "of an arena that was made anew";
+  EXPECT_EQ(rounds_.join(1, 7, 1), round);
+  EXPECT_EQ(rounds_.step(round), 7);
+  EXPECT_EQ(rounds_.step(other), 8);
+}
+
+TEST_F(Rounds, ASnapshotWithoutANumberIsOfNoRound) {
+  const std::uint64_t round = rounds_.join(0, 7, 1);
+  const std::uint64_t nameless = rounds_.join(1, 7, 0);
+  EXPECT_NE(nameless, round);
+  EXPECT_EQ(rounds_.turn(nameless, 1), Turn::off);
+}
+
+TEST_F(Rounds, ARankThatStopsAndGoesOnWithAnotherSnapshotMakesItImpossible) {
+  const std::uint64_t round = both_write(7, 1);
+  rounds_.step_back(round, 1);
+  const std::uint64_t later = rounds_.join(1, 8, 2);
+  EXPECT_EQ(rounds_.turn(round, 0), Turn::off);
+  EXPECT_THAT(rounds_.obstacle(round).message(), HasSubstr("rank 1 did not come back to its snapshot of it"));
+  EXPECT_EQ(rounds_.turn(later, 1), Turn::wait);
+}
+
+TEST_F(Rounds, ASealCountsByTheRecordOfARankThatHasNotCome) {
+  const std::int64_t late_ns = 1'000'000 * kMsInNs;
+  const std::uint64_t round = rounds_.join(0, 7, 1);
+  rounds_.sealed(round, 0, kMsInNs);
+  rounds_.has_sealed(1, 8, 4, kMsInNs);
+  EXPECT_TRUE(rounds_.is_overdue(late_ns)) << "that is another step";
+  rounds_.has_sealed(1, 7, 3, kMsInNs);
+  EXPECT_FALSE(rounds_.is_overdue(late_ns));
+  rounds_.look_at_clock(late_ns);
+  EXPECT_EQ(rounds_.turn(round, 0), Turn::wait);
 }
 
 TEST_F(Rounds, ARankThatStopsIsWaitedForAndTheRestBeginsAnew) {
@@ -173,7 +231,9 @@ arena::RecordView record(std::uint64_t snapshot_id, std::int64_t step, arena::Re
 TEST(SealedByAll, OnlyWhatEveryRankHasSealed) {
   using arena::RecordState;
   const auto sealed = record(1, 7, RecordState::sealed);
-  EXPECT_EQ(sealed_by_all({{sealed}, {sealed}}).size(), 2U);
+  const auto found = sealed_by_all({{sealed}, {sealed}});
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].size(), 2U);
   EXPECT_TRUE(sealed_by_all({{sealed}, {}}).empty());
   EXPECT_TRUE(sealed_by_all({{sealed}, {record(1, 7, RecordState::copying)}}).empty());
   EXPECT_TRUE(sealed_by_all({{sealed}, {record(1, 8, RecordState::sealed)}}).empty());
@@ -186,10 +246,26 @@ TEST(SealedByAll, AStepTakenTwiceIsPairedOldestFirst) {
   const auto first = record(1, 7, RecordState::sealed);
   const auto second = record(2, 7, RecordState::sealed);
   const auto found = sealed_by_all({{first, second}, {first}});
-  ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[0].view.snapshot_id, 1U);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0][0].view.snapshot_id, 1U);
   const auto said = record(1, 7, RecordState::sealed, arena::kCaptured);
   EXPECT_TRUE(sealed_by_all({{said, second}, {said}}).empty()) << "rank 1 has not sealed it a second time";
+}
+
+TEST(SealedByAll, WhatADaemonHadSaidOfOneRankIsSaidOfItsFellows) {
+  using arena::RecordState;
+  auto said = record(1, 7, RecordState::sealed, arena::kCaptured);
+  auto unsaid = record(4, 7, RecordState::sealed);
+  for (const RecordState state : {RecordState::sealed, RecordState::durable}) {
+    said.state = state;
+    said.sequence = unsaid.sequence = 9;
+    const auto found = sealed_by_all({{said}, {unsaid}});
+    ASSERT_EQ(found.size(), 1U);
+    ASSERT_EQ(found[0].size(), 1U);
+    EXPECT_EQ(found[0][0].rank, 1U);
+  }
+  unsaid.sequence = 0;
+  EXPECT_TRUE(sealed_by_all({{said}, {unsaid}}).empty()) << "the step has come again since";
 }
 
 }  // namespace
