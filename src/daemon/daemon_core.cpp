@@ -190,20 +190,29 @@ void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const 
   asio::co_spawn(io_, retire(session, nullptr), asio::detached);
 }
 
+// A rank waits for the parts of its fellows: while one of them writes, it moves as well.
+std::uint64_t DaemonCore::progress_of(const RunSession& session) const {
+  if (!session.joint()) return session.progress();
+  std::uint64_t written = 0;
+  for (const auto& one : sessions_) written += one->joint() == session.joint() ? one->progress() : 0;
+  return written;
+}
+
 // Waits for what is captured, then lets go of arena and lock. `farewell` is answered when that is done.
 DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientPtr farewell) {
   const std::function<bool()> is_drained = [session] { return session->drained(); };
   bool drained = false;
   std::uint64_t progress = 0;
   do {  // a slow store is waited for as long as it moves
-    progress = session->progress();
+    progress = progress_of(*session);
     drained = co_await poll_until(is_drained, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
-  } while (!drained && session->progress() != progress);
+  } while (!drained && progress_of(*session) != progress);
   if (!drained) base::log(base::LogLevel::error, "trainer.not_drained", {{"run", session->run()}, {"pid", session->pid()}});
   // A successor of a group restores from the store.
   if (session->died() && session->is_alone()) co_await stay_for_successor(session);
   const std::function<bool()> drop = [session] {
     session->drop();
+    session->leave_group();
     return true;
   };
   co_await run_blocking(*blocking_, drop);

@@ -68,9 +68,11 @@ class DaemonCore {
   [[nodiscard]] std::vector<std::shared_ptr<RunSession>> predecessors(const RunSession& session) const;
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber_for(const RunSession& session) const;
   [[nodiscard]] std::uint64_t used_arena_bytes() const;
+  [[nodiscard]] std::uint64_t progress_of(const RunSession& session) const;
   [[nodiscard]] protocol::StatusReply status() const;
   [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);
   void reply(const Client& client, const protocol::Message& message, int descriptor = -1) const;
+  void end_what_begins_anew(const protocol::Hello& hello);
   void trainer_gone(const std::shared_ptr<RunSession>& session, const char* how);
   void line_broken(const std::shared_ptr<RunSession>& session);
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::uint64_t kReplyDeadlineMs = 1000;
 constexpr std::uint64_t kTurnDeadlineMs = 15'000;
+constexpr std::uint64_t kGroupTurnDeadlineMs = 3'600'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 constexpr std::uint64_t kGenerationPatienceMs = 5000;
 
@@ -73,6 +74,22 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
   return json;
 }
 
+Seated seat_of(const RunSession& session) {
+  const auto& joint = session.joint();
+  Seated seat;
+  seat.group = session.group();
+  seat.rank = session.rank();
+  seat.world_size = session.world_size();
+  seat.pid = session.pid();
+  seat.living = !session.gone() && !transport::process_ended(session.pidfd());
+  seat.away = session.away();
+  seat.open = seat.living && joint && joint->is_open();
+  if (joint) seat.generation = joint->id();
+  seat.rebuilt = joint && joint->is_rebuilt();
+  seat.has_arena = session.arena_facts().memfd >= 0;
+  return seat;
+}
+
 nlohmann::json scrub_json(const ScrubCounters& counters) {
   return {{"checked", counters.checked}, {"bad", counters.bad}, {"last", counters.last}, {"reading", counters.reading}};
 }
@@ -99,12 +116,7 @@ Result<Placement> DaemonCore::admit(const protocol::Hello& hello, const std::vec
                                               " (daemon.private_store), not " + hello.store);
   }
   std::vector<Seated> seated;
-  for (const auto& session : sessions_of(hello.store, hello.run)) {
-    const auto& joint = session->joint();
-    const bool living = !session->gone() && !transport::process_ended(session->pidfd());
-    seated.push_back({session->group(), session->rank(), session->world_size(), session->pid(), living, session->away(),
-                      living && joint && joint->is_open(), joint ? joint->id() : std::string()});
-  }
+  for (const auto& session : sessions_of(hello.store, hello.run)) seated.push_back(seat_of(*session));
   // One of a generation whose end was not yet noticed closes it for all.
   for (Seated& one : seated) {
     one.open = one.open && std::all_of(seated.begin(), seated.end(), [&](const Seated& other) {
@@ -134,10 +146,19 @@ std::vector<std::shared_ptr<RunSession>> DaemonCore::predecessors(const RunSessi
 
 DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hello,
                                           std::vector<base::UniqueFd> descriptors) {
+  // Before its turn: a fellow that is greeted waits for the end of the old place.
+  end_what_begins_anew(hello);
   // One at a time for a run: each looks for predecessors, waits, and then becomes one.
   const std::pair<std::string, std::string> key(hello.store, hello.run);
-  const std::function<bool()> my_turn = [this, key] { return !greeting_.contains(key); };
-  if (!co_await poll_until(my_turn, base::Deadline::after_ms(kTurnDeadlineMs))) {
+  const bool of_group = hello.world_size > 1;
+  const std::function<bool()> free_or_left = [this, key, client, of_group] {
+    return !greeting_.contains(key) || (of_group && client->connection.peer_closed());
+  };
+  // The first rank of a group may recover the store for long; the others wait as long as they want to themselves.
+  const auto deadline = base::Deadline::after_ms(of_group ? kGroupTurnDeadlineMs : kTurnDeadlineMs);
+  (void)co_await poll_until(free_or_left, deadline);
+  if (of_group && client->connection.peer_closed()) co_return;
+  if (greeting_.contains(key)) {
     reply(*client, protocol::Failure{Code::busy, "another process is being given run '" + hello.run + "' right now"});
     co_return;
   }
@@ -146,12 +167,21 @@ DaemonCore::Task DaemonCore::handle_hello(ClientPtr client, protocol::Hello hell
   greeting_.erase(key);
 }
 
+void DaemonCore::end_what_begins_anew(const protocol::Hello& hello) {
+  for (const auto& session : sessions_of(hello.store, hello.run)) {
+    if (!session->gone() && begins_anew(seat_of(*session), hello)) trainer_gone(session, "began anew");
+  }
+}
+
 DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std::vector<base::UniqueFd> descriptors) {
   Result<Placement> admitted = admit(hello, descriptors);
   if (!admitted.ok() && admitted.status().code() == Code::busy) {
     // It may be this very process, whose goodbye is still on its way on another line, or a group that is started again
     // while the last of its old processes is being ended.
-    const std::function<bool()> admissible = [this, &hello, &descriptors] { return admit(hello, descriptors).ok(); };
+    const std::function<bool()> admissible = [this, &hello, &descriptors] {
+      end_what_begins_anew(hello);  // its line may break only now
+      return admit(hello, descriptors).ok();
+    };
     const bool own = std::ranges::any_of(sessions_of(hello.store, hello.run),
                                          [&](const auto& one) { return one->pid() == hello.pid; });
     const std::uint64_t patience_ms = hello.world_size > 1 ? kGenerationPatienceMs : own ? kGoodbyeDeadlineMs : 0;
@@ -186,9 +216,11 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     }
   }
   if (joint == nullptr && hello.world_size > 1) {
-    joint = std::make_shared<persist::GroupCommit>(
-        admitted->generation.empty() ? new_generation(hello) : admitted->generation, hello.group, hello.world_size,
-        config_.group_deadline_seconds * 1000);
+    using persist::GroupCommit;
+    const bool begins = admitted->generation.empty();
+    joint = std::make_shared<GroupCommit>(begins ? new_generation(hello) : admitted->generation, hello.group,
+                                          hello.world_size, config_.group_deadline_seconds * 1000,
+                                          begins ? GroupCommit::Origin::begun : GroupCommit::Origin::rebuilt);
   }
   const auto pidfd = std::make_shared<base::UniqueFd>(std::move(descriptors[0]));
   const std::function<Result<std::shared_ptr<RunSession>>()> open = [this, hello, pidfd, inherited, joint] {

@@ -23,6 +23,8 @@ struct Seated {
   bool away = false;       // its line broke
   bool open = false;       // its generation may still be joined: nobody of it has ended
   std::string generation;  // of a trainer alone: empty
+  bool rebuilt = false;    // its generation: from what its ranks said after a daemon's death; joined by its id only
+  bool has_arena = false;
 };
 
 struct Placement {
@@ -30,7 +32,11 @@ struct Placement {
   std::string generation;                 // to join; empty: a new one, or a trainer alone
 };
 
-// `sessions`: of the run, oldest first.
+// The process of the session opens the same place anew, without the memory it had: what it captured before is not the new
+// one's, so the old place ends, and its generation with it.
+[[nodiscard]] bool begins_anew(const Seated& one, const protocol::Hello& hello);
+
+// `sessions`: of the run, oldest first. invalid_argument also for a generation of another group or size.
 [[nodiscard]] Placement place_of(const std::vector<Seated>& sessions, const protocol::Hello& hello);
 
 }  // namespace stillframe::daemon

@@ -198,7 +198,7 @@ bool RunSession::drained() const {
 
 void RunSession::drop() noexcept {
   const std::lock_guard one_at_a_time(drop_mutex_);
-  const bool first = !dropped_.exchange(true);
+  dropped_ = true;
   // First: from here on the scrub asks us nothing. With the last session of its store it ends.
   if (const auto scrub = scrubber()) scrub->remove_writer(this);
   set_scrubber(nullptr);
@@ -212,10 +212,13 @@ void RunSession::drop() noexcept {
   // In this order: the persister's threads read the arena until they are joined.
   persister.reset();
   arena.reset();
-  if (first && joint_ && gone_) joint_->gone(hello_.rank, "ended, and its memory was let go");
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
   lock_.reset();
+}
+
+void RunSession::leave_group() noexcept {
+  if (joint_) joint_->gone(hello_.rank, "ended, and its memory was let go");
 }
 
 void RunSession::set_scrubber(std::shared_ptr<Scrubber> scrubber) {

@@ -62,6 +62,8 @@ class RunSession {
   [[nodiscard]] bool drained() const;
   // Stops persisting, lets go of the arena's memory and then of the run's lock.
   void drop() noexcept;
+  // After drop(), when nobody comes back to the place of this rank: what its fellows still wait for can never be whole.
+  void leave_group() noexcept;
 
   struct ArenaFacts {
     int memfd = -1;

@@ -153,6 +153,11 @@ Result<std::optional<Message>> Connection::receive(const base::Deadline& deadlin
   }
 }
 
+bool Connection::peer_closed() const noexcept {
+  pollfd one{fd_.get(), POLLRDHUP, 0};
+  return ::poll(&one, 1, 0) > 0 && (one.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 Result<PeerIdentity> Connection::peer() const {
   ucred credentials{};
   socklen_t size = sizeof credentials;

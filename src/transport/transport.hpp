@@ -47,6 +47,8 @@ class Connection {
   // As receive() without waiting; deadline at once when there is nothing.
   [[nodiscard]] Result<std::optional<Message>> try_receive() const;
 
+  // The peer has closed its end, whatever of it is still to be received.
+  [[nodiscard]] bool peer_closed() const noexcept;
   [[nodiscard]] Result<PeerIdentity> peer() const;  // SO_PEERCRED: as of connect
   [[nodiscard]] int native_handle() const noexcept { return fd_.get(); }
   [[nodiscard]] bool valid() const noexcept { return fd_.valid(); }

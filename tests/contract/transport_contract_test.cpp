@@ -226,6 +226,14 @@ TEST_P(TransportContract, AClosedPeerIsTheEndOfTheStreamAfterItsLastMessage) {
   EXPECT_EQ(far_.send("anybody?", {}, soon()).code(), Code::unavailable);
 }
 
+TEST_P(TransportContract, AClosedPeerIsKnownBeforeItsLastMessageIsRead) {
+  expect_sent(near_.send("last words", {}, soon()));
+  EXPECT_FALSE(far_.peer_closed());
+  near_.close();
+  EXPECT_TRUE(far_.peer_closed());
+  EXPECT_EQ(expect_message(far_).text, "last words");
+}
+
 TEST_P(TransportContract, APeerThatClosesWithoutReadingStillDeliversWhatItSent) {
   expect_sent(far_.send("never read", {}, soon()));
   expect_sent(near_.send("last words", {}, soon()));

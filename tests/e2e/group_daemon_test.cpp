@@ -1,5 +1,7 @@
 // Ranks of one group under a real daemon: one checkpoint for all or none, deaths on either side, and what a restart finds.
 #include "e2e/rig.hpp"
+#include "protocol/messages.hpp"
+#include "transport/transport.hpp"
 
 namespace stillframe::test {
 namespace {
@@ -20,6 +22,33 @@ class Group : public DaemonTest {
     SF_ASSIGN(Checkpointer made, Checkpointer::open(of_rank));
     SF_TRY(made.add("values", DType::f32, {kFloats}, state.values.data()));
     return made;
+  }
+  // A session of this process with memory, whose line ends without a goodbye.
+  void leave_a_place_behind(std::uint32_t rank) const {
+    const auto line = transport::connect(socket(), base::Deadline::after_ms(kPatienceMs));
+    SF_ASSERT_OK(line);
+    const auto pidfd = transport::open_pidfd(::getpid());
+    SF_ASSERT_OK(pidfd);
+    protocol::Hello hello;
+    hello.client_version = "0";
+    hello.store = store_path();
+    hello.run = "main";
+    hello.group = "default";
+    hello.rank = rank;
+    hello.world_size = kRanks;
+    hello.budget_bytes = 16ULL << 20;
+    hello.pid = ::getpid();
+    const std::vector<int> descriptors{pidfd->get()};
+    SF_ASSERT_OK(line->send(protocol::encode(hello), descriptors, base::Deadline::after_ms(kPatienceMs)));
+    SF_ASSERT_OK(line->receive(base::Deadline::after_ms(kPatienceMs)));
+    const protocol::ArenaRequest request{1ULL << 20, 4096, kPatienceMs};
+    SF_ASSERT_OK(line->send(protocol::encode(request), {}, base::Deadline::after_ms(kPatienceMs)));
+    const auto answer = line->receive(base::Deadline::after_ms(kPatienceMs));
+    SF_ASSERT_OK(answer);
+    ASSERT_TRUE(answer->has_value());
+    const auto ready = protocol::decode((*answer)->text);
+    SF_ASSERT_OK(ready);
+    EXPECT_TRUE(std::holds_alternative<protocol::ArenaReady>(*ready)) << (*answer)->text;
   }
   // A rank in a process of its own: says "joined", or "sealed" once its own copy of `step` is whole.
   [[nodiscard]] Process start_rank(const std::string& how, std::uint32_t rank, std::int64_t step) const {
@@ -148,6 +177,26 @@ TEST_F(Group, APlaceIsTakenOnceAndSizesMustAgree) {
   EXPECT_THAT(*refused, HasSubstr("rank 0 of 2"));
   EXPECT_EQ(open_rank(state, 2, 2).status().code(), Code::invalid_argument);
   EXPECT_EQ(open_rank(state, 1, 4).status().code(), Code::busy);
+}
+
+TEST_F(Group, ACheckpointerOpenedAnewInTheSameProcessDoesNotTakeItsOldPlace) {
+  start_daemon();
+  leave_a_place_behind(0);
+  Process fellow = start_rank("snapshot", 1, 5);
+  ASSERT_EQ(fellow.line(), "sealed");
+  State state;
+  const auto too_early = open_rank(state, 0);
+  EXPECT_EQ(too_early.status().code(), Code::busy);
+  EXPECT_THAT(too_early.status().message(), HasSubstr("rank 1 of 2"));
+  const auto said = fellow.line();
+  ASSERT_TRUE(said.has_value());
+  EXPECT_THAT(*said, HasSubstr("rank 0 ended")) << "what this process captured before is not what it captures now";
+  fellow.kill();
+  State other;
+  auto first = open_rank(state, 0);
+  auto second = open_rank(other, 1);
+  SF_ASSERT_OK(first);
+  SF_ASSERT_OK(second);
 }
 
 TEST_F(Group, APersistCadenceIsRefusedBeforeAnyDaemonIsAsked) {

@@ -79,6 +79,43 @@ TEST(PlaceOf, OtherSizesAndGroupsAndATrainerAloneDoNotSitDownAmongThem) {
   EXPECT_EQ(place_of({seat(0, 10)}, other).refused.code(), Code::busy);
 }
 
+TEST(PlaceOf, AGenerationIsOfOneGroupAndSize) {
+  protocol::Hello larger = hello(3, 12, 4);
+  larger.generation = "g1";
+  const Placement placement = place_of({seat(0, 10)}, larger);
+  EXPECT_EQ(placement.refused.code(), Code::invalid_argument);
+  EXPECT_THAT(placement.refused.message(), HasSubstr("with 2 ranks"));
+  protocol::Hello other = hello(1, 12);
+  other.generation = "g1";
+  other.group = "other";
+  EXPECT_EQ(place_of({seat(0, 10)}, other).refused.code(), Code::invalid_argument);
+}
+
+TEST(PlaceOf, WhatWasAdoptedIsJoinedByItsIdOnly) {
+  Seated adopted = seat(0, 10);
+  adopted.rebuilt = true;
+  EXPECT_EQ(place_of({adopted}, hello(1, 12)).refused.code(), Code::busy) << "a process of a group that is started anew";
+  protocol::Hello fellow = hello(1, 11);
+  fellow.generation = "g1";
+  const Placement placement = place_of({adopted}, fellow);
+  EXPECT_TRUE(placement.refused.ok());
+  EXPECT_EQ(placement.generation, "g1");
+}
+
+TEST(PlaceOf, ACheckpointerOpenedAnewWithoutItsMemoryDoesNotTakeItsOldPlace) {
+  Seated old = seat(0, 10);
+  old.away = true;
+  EXPECT_EQ(place_of({old}, hello(0, 10)).generation, "g1") << "nothing was captured there yet";
+  old.has_arena = true;
+  const Placement alone = place_of({old}, hello(0, 10));
+  EXPECT_TRUE(alone.refused.ok());
+  EXPECT_EQ(alone.generation, "") << "a new one";
+  EXPECT_EQ(place_of({old, seat(1, 11)}, hello(0, 10)).refused.code(), Code::busy) << "a fellow of the old one lives";
+  protocol::Hello back = hello(0, 10);
+  back.generation = "g1";
+  EXPECT_EQ(place_of({old, seat(1, 11)}, back).generation, "g1") << "the same checkpointer on a new line";
+}
+
 TEST(PlaceOf, ARankIsBelowTheSizeOfItsGroupWhichIsBounded) {
   EXPECT_EQ(place_of({}, hello(2, 10, 2)).refused.code(), Code::invalid_argument);
   EXPECT_EQ(place_of({}, hello(0, 10, 0)).refused.code(), Code::invalid_argument);
