@@ -16,6 +16,14 @@ constexpr std::size_t kMostWordless = 32;
 constexpr std::int64_t kWordsLateNs = 1'000'000'000;
 constexpr std::uint64_t kWaitSliceMs = 100;
 
+// A flag alone may be left from a daemon that meant the record's snapshot before.
+bool is_captured_by_all(const arena::TrainerSide::Progress& now) noexcept {
+  const bool sealed = now.state == arena::RecordState::sealed || now.state == arena::RecordState::durable ||
+                      now.state == arena::RecordState::verified;
+  constexpr std::uint32_t kBoth = arena::kCaptured | arena::kSealed;
+  return sealed && (now.flags & kBoth) == kBoth;
+}
+
 }  // namespace
 
 void Core::on_news(const protocol::SnapshotNews& news) {
@@ -32,7 +40,8 @@ void Core::on_news(const protocol::SnapshotNews& news) {
 void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   capture::Progress& progress = *one.snapshot.progress;
   if (news.state == "captured") {
-    progress.set_captured();
+    const auto now = copier_->trainer_side().progress(one.snapshot.handle);
+    if (now && is_captured_by_all(*now)) progress.set_captured();
   } else if (news.state == "durable") {
     const bool is_new = progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
     one.words_missing = false;
@@ -99,7 +108,7 @@ void Core::on_tick() {
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
     if (!now) return true;
-    if ((now->flags & arena::kCaptured) != 0) one.snapshot.progress->set_captured();
+    if (is_captured_by_all(*now)) one.snapshot.progress->set_captured();
     if (is_lost(one, *now)) {
       const std::string error = "snapshot of step " + std::to_string(one.snapshot.progress->info().step) +
                                 " was captured, and the daemon has given it up; its log says why";
