@@ -84,12 +84,12 @@ class Checkpointer:
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
         self._store = os.path.realpath(store) if os.fspath(store) else ""
-        self._rank, ranks = place_of(rank, world_size)
+        self._rank, self._ranks = place_of(rank, world_size)
         self._run = run
         self._lock = threading.RLock()
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
         self._failing = False
-        self._waits = overrun == "wait" or ranks > 1
+        self._waits = overrun == "wait" or self._ranks > 1
         self._call_seconds = 0.0  # of all snapshots so far
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
@@ -98,7 +98,7 @@ class Checkpointer:
         self._walks = WalkCache(self._state)
         self._client = Client(
             store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=self._rank,
-            world_size=ranks, retention_json=None if retention is None else retention.to_json(),
+            world_size=self._ranks, retention_json=None if retention is None else retention.to_json(),
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
             persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
@@ -218,7 +218,8 @@ class Checkpointer:
         What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
         whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
         touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
-        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read.
+        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read, and in a group
+        DeadlineError when what the ranks before had captured is not in the store in time: call it again then.
         """
         if self._foreign():
             raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
@@ -228,10 +229,7 @@ class Checkpointer:
             restored, passed_over = self._restore_from_memory(client, step)
             self._warn_unread()
             if restored is None:
-                try:
-                    client.settle(_SETTLE_SECONDS)
-                except StillframeError as error:
-                    warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+                self._settle_predecessors(client)
                 self._warn_unread()
                 selector = "latest" if step is None else str(int(step))
                 address = f"{self._store}/:{self._run}@{selector}"
@@ -240,6 +238,16 @@ class Checkpointer:
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
+
+    def _settle_predecessors(self, client: Client) -> None:
+        if self._ranks > 1:
+            # Each rank would find another newest checkpoint: better none of them goes on.
+            client.settle(_GROUP_SETTLE_SECONDS)
+            return
+        try:
+            client.settle(_SETTLE_SECONDS)
+        except StillframeError as error:
+            warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
 
     def _reserve_after_restore(self, client: Client) -> None:
         if self._reserved:
@@ -365,3 +373,5 @@ class Checkpointer:
 
 
 _SETTLE_SECONDS = 120.0
+# Ranks of a group wait for each other's seal for persist.group_deadline_seconds, by default 120.
+_GROUP_SETTLE_SECONDS = 300.0

@@ -12,9 +12,9 @@ from typing import Dict, Iterator, List
 
 import pytest
 import stillframe
-from stillframe._errors import InvalidArgumentError
+from stillframe._errors import DeadlineError, InvalidArgumentError, UnsupportedError
 from stillframe._ranks import place_of
-from training import Child
+from training import Child, Run
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -185,6 +185,31 @@ def test_four_ranks_killed_at_several_points_all_go_on_from_the_same_step_to_the
     assert not list(store.glob("*.partial"))
     for rank in everyone:
         assert stillframe.load(f"{store}@latest", rank=rank)["state"]["seen"]["rank"] == rank
+
+
+def test_a_rank_that_cannot_wait_for_its_predecessors_restores_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: List[float] = []
+
+    def too_late(seconds: float) -> None:
+        waited.append(seconds)
+        raise DeadlineError("what the process before had captured is not durable yet")
+
+    with Run().checkpointer(tmp_path, run="alone") as alone:
+        monkeypatch.setattr(alone._open_client(), "settle", too_late)
+        with pytest.warns(RuntimeWarning, match="not durable yet"):
+            assert alone.restore() is None
+    with Run().checkpointer(tmp_path, run="group", rank=0, world_size=2) as rank:
+        monkeypatch.setattr(rank._open_client(), "settle", too_late)
+        with pytest.raises(DeadlineError, match="not durable yet"):
+            rank.restore()
+    assert waited[1] > 120, "its fellows may seal until persist.group_deadline_seconds"
+
+
+def test_a_group_persists_every_snapshot(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="persist_every_steps"):
+        Run().checkpointer(tmp_path, rank=0, world_size=2, persist_every_steps=5)
 
 
 def test_torchruns_environment_says_which_rank_this_is() -> None:
