@@ -40,7 +40,7 @@ Placement refused(Code code, std::string text) { return {Status(code, std::move(
 
 // One that only lost its line says its generation again; without memory it had captured nothing.
 bool begins_anew(const Seated& one, const protocol::Hello& hello) {
-  const bool same_place = one.pid == hello.pid && one.rank == hello.rank && same_group(one, hello);
+  const bool same_place = hello.world_size > 1 && one.pid == hello.pid && one.rank == hello.rank && same_group(one, hello);
   return same_place && one.away && one.has_arena && !hello.adopt && hello.generation.empty();
 }
 

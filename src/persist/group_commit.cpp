@@ -88,11 +88,8 @@ void GroupCommit::look_at_seals() {
   std::vector<std::pair<const Member*, arena::RecordView>> captured;
   {
     const std::lock_guard lock(mutex_);
-    std::vector<std::vector<arena::RecordView>> records;
-    for (const auto& member : members_) {
-      records.push_back(member ? arena::DaemonSide(*member->arena).records() : std::vector<arena::RecordView>());
-    }
-    note_seals(base::system_clock().monotonic_ns());
+    const Records records = records_of_all();
+    note_seals(records, base::system_clock().monotonic_ns());
     for (const std::vector<SealedByAll>& together : sealed_by_all(records)) {
       const bool in_vain = std::any_of(together.begin(), together.end(), [this](const SealedByAll& one) {
         return rounds_.is_obstructed(one.rank, one.view.step, one.view.snapshot_id);
@@ -108,11 +105,18 @@ void GroupCommit::look_at_seals() {
   for (const auto& [member, view] : captured) member->on_captured(view);
 }
 
-// By the records of all, also of those whose persisters wait for a disk.
-void GroupCommit::note_seals(std::int64_t now_ns) {
+GroupCommit::Records GroupCommit::records_of_all() const {
+  Records records;
+  for (const auto& member : members_) {
+    records.push_back(member ? arena::DaemonSide(*member->arena).records() : std::vector<arena::RecordView>());
+  }
+  return records;
+}
+
+// Also of those whose persisters wait for a disk.
+void GroupCommit::note_seals(const Records& records, std::int64_t now_ns) {
   for (std::uint32_t rank = 0; rank < world_size_; ++rank) {
-    if (!members_[rank]) continue;
-    for (const arena::RecordView& view : arena::DaemonSide(*members_[rank]->arena).records()) {
+    for (const arena::RecordView& view : records[rank]) {
       if (is_sealed_whole(view)) rounds_.has_sealed(rank, view.step, view.snapshot_id, now_ns);
     }
   }
@@ -121,7 +125,7 @@ void GroupCommit::note_seals(std::int64_t now_ns) {
 void GroupCommit::look_at_clock() {
   const std::int64_t now_ns = base::system_clock().monotonic_ns();
   if (!rounds_.is_overdue(now_ns)) return;
-  note_seals(now_ns);
+  note_seals(records_of_all(), now_ns);
   rounds_.look_at_clock(now_ns);
 }
 

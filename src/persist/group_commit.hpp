@@ -136,8 +136,10 @@ class GroupCommit {
   };
   [[nodiscard]] std::uint32_t flags_of(std::uint32_t rank, const Witness& witness) const;  // with mutex_ held
   void wake_all() const;                                                                   // likewise
-  void note_seals(std::int64_t now_ns);                                                    // likewise
-  void look_at_clock();                                                                    // likewise
+  using Records = std::vector<std::vector<arena::RecordView>>;
+  [[nodiscard]] Records records_of_all() const;                    // likewise
+  void note_seals(const Records& records, std::int64_t now_ns);    // likewise
+  void look_at_clock();                                            // likewise
   using Writers = std::vector<std::shared_ptr<store::CheckpointWriter>>;
   [[nodiscard]] Writers tidy();  // likewise: what is over; to be let go without it, since that unlinks files
 
