@@ -26,6 +26,10 @@
 
 namespace stillframe {
 
+// `latest`: captured snapshots that the daemon has not begun to write give way, the oldest first. When the only one gives way, a
+// crash of the trainer leaves the one being written until the new one is captured. Values as sf_overrun.
+enum class Overrun : std::int32_t { skip, wait, latest };
+
 struct CheckpointerOptions {
   std::string store;               // directory; made when missing
   std::string run = "main";
@@ -33,6 +37,10 @@ struct CheckpointerOptions {
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   std::optional<Retention> retention;  // of this run; nullopt: the daemon's configuration stands
+  // What happens to a snapshot for which there is no room, since earlier ones are still being copied or written.
+  Overrun overrun = Overrun::skip;
+  // How often this run is ended by a failure; 0: not known. Status then suggests how often to snapshot.
+  double mean_time_between_failures_seconds = 0;
   std::string socket;              // empty: a daemon is started for this user and store when none is there
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults
@@ -62,6 +70,9 @@ struct TicketInfo {
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;
   double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;
+  // Training that a crash at this moment would cost the run, whatever becomes of this snapshot: since the newest captured
+  // one when the trainer dies, since the newest durable one when the power goes, since open() when there is none.
+  double trainer_crash_seconds = 0, power_loss_seconds = 0;
 };
 
 // Cheap to copy; outlives the Checkpointer. Thread-safe.
@@ -103,6 +114,11 @@ class STILLFRAME_EXPORT Checkpointer {
   // The stream (a CUstream as an integer) on which the GPU's memory is changed from now on; before any call the legacy
   // default stream. Snapshots hold what it has written so far, and fence() makes it wait.
   void use_stream(std::int32_t device, std::uintptr_t stream);
+
+  // Makes the arena for what was added, so that the first snapshot costs what a later one does; without it the first snapshot
+  // does so. After restore(), whose predecessor's memory it would wait for. no_space with the figures when the budget is too
+  // small.
+  [[nodiscard]] Status prepare();
 
   // Into the memory given to add(): the image that a killed predecessor left in the daemon's memory, when it is whole and every
   // chunk matches its hash; else the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming

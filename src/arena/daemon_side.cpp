@@ -100,7 +100,7 @@ std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& v
 // Two threads of the daemon may come to one chunk: words, so that neither sees half of the other's.
 std::optional<base::Hash128> DaemonSide::hash(std::uint64_t index) const noexcept {
   ChunkSlot& slot = arena_->slot(index);
-  if (slot.hashed.load(std::memory_order_acquire) != 1) return std::nullopt;
+  if (slot.hashed_generation.load(std::memory_order_acquire) != generation(index)) return std::nullopt;
   std::array<std::uint64_t, 2> words{};
   auto* shared = reinterpret_cast<std::uint64_t*>(slot.raw_hash.data());
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = read_once(shared[i]);
@@ -109,16 +109,17 @@ std::optional<base::Hash128> DaemonSide::hash(std::uint64_t index) const noexcep
   return hash;
 }
 
-void DaemonSide::set_hash(std::uint64_t index, const base::Hash128& hash) const noexcept {
+void DaemonSide::set_hash(std::uint64_t index, std::uint64_t generation, const base::Hash128& hash) const noexcept {
   ChunkSlot& slot = arena_->slot(index);
-  if (slot.hashed.load(std::memory_order_acquire) == 1) return;
+  const bool stands = slot.hashed_generation.load(std::memory_order_acquire) == generation;
+  if (stands || slot.generation.load(std::memory_order_acquire) != generation) return;
   std::array<std::uint64_t, 2> words{};
   std::memcpy(words.data(), hash.bytes.data(), sizeof words);
   auto* shared = reinterpret_cast<std::uint64_t*>(slot.raw_hash.data());
   for (std::size_t i = 0; i < words.size(); ++i) {
     std::atomic_ref<std::uint64_t>(shared[i]).store(words[i], std::memory_order_relaxed);
   }
-  slot.hashed.store(1, std::memory_order_release);
+  slot.hashed_generation.store(generation, std::memory_order_release);
 }
 
 std::uint64_t DaemonSide::generation(std::uint64_t slot) const noexcept {
@@ -144,6 +145,15 @@ void DaemonSide::release_all(const RecordView& view) const noexcept {
 
 void DaemonSide::set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept {
   arena_->record(view.record).sequence.store(sequence, std::memory_order_release);
+}
+
+bool DaemonSide::take(const RecordView& view) const noexcept {
+  SnapshotRecord& record = arena_->record(view.record);
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & kSuperseded) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kTaken, std::memory_order_acq_rel));
+  return true;
 }
 
 void DaemonSide::claim_for_store(const RecordView& view) const noexcept {

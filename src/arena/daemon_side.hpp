@@ -48,8 +48,8 @@ class DaemonSide {
   [[nodiscard]] std::optional<std::vector<std::uint64_t>> descriptor_slots(const RecordView& view) const;
   // Of the bytes that a filled slot held when the daemon read them first; nullopt before that.
   [[nodiscard]] std::optional<base::Hash128> hash(std::uint64_t slot) const noexcept;
-  // The first one stands: what changes the memory later is found against it.
-  void set_hash(std::uint64_t slot, const base::Hash128& hash) const noexcept;
+  // Of what was read from the slot in that lease. The first one stands: what changes the memory later is found against it.
+  void set_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const noexcept;
 
   // One chunk back to the trainer (ring mode: it was written and synced).
   void release_chunk(const RecordView& view, std::uint64_t index, std::uint64_t slot) const noexcept;
@@ -57,6 +57,8 @@ class DaemonSide {
   void release_all(const RecordView& view) const noexcept;
 
   void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
+  // The snapshot is the daemon's from here on; also when it was before. False when the trainer has superseded it.
+  [[nodiscard]] bool take(const RecordView& view) const noexcept;
   // A snapshot that was for memory only goes to the store.
   void claim_for_store(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.

@@ -17,6 +17,13 @@ void write_shared(T& field, T value) noexcept {
 
 }  // namespace
 
+bool TrainerSide::has_free_record() const noexcept {
+  for (std::uint32_t i = 0; i < kMaxSnapshots; ++i) {
+    if (arena_->record(i).state.load(std::memory_order_acquire) == RecordState::empty) return true;
+  }
+  return false;
+}
+
 Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
   std::uint64_t next_id = 1;
   std::optional<std::uint32_t> place;
@@ -66,7 +73,6 @@ Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind 
       slot.kind = kind;
       slot.snapshot_id = handle.snapshot_id;
       slot.index = index;
-      slot.hashed.store(0, std::memory_order_relaxed);
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.state.store(SlotState::leased, std::memory_order_release);
       return *found;
@@ -105,6 +111,22 @@ void TrainerSide::abandon(const SnapshotHandle& handle) noexcept {
     if (record.state.compare_exchange_strong(from, RecordState::abandoned, std::memory_order_acq_rel)) break;
   }
   base::futex_bump(arena_->header().to_daemon);
+}
+
+bool TrainerSide::supersede(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id || record.state.load(std::memory_order_acquire) != RecordState::sealed) return false;
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & (kTaken | kSuperseded | kDone)) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kSuperseded, std::memory_order_acq_rel));
+  for (std::uint64_t i = 0; i < arena_->committed_slots(); ++i) {
+    ChunkSlot& slot = arena_->slot(i);
+    if (slot.snapshot_id == handle.snapshot_id) slot.state.store(SlotState::free, std::memory_order_release);
+  }
+  record.state.store(RecordState::abandoned, std::memory_order_release);
+  base::futex_bump(arena_->header().to_daemon);
+  return true;
 }
 
 void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {

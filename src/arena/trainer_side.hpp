@@ -27,6 +27,8 @@ class TrainerSide {
  public:
   explicit TrainerSide(const Arena& arena) noexcept : arena_(&arena) {}
 
+  // Whether begin() would find a record.
+  [[nodiscard]] bool has_free_record() const noexcept;
   // busy when every record is in use.
   [[nodiscard]] Result<SnapshotHandle> begin(const SnapshotFacts& facts);
 
@@ -43,6 +45,9 @@ class TrainerSide {
   void abandon(const SnapshotHandle& handle) noexcept;
   void confirm(const SnapshotHandle& handle) noexcept { set_flag(handle, kConfirmed); }
   void withdraw(const SnapshotHandle& handle) noexcept { set_flag(handle, kWithdrawn); }
+  // A captured snapshot that the daemon has not begun to write is given up, and its slots are free at once. False when it
+  // is not captured, or the daemon has begun: nothing has changed then.
+  [[nodiscard]] bool supersede(const SnapshotHandle& handle) noexcept;
   // The newest sealed one, which was for memory only, goes to the store after all.
   void send_to_store(const SnapshotHandle& handle) noexcept;
 

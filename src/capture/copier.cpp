@@ -58,6 +58,16 @@ Status Copier::prepare(const Plan& plan) {
   return streams_.prepare(plan, scratch_limit_);
 }
 
+Status Copier::refuse_in_capture(const Plan& plan, std::span<const StreamRef> streams) const {
+  const std::lock_guard lock(mutex_);
+  return streams_.refuse_in_capture(plan, streams);
+}
+
+std::vector<GatherWay> Copier::gather_ways() const {
+  const std::lock_guard lock(mutex_);
+  return streams_.gather_ways();
+}
+
 bool Copier::is_stuck() const {
   const std::lock_guard lock(mutex_);
   return !unended_.empty();
@@ -95,6 +105,10 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
   }
   if (mode != arena::Mode::ring && trainer_.free_slots(image_chunks + descriptor_chunks) < image_chunks + descriptor_chunks) {
     return Status(Code::busy, "the arena still holds earlier snapshots that are being written");
+  }
+  // Before anything is issued: a caller that waits for room comes back, and would have it gathered each time.
+  if (!trainer_.has_free_record()) {
+    return Status(Code::busy, "the daemon has not finished the earlier snapshots, which take every record of the arena");
   }
   SF_TRY(streams_.prepare(*job.plan, scratch_limit_));
   SF_TRY(streams_.begin(*job.plan, job.streams, job.data, deadline));
@@ -309,6 +323,7 @@ Status Copier::copy_descriptor() {
 Status Copier::copy_image() {
   // The fence of a GPU waits until all is enqueued, so nothing but a lack of chunks may hold that up.
   const bool ahead = job_->plan->has_gpu() && mode_ != arena::Mode::ring;
+  SF_TRY(streams_.list_bundles(*job_->plan, job_->data, base::Deadline::after_ms(fence_deadline_ms_)));
   for (std::uint64_t chunk = 0; chunk < job_->plan->layout.chunk_count(); ++chunk) {
     if (!ahead && filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
     SF_TRY(finish_reached());
@@ -327,8 +342,7 @@ Status Copier::copy_image() {
 }
 
 Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
-  const std::vector<Piece> pieces = job_->plan->pieces_of_chunk(chunk);
-  SF_ASSIGN(auto copied, streams_.copy(*job_->plan, pieces, job_->data, arena_->chunk(slot),
+  SF_ASSIGN(auto copied, streams_.copy(*job_->plan, chunk, job_->data, arena_->chunk(slot),
                                        base::Deadline::after_ms(fence_deadline_ms_)));
   filling_.push_back({slot, std::move(copied)});
   return {};

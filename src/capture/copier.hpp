@@ -51,6 +51,9 @@ class Copier {
   // still being copied, or earlier ones hold the arena; nothing has changed then.
   [[nodiscard]] Result<arena::SnapshotHandle> submit(Job job, const base::Deadline& deadline);
 
+  // busy while a graph is being captured from one of the trainer's streams: waiting for room is in vain then.
+  [[nodiscard]] Status refuse_in_capture(const Plan& plan, std::span<const StreamRef> streams) const;
+
   // What the caller changes from now on changes after the pending snapshot was copied: on the host it has been when this
   // returns; on a GPU the trainer's streams wait, and the caller only until every copy is enqueued. deadline: it was
   // abandoned. busy: a graph is being captured from one of the streams, nothing was issued, and it stays pending.
@@ -66,6 +69,8 @@ class Copier {
   void confirm(const arena::SnapshotHandle& handle) { trainer_.confirm(handle); }
 
   [[nodiscard]] arena::TrainerSide& trainer_side() noexcept { return trainer_; }
+  // Of the GPUs prepared so far that have had anything to gather. From any thread.
+  [[nodiscard]] std::vector<GatherWay> gather_ways() const;
   // Cancels what is being copied, unless its last byte is there, and ends the thread; the destructor calls it.
   void stop();
   // Copies of a snapshot that was given up had not ended in the time given, and may still be written to the arena: it must

@@ -5,13 +5,19 @@
 //   gather stream                  waits for ready: gather → (gathered)
 //   copy stream                    waits for gathered: chunk, chunk, chunk …  (copied)
 //
+// Where the device has the gather kernel, one launch takes all that no fence guards into the scratch, and one launch for each
+// bundle of small tensors takes these into the staging memory, from where they go to the host as one copy. Where it has not,
+// each tensor is a copy of its own; which of both holds is logged once for each device and told by gather_ways().
+//
 // An event in brackets is recorded before anything waits for it: a wait for one that is recorded later covers nothing.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -25,6 +31,12 @@ struct DeviceEvent {
   std::shared_ptr<device::Event> event;
 };
 
+// How tensors are gathered on a GPU.
+struct GatherWay {
+  std::string device;  // "cuda:0"
+  std::string why_plain;  // empty: by the kernel; else each with a copy of its own, and why
+};
+
 class CopyStreams {
  public:
   explicit CopyStreams(Devices& devices) : devices_(&devices) {}
@@ -34,15 +46,19 @@ class CopyStreams {
   // nothing is being copied.
   [[nodiscard]] Status prepare(const Plan& plan, std::uint64_t gpu_scratch_limit_bytes);
 
+  // busy while a graph is being captured from one of the trainer's streams: nothing can be issued before the capture ends.
+  [[nodiscard]] Status refuse_in_capture(const Plan& plan, std::span<const StreamRef> trainers) const;
   // The copies given from now on read what the trainer's streams have written so far. What lives on a GPU and no fence
   // guards is gathered into the scratch, before the trainer's stream goes on, and `data` then points there. The host
-  // does not wait. busy while a graph is being captured from one of the streams: nothing was issued. Training thread.
+  // does not wait. As refuse_in_capture(): nothing was issued then. Training thread.
   [[nodiscard]] Status begin(const Plan& plan, std::span<const StreamRef> trainers, std::vector<const void*>& data,
                              const base::Deadline& deadline);
 
-  // Gives the copies of `pieces` into the chunk at `memory`; the events behind them, at most one for each device. After
-  // an error some may have been given: what record_all() returns is behind them. Copier thread.
-  [[nodiscard]] Result<std::vector<std::shared_ptr<device::Event>>> copy(const Plan& plan, std::span<const Piece> pieces,
+  // Before the first chunk of a snapshot: lists its bundled pieces for the devices that have the kernel. Copier thread.
+  [[nodiscard]] Status list_bundles(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline);
+  // Gives the copies of that chunk into `memory`; the events behind them, at most one for each device. After an error some
+  // may have been given: what record_all() returns is behind them. Copier thread.
+  [[nodiscard]] Result<std::vector<std::shared_ptr<device::Event>>> copy(const Plan& plan, std::uint64_t chunk,
                                                                          std::span<const void* const> data,
                                                                          std::span<std::byte> memory,
                                                                          const base::Deadline& deadline);
@@ -60,18 +76,30 @@ class CopyStreams {
   [[nodiscard]] Status hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,
                                  const base::Deadline& deadline);
 
+  // Of the GPUs that have had anything to gather. Not during prepare().
+  [[nodiscard]] std::vector<GatherWay> gather_ways() const;
+
  private:
   struct OneDevice {
     device::Device* device = nullptr;
-    std::unique_ptr<device::DeviceMemory> scratch;   // let go after the streams whose work is on it
+    // Memory and lists are let go after the streams whose work is on them.
+    std::unique_ptr<device::DeviceMemory> scratch;
+    std::unique_ptr<device::DeviceMemory> staging;  // one chunk; with bundles and the kernel
+    std::unique_ptr<device::CopyList> gathered;     // for `gather`; null: plain copies
+    std::unique_ptr<device::CopyList> bundled;      // for `copies`; null: plain copies
     std::unique_ptr<device::Stream> copies;
-    std::unique_ptr<device::Stream> gather;          // GPUs with something to gather
+    std::unique_ptr<device::Stream> gather;         // GPUs with something to gather
+    std::optional<std::string> why_plain;           // empty text: by the kernel; unset: there was nothing to gather yet
   };
   [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> trainers_stream(
       std::int32_t device, std::span<const StreamRef> trainers) const;
   [[nodiscard]] Status make_scratch(OneDevice& one, std::uint64_t bytes);
+  [[nodiscard]] static Status make_lists(OneDevice& one, std::size_t gathered_sources, std::size_t bundled_pieces);
   [[nodiscard]] static Status gather(OneDevice& one, const Plan& plan, std::int32_t device, std::vector<const void*>& data,
                                      const base::Deadline& deadline);
+  // Into batches_; marks the pieces of the chunk that go with one.
+  [[nodiscard]] Status give_bundles(const Plan& plan, std::uint64_t chunk, std::span<std::byte> memory,
+                                    std::vector<bool>& given, const base::Deadline& deadline);
 
   Devices* devices_;
   std::map<std::int32_t, OneDevice> by_device_;  // changed by prepare() only

@@ -50,9 +50,14 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
     if (!on_host) scratch_bytes = (scratch_bytes + kGpuAlignBytes - 1) / kGpuAlignBytes * kGpuAlignBytes;
     plan->scratch_offset[i] = scratch_bytes;
     scratch_bytes += plan->source_bytes[i];
+    if (!on_host && plan->source_bytes[i] != 0) ++plan->gathered_sources[specs[i].device];
   }
   std::erase_if(plan->gpu_scratch_bytes, [](const auto& one) { return one.second == 0; });
   plan->devices.assign(devices.begin(), devices.end());
+  for (std::uint64_t chunk = 0; plan->has_gpu() && chunk < plan->layout.chunk_count(); ++chunk) {
+    std::vector<Bundle> found = bundles_of(plan->pieces_of_chunk(chunk), plan->source_device, plan->bundled_pieces);
+    if (!found.empty()) plan->bundles.emplace(chunk, std::move(found));
+  }
   plan->layout_text = format::encode_layout(plan->layout, trainable);
   return std::shared_ptr<const Plan>(std::move(plan));
 }

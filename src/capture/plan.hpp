@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "capture/bundles.hpp"
 #include "format/image.hpp"
 #include "stillframe/status.hpp"
 
@@ -19,19 +20,12 @@ struct EntrySpec {
   std::int32_t device = kHost;  // where its bytes are: kHost, or the ordinal of a GPU
 };
 
-// A run of bytes to copy: `bytes` from `offset` of source `source` to `chunk_offset` of the chunk.
-struct Piece {
-  std::size_t source = 0;
-  std::uint64_t offset = 0;
-  std::uint32_t chunk_offset = 0;
-  std::uint32_t bytes = 0;
-};
-
 // Immutable, shared between the caller and the copier. A source is an entry in the order given to make().
 struct Plan {
   // As format::lay_out.
   [[nodiscard]] static Result<std::shared_ptr<const Plan>> make(std::vector<EntrySpec> specs);
 
+  // In the order of their offsets; without holes, as those of all the chunks are.
   [[nodiscard]] std::vector<Piece> pieces_of_chunk(std::uint64_t chunk) const;
   [[nodiscard]] bool has_gpu() const noexcept { return !devices.empty() && devices.back() != kHost; }
 
@@ -46,6 +40,9 @@ struct Plan {
   std::uint64_t unguarded_bytes = 0;
   std::uint64_t host_scratch_bytes = 0;                      // of the unguarded sources on the host
   std::map<std::int32_t, std::uint64_t> gpu_scratch_bytes;   // by GPU, where it has unguarded ones
+  std::map<std::uint64_t, std::vector<Bundle>> bundles;      // by chunk, where it has any
+  std::map<std::int32_t, std::size_t> bundled_pieces;        // how many, by GPU
+  std::map<std::int32_t, std::size_t> gathered_sources;      // how many unguarded ones with bytes, by GPU
   std::string layout_text;  // format::encode_layout
 };
 

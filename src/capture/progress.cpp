@@ -18,7 +18,8 @@ const char* word_of(SnapshotState state) noexcept {
 
 }  // namespace
 
-Progress::Progress(std::int64_t step, std::uint64_t raw_bytes) : called_ns_(base::system_clock().monotonic_ns()) {
+Progress::Progress(std::int64_t step, std::uint64_t raw_bytes, std::shared_ptr<CrashLedger> ledger)
+    : called_ns_(base::system_clock().monotonic_ns()), ledger_(std::move(ledger)) {
   info_.step = step;
   info_.raw_bytes = raw_bytes;
 }
@@ -38,6 +39,7 @@ void Progress::set_captured() {
   if (info_.state != SnapshotState::copying) return;
   info_.state = SnapshotState::captured;
   info_.captured_seconds = since_call();
+  if (ledger_) ledger_->captured(called_ns_);
   changed_.notify_all();
 }
 
@@ -51,10 +53,14 @@ bool Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64
   info_.alarms = std::move(alarms);
   // The daemon's words may overtake the copier's own, by an instant.
   if (info_.state != SnapshotState::captured && info_.state != SnapshotState::copying) return false;
-  if (info_.state == SnapshotState::copying) info_.captured_seconds = since_call();
+  if (info_.state == SnapshotState::copying) {
+    info_.captured_seconds = since_call();
+    if (ledger_) ledger_->captured(called_ns_);
+  }
   info_.persisted = true;
   info_.state = SnapshotState::durable;
   info_.durable_seconds = since_call();
+  if (ledger_) ledger_->durable(called_ns_);
   changed_.notify_all();
   return true;
 }
@@ -74,22 +80,31 @@ void Progress::end(SnapshotState state, Code code, std::string error) {
   info_.state = state;
   info_.code = code;
   info_.error = std::move(error);
+  if (ledger_) ledger_->ended(called_ns_);
   changed_.notify_all();
 }
 
 void Progress::add_call_seconds(double seconds) {
   const std::lock_guard lock(mutex_);
   info_.call_seconds += seconds;
+  if (ledger_) ledger_->add_block_seconds(seconds);
 }
 
 void Progress::add_fence_seconds(double seconds) {
   const std::lock_guard lock(mutex_);
   info_.fence_seconds += seconds;
+  if (ledger_) ledger_->add_block_seconds(seconds);
 }
 
 TicketInfo Progress::info() const {
   const std::lock_guard lock(mutex_);
-  return info_;
+  TicketInfo info = info_;
+  if (ledger_) {
+    const CrashCost cost = ledger_->cost();
+    info.trainer_crash_seconds = cost.trainer_crash_seconds;
+    info.power_loss_seconds = cost.power_loss_seconds;
+  }
+  return info;
 }
 
 bool Progress::ended() const {

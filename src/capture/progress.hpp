@@ -3,18 +3,21 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "capture/crash_cost.hpp"
 #include "stillframe/checkpointer.hpp"
 
 namespace stillframe::capture {
 
 class Progress {
  public:
-  Progress(std::int64_t step, std::uint64_t raw_bytes);
+  // `ledger`, when given, learns what would be left after a crash.
+  Progress(std::int64_t step, std::uint64_t raw_bytes, std::shared_ptr<CrashLedger> ledger = nullptr);
 
   // Captured is then all that it is to become, unless it is sent to the store after all.
   void set_memory_only(bool memory_only);
@@ -44,6 +47,7 @@ class Progress {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   const std::int64_t called_ns_;
+  const std::shared_ptr<CrashLedger> ledger_;
   TicketInfo info_;
 };
 

@@ -79,7 +79,7 @@ Status load_into(client::Core& core, const restore::ChunkSource& source, const s
       SF_TRY(restore::load(source, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
       capture::StreamRef trainers{specs[i].device, 0};
       for (const capture::StreamRef& one : streams) trainers = one.device == trainers.device ? one : trainers;
-      SF_TRY(core.place_on_gpu(trainers, memory[i], staged));
+      SF_TRY(core.place_on_gpu(trainers, std::vector<client::Placement>{{memory[i], staged}}));
     }
   }
   return restore::load(source, targets, 0, {});
@@ -199,13 +199,17 @@ Ticket not_taken(std::int64_t step, const Status& why) {
 
 }  // namespace
 
+Status Checkpointer::prepare() {
+  if (impl_->plan) return {};
+  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
+  return {};
+}
+
 Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
-  if (!impl_->plan) {
-    const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
-    auto plan = impl_->core->make_plan(impl_->specs, deadline);
-    if (!plan.ok() && plan.status().code() == Code::invalid_argument) return std::move(plan).status();
-    if (!plan.ok()) return not_taken(step, plan.status());
-    impl_->plan = std::move(plan).value();
+  if (Status prepared = prepare(); !prepared.ok()) {
+    if (prepared.code() == Code::invalid_argument) return prepared;
+    return not_taken(step, prepared);
   }
   client::SnapshotRequest request;
   request.step = step;

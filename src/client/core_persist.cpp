@@ -13,6 +13,7 @@ bool Core::goes_to_store(std::int64_t step) const {
 
 void Core::count_taken(const Snapshot& snapshot, std::int64_t from_ns) {
   ++counters_.taken;
+  ledger_->taken();
   const TicketInfo info = snapshot.progress->info();
   if (!info.persisted) {
     ++counters_.memory_only;

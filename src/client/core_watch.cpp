@@ -39,12 +39,27 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
   } else if (news.state == "verified") {
     if (progress.set_verified()) ++counters_.verified;
   } else if (news.state == "failed" || !progress.ended()) {  // the copier may have seen the failure before its words came
+    one.abandonment_told = true;
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
     const bool newest = !outstanding_.empty() && outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id;
     if (newest) newest_failure_ = Status(news.code, news.error);
     count_failure(news.error);
     warn(news.error);
   }
+}
+
+// The copier gave it up behind the fence's back: a GPU fails after the fence was passed, or no fence came.
+void Core::take_abandonment(Outstanding& one) {
+  const TicketInfo info = one.snapshot.progress->info();
+  if (info.state == SnapshotState::abandoned) count_abandoned(one, Status(info.code, info.error));
+}
+
+void Core::count_abandoned(Outstanding& one, const Status& why) {
+  if (std::exchange(one.abandonment_told, true)) return;
+  ++counters_.abandoned;
+  if (&one == &outstanding_.back()) newest_failure_ = why;
+  count_failure(why.message());
+  warn(why.message());
 }
 
 // Once for each kind, until a snapshot comes without it.
@@ -58,6 +73,7 @@ void Core::warn_of_alarms(const std::vector<Alarm>& alarms) {
 }
 
 void Core::on_lost(const std::string& why) {
+  ledger_->set_daemon_there(false);
   const std::lock_guard lock(mutex_);
   if (copier_) {
     copier_->cancel("the daemon died, and a ring's early chunks lived with it", /*only_ring=*/true);
@@ -77,6 +93,7 @@ bool Core::is_lost(const Outstanding& one, const arena::TrainerSide::Progress& n
 void Core::on_tick() {
   const std::lock_guard lock(mutex_);
   if (!copier_) return;
+  for (Outstanding& one : outstanding_) take_abandonment(one);
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
     if (!now) return true;
@@ -205,7 +222,24 @@ Status Core::close(const base::Deadline& deadline) {
     if (farewell.code() != Code::unavailable) result = farewell;
   }
   const std::lock_guard lock(mutex_);
+  for (Outstanding& one : outstanding_) take_abandonment(one);
   return result.ok() ? newest_failure_ : result;
+}
+
+nlohmann::json Core::crash_cost_json() const {
+  const capture::CrashCost cost = ledger_->cost();
+  return {{"trainer_crash_seconds", cost.trainer_crash_seconds},
+          {"power_loss_seconds", cost.power_loss_seconds},
+          {"text", capture::describe(cost)}};
+}
+
+nlohmann::json Core::suggested_cadence_json() const {
+  const double block_seconds = ledger_->mean_block_seconds();
+  const double between_seconds = options_.mean_time_between_failures_seconds;
+  if (block_seconds <= 0 || between_seconds <= 0) return nullptr;
+  return {{"snapshot_every_seconds", capture::optimum_interval_seconds(block_seconds, between_seconds)},
+          {"mean_block_seconds", block_seconds},
+          {"mean_time_between_failures_seconds", between_seconds}};
 }
 
 std::string Core::status_json() const {
@@ -220,6 +254,7 @@ std::string Core::status_json() const {
                        {{"taken", counters_.taken},
                         {"memory_only", counters_.memory_only},
                         {"skipped", counters_.skipped},
+                        {"superseded", counters_.superseded},
                         {"durable", counters_.durable},
                         {"verified", counters_.verified},
                         {"abandoned", counters_.abandoned},
@@ -227,7 +262,13 @@ std::string Core::status_json() const {
                       {"last_durable_step", nullptr},
                       {"last_durable_age_s", nullptr},
                       {"consecutive_failures", counters_.consecutive_failures},
-                      {"last_error", counters_.last_error}};
+                      {"last_error", counters_.last_error},
+                      {"crash_cost", crash_cost_json()},
+                      {"suggested_cadence", suggested_cadence_json()}};
+  json["gather"] = nlohmann::json::object();
+  for (const capture::GatherWay& way : copier_ ? copier_->gather_ways() : std::vector<capture::GatherWay>()) {
+    json["gather"][way.device] = way.why_plain.empty() ? "kernel" : "plain copies: " + way.why_plain;
+  }
   if (link_ && link_->connected()) json["daemon"] = {{"pid", link_->daemon_pid()}, {"socket", options_.socket}};
   if (counters_.last_durable_ns != 0) {
     json["last_durable_step"] = counters_.last_durable_step;

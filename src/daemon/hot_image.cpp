@@ -21,7 +21,7 @@ bool is_whole(const arena::DaemonSide& side, const arena::RecordView& view) {
 std::optional<arena::RecordView> choose_hot(const std::vector<arena::RecordView>& oldest_first,
                                             const std::function<bool(const arena::RecordView&)>& is_whole) {
   for (auto view = oldest_first.rbegin(); view != oldest_first.rend(); ++view) {
-    const bool captured = (view->flags & arena::kSealed) != 0 && (view->flags & arena::kWithdrawn) == 0;
+    const bool captured = (view->flags & (arena::kSealed | arena::kWithdrawn | arena::kSuperseded)) == arena::kSealed;
     const bool counts = captured && (is_published(*view) || view->state == arena::RecordState::sealed ||
                                      view->state == arena::RecordState::failed);
     if (!counts) continue;

@@ -1,9 +1,12 @@
 #include "device/cuda_device.hpp"
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "device/cuda_copy_list.hpp"
 #include "device/cuda_handles.hpp"
 #include "device/cuda_stream.hpp"
 #include "device/cuda_training_stream.hpp"
@@ -97,7 +100,19 @@ class CudaDevice final : public Device {
     return std::unique_ptr<DeviceMemory>(std::make_unique<CudaMemory>(AllocationHandle(context_, pointer), bytes));
   }
 
+  [[nodiscard]] Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t most_copies) override {
+    SF_ASSIGN(std::shared_ptr<const GatherKernel> kernel, gather_kernel());
+    return CudaCopyList::create(context_, std::move(kernel), most_copies);
+  }
+
  private:
+  // Loaded when the first list is asked for; what kept it from being loaded holds for good.
+  Result<std::shared_ptr<const GatherKernel>> gather_kernel() {
+    const std::lock_guard lock(mutex_);
+    if (!kernel_) kernel_ = GatherKernel::load(context_, options_.gather_image);
+    return *kernel_;
+  }
+
   Result<RegistrationHandle> pin_run(std::span<std::byte> run) {
     const Doing doing{"pinning host memory for", context_->name()};
     SF_TRY(context_->usable(doing));
@@ -110,6 +125,8 @@ class CudaDevice final : public Device {
 
   const std::shared_ptr<Context> context_;
   const CudaDeviceOptions options_;
+  std::mutex mutex_;
+  std::optional<Result<std::shared_ptr<const GatherKernel>>> kernel_;
 };
 
 }  // namespace

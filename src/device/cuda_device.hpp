@@ -1,17 +1,23 @@
 // A CUDA device behind the interface of device.hpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "device/cuda_driver.hpp"
 #include "device/device.hpp"
+#include "device/gather_kernel.hpp"
 
 namespace stillframe::device {
 
 struct CudaDeviceOptions {
   // How long the destruction of a stream waits for its work.
   std::uint64_t drain_deadline_ms = 10'000;
+  // The kernel that performs lists of copies, in any form that the driver loads. It outlives the device; empty: there
+  // is none.
+  std::span<const std::byte> gather_image = embedded_gather_image();
 };
 
 // Thread-safe, as is all that it makes but for TrainingStream. not_found when there is no such device.

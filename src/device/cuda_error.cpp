@@ -19,6 +19,9 @@ constexpr const char* kInCapture = "a graph is being captured; call it before or
 constexpr const char* kContextGone =
     "the context of the device was destroyed; close the checkpointer before the context goes";
 
+constexpr const char* kDriverTooOldForImage =
+    "the driver is older than the CUDA toolkit that this library was built with; install a newer driver to have it";
+
 constexpr Meaning kMeanings[] = {
     {kErrorInvalidValue, Code::invalid_argument,
      "check that the addresses belong to this device and are still allocated"},
@@ -30,6 +33,9 @@ constexpr Meaning kMeanings[] = {
     {kErrorInvalidDevice, Code::not_found, "check CUDA_VISIBLE_DEVICES"},
     {kErrorInvalidContext, Code::unavailable, kContextGone},
     {kErrorContextIsDestroyed, Code::unavailable, kContextGone},
+    {kErrorNoBinaryForGpu, Code::unsupported, "build with this device among STILLFRAME_GPU_ARCHITECTURES to have it"},
+    {kErrorInvalidPtx, Code::unsupported, kDriverTooOldForImage},
+    {kErrorUnsupportedPtxVersion, Code::unsupported, kDriverTooOldForImage},
     {kErrorInvalidHandle, Code::invalid_argument,
      "a stream or event is gone, or belongs to another context of the device"},
     {kErrorNotPermitted, Code::unsupported, "the system does not permit it; look into the container's settings"},

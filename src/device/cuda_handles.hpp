@@ -67,9 +67,16 @@ struct RegistrationKind {
   static CUresult release(const Calls& calls, void* address) { return calls.cuMemHostUnregister(address); }
 };
 
+struct ModuleKind {
+  using Value = CUmodule;
+  static constexpr const char* kReleasing = "unloading the gather kernel of";
+  static CUresult release(const Calls& calls, CUmodule module) { return calls.cuModuleUnload(module); }
+};
+
 using EventHandle = Handle<EventKind>;
 using StreamHandle = Handle<StreamKind>;
 using AllocationHandle = Handle<AllocationKind>;
 using RegistrationHandle = Handle<RegistrationKind>;
+using ModuleHandle = Handle<ModuleKind>;
 
 }  // namespace stillframe::device::cuda

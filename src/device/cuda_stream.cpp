@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "device/copy_entries.hpp"
+#include "device/cuda_copy_list.hpp"
 
 namespace stillframe::device::cuda {
 namespace {
@@ -172,6 +174,36 @@ Status CudaStream::copy_on_device(void* to, const void* from, std::size_t bytes,
     return context_->run({"copying on", *where_}, [this, to, from, bytes](const Calls& calls) {
       return calls.cuMemcpyDtoDAsync(address_of(to), address_of(from), bytes, handle_.get());
     });
+  });
+}
+
+Status CudaStream::write_list(CopyList& list, std::span<const DeviceCopy> copies, const base::Deadline& deadline) {
+  SF_ASSIGN(CudaCopyList* const cuda_list, as_cuda_list(list, *context_, *where_));
+  if (cuda_list->is_unfollowed()) SF_TRY(follow(*cuda_list));
+  SF_TRY(cuda_list->write(copies, *where_, deadline));
+  if (copies.empty()) return {};
+  SF_TRY(when_room(1, deadline, [this, cuda_list] {
+    cuda_list->set_unfollowed();
+    return context_->run({"sending a list of copies on", *where_},
+                         [&](const Calls& calls) { return cuda_list->send(calls, handle_.get()); });
+  }));
+  return follow(*cuda_list);
+}
+
+Status CudaStream::follow(CudaCopyList& list) {
+  const std::lock_guard lock(mutex_);
+  SF_ASSIGN(std::shared_ptr<CudaEvent> sent, record_event());
+  list.set_sent(std::move(sent));
+  return {};
+}
+
+Status CudaStream::perform(CopyList& list, std::size_t first, std::size_t count, const base::Deadline& deadline) {
+  SF_ASSIGN(const CudaCopyList* const cuda_list, as_cuda_list(list, *context_, *where_));
+  SF_TRY(check_part(first, count, cuda_list->listed(), *where_));
+  if (cuda_list->grains(first, count) == 0) return {};
+  return when_room(1, deadline, [&] {
+    return context_->run({"launching the gather kernel on", *where_},
+                         [&](const Calls& calls) { return cuda_list->launch(calls, handle_.get(), first, count); });
   });
 }
 

@@ -16,6 +16,8 @@
 
 namespace stillframe::device::cuda {
 
+class CudaCopyList;
+
 // Copies given to a stream and not known to be done, counted by events: the driver has no bound that it could be asked
 // for. Not thread-safe.
 class UnderWay {
@@ -58,6 +60,10 @@ class CudaStream final : public Stream {
                                       const base::Deadline& deadline) override;
   [[nodiscard]] Status copy_on_device(void* to, const void* from, std::size_t bytes,
                                       const base::Deadline& deadline) override;
+  [[nodiscard]] Status write_list(CopyList& list, std::span<const DeviceCopy> copies,
+                                  const base::Deadline& deadline) override;
+  [[nodiscard]] Status perform(CopyList& list, std::size_t first, std::size_t count,
+                               const base::Deadline& deadline) override;
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override;
   [[nodiscard]] Status wait(std::shared_ptr<Event> event) override;
 
@@ -74,6 +80,8 @@ class CudaStream final : public Stream {
              std::uint64_t drain_deadline_ms);
 
   Status drain();
+  // An event behind what was sent of the list.
+  Status follow(CudaCopyList& list);
   // Calls `give`, under the lock, once there is room for so many copies.
   template <typename Give>
   Status when_room(std::size_t copies, const base::Deadline& deadline, const Give& give);

@@ -28,6 +28,21 @@ struct HostCopy {
   const void* from = nullptr;
 };
 
+// One copy between two ranges of one device.
+struct DeviceCopy {
+  void* to = nullptr;
+  const void* from = nullptr;
+  std::size_t bytes = 0;
+};
+
+// Many copies between ranges of one device, listed where its kernel finds them, so that any run of them is one launch. Of a
+// fixed size; for one stream and one thread at a time. Destroyed after the work on it has ended.
+class CopyList {
+ public:
+  virtual ~CopyList() = default;
+  [[nodiscard]] virtual std::size_t most_copies() const noexcept = 0;
+};
+
 // A copy stream of ours: work in the order given, asynchronous to the caller. Thread-safe. Destroyed: what was given is
 // finished first, or, where the device no longer answers, given up (cuda_device.hpp); who must know waits for an event first.
 class Stream {
@@ -44,11 +59,29 @@ class Stream {
   // Between two ranges of this device.
   [[nodiscard]] virtual Status copy_on_device(void* to, const void* from, std::size_t bytes,
                                               const base::Deadline& deadline) = 0;
+  // `list` holds `copies`, in their order, for what this stream is given from now on. Waits until what was written before
+  // has reached the device (deadline). invalid_argument: too many, a null address, or a list of another device.
+  [[nodiscard]] virtual Status write_list(CopyList& list, std::span<const DeviceCopy> copies,
+                                          const base::Deadline& deadline) {
+    return no_lists(list, copies.size(), deadline);
+  }
+  // Performs those from `first` on, `count` of them, in any order among themselves: in one launch on a GPU. All ranges stay
+  // valid until an event recorded after the call is reached; no target overlaps another range of the call. A full queue is
+  // waited for, as for a copy. invalid_argument: the list as it was last written does not hold so many.
+  [[nodiscard]] virtual Status perform(CopyList& list, std::size_t first, std::size_t count,
+                                       const base::Deadline& deadline) {
+    return no_lists(list, first + count, deadline);
+  }
   // Reached when all work given so far is done.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
   // Work given from now on runs after `event`, of any stream of a device of this kind, in this process: invalid_argument
   // for another. The host does not wait.
   [[nodiscard]] virtual Status wait(std::shared_ptr<Event> event) = 0;
+
+ private:
+  static Status no_lists(const CopyList& /*list*/, std::size_t /*copies*/, const base::Deadline& /*deadline*/) {
+    return {Code::invalid_argument, "a stream of a device without lists of copies was given one"};
+  }
 };
 
 // A stream of the trainer's, on which it computes. Never created, replaced, destroyed or synchronised by us: an event is
@@ -94,7 +127,14 @@ class Device {
   [[nodiscard]] virtual Result<std::unique_ptr<PinnedMemory>> pin(std::span<std::byte> range) = 0;
   // invalid_argument for 0 bytes, no_space when the device has not so much left.
   [[nodiscard]] virtual Result<std::unique_ptr<DeviceMemory>> allocate(std::size_t bytes) = 0;
+  // Room for so many copies: invalid_argument for 0 or more than kMostListedCopies, no_space when there is no memory for it.
+  // unsupported, with the reason, when nothing here performs a list: the caller then gives the copies one by one.
+  [[nodiscard]] virtual Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t /*most_copies*/) {
+    return Status(Code::unsupported, name() + " has no lists of copies");
+  }
 };
+// 32 bytes each, in host memory and in that of the device.
+inline constexpr std::size_t kMostListedCopies = std::size_t{1} << 20;
 
 // "Device memory" is host memory; each stream is one native copy thread. Pinning is a no-op that succeeds.
 [[nodiscard]] std::unique_ptr<Device> make_host_device();

@@ -8,8 +8,10 @@
 #include <new>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/thread.hpp"
+#include "device/copy_entries.hpp"
 #include "device/device.hpp"
 
 namespace stillframe::device {
@@ -78,19 +80,54 @@ struct Copy {
   const void* from;
   std::size_t bytes;
 };
+// A list as it was when it was performed.
+struct ListedCopies {
+  std::shared_ptr<const std::vector<gather::Entry>> entries;
+  std::size_t first;
+  std::size_t count;
+};
 struct ReachEvent {
   std::shared_ptr<HostEvent> event;
 };
 struct WaitForEvent {
   std::shared_ptr<HostEvent> event;
 };
-using Operation = std::variant<Copy, ReachEvent, WaitForEvent>;
+using Operation = std::variant<Copy, ListedCopies, ReachEvent, WaitForEvent>;
 
 struct Perform {
   void operator()(const Copy& copy) const { std::memcpy(copy.to, copy.from, copy.bytes); }
+  void operator()(const ListedCopies& part) const { gather::copy_all(part.entries->data() + part.first, part.count); }
   void operator()(const ReachEvent& mark) const { mark.event->reach(); }
   void operator()(const WaitForEvent& wait) const { wait.event->wait_in_stream(); }
 };
+
+class HostCopyList final : public CopyList {
+ public:
+  explicit HostCopyList(std::size_t most_copies) : most_copies_(most_copies) {}
+  [[nodiscard]] std::size_t most_copies() const noexcept override { return most_copies_; }
+
+  [[nodiscard]] Status write(std::span<const DeviceCopy> copies, const std::string& where) {
+    auto entries = std::make_shared<std::vector<gather::Entry>>(most_copies_);
+    SF_TRY(list_copies(copies, *entries, where));
+    entries->resize(copies.size());
+    entries_ = std::move(entries);
+    return {};
+  }
+  [[nodiscard]] const std::shared_ptr<const std::vector<gather::Entry>>& entries() const noexcept { return entries_; }
+
+ private:
+  const std::size_t most_copies_;
+  std::shared_ptr<const std::vector<gather::Entry>> entries_ = std::make_shared<std::vector<gather::Entry>>();
+};
+
+// The list as the host device's, or invalid_argument.
+Result<HostCopyList*> as_host_list(CopyList& list, const std::string& who) {
+  auto* const host_list = dynamic_cast<HostCopyList*>(&list);
+  if (host_list == nullptr) {
+    return Status(Code::invalid_argument, who + " was given a list of copies that is not the host device's");
+  }
+  return host_list;
+}
 
 class HostStream final : public Stream {
  public:
@@ -137,6 +174,19 @@ class HostStream final : public Stream {
     return push_copy(Copy{to, from, bytes}, deadline);
   }
 
+  [[nodiscard]] Status write_list(CopyList& list, std::span<const DeviceCopy> copies,
+                                  const base::Deadline& /*deadline*/) override {
+    SF_ASSIGN(HostCopyList* const host_list, as_host_list(list, "stream '" + name_ + "'"));
+    return host_list->write(copies, "stream '" + name_ + "'");
+  }
+
+  [[nodiscard]] Status perform(CopyList& list, std::size_t first, std::size_t count,
+                               const base::Deadline& deadline) override {
+    SF_ASSIGN(HostCopyList* const host_list, as_host_list(list, "stream '" + name_ + "'"));
+    SF_TRY(check_part(first, count, host_list->entries()->size(), "stream '" + name_ + "'"));
+    return push(ListedCopies{host_list->entries(), first, count}, deadline);
+  }
+
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
     auto event = std::make_shared<HostEvent>();
     SF_TRY(push_marker(ReachEvent{event}));
@@ -153,12 +203,16 @@ class HostStream final : public Stream {
   Status push_copy(const Copy& copy, const base::Deadline& deadline) {
     if (copy.bytes == 0) return {};
     if (copy.to == nullptr || copy.from == nullptr) return null_address();
+    return push(copy, deadline);
+  }
+
+  Status push(Operation operation, const base::Deadline& deadline) {
     {
       std::unique_lock lock(mutex_);
       if (!wait_until(has_room_, lock, deadline, [this] { return queue_.size() < kMaxQueuedOperations; })) {
         return queue_is_full(kMaxQueuedOperations);
       }
-      queue_.emplace_back(copy);
+      queue_.push_back(std::move(operation));
     }
     has_work_.notify_one();
     return {};
@@ -265,6 +319,11 @@ class HostDevice final : public Device {
       return Status(Code::no_space, "the host has no " + std::to_string(bytes) + " bytes of memory left");
     }
     return std::unique_ptr<DeviceMemory>(std::make_unique<HostMemory>(std::move(memory), bytes));
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t most_copies) override {
+    SF_TRY(check_list_size(most_copies));
+    return std::unique_ptr<CopyList>(std::make_unique<HostCopyList>(most_copies));
   }
 };
 

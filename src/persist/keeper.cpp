@@ -19,7 +19,7 @@ bool is_captured(const arena::RecordView& view) noexcept {
 std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept {
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
-    const bool counts = is_captured(view) && (view.flags & arena::kWithdrawn) == 0;
+    const bool counts = is_captured(view) && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
     if (counts) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
@@ -77,6 +77,9 @@ void Keeper::look_after(const arena::RecordView& seen, std::uint64_t newest) {
   if (!ours) return;
   const Keeping keeping = decide_keeping(*view, newest, trainer_dead);
   if (keeping == Keeping::keep) return;
+  // What its trainer supersedes in this instant it frees by itself.
+  const bool superseded = view->state == arena::RecordState::sealed && !side_.take(*view);
+  if (superseded && !trainer_dead) return;
   if (keeping == Keeping::withdraw) {
     if (!side_.advance(*view, arena::RecordState::sealed, arena::RecordState::failed)) return;
     on_withdrawn_(*view);
@@ -102,8 +105,11 @@ bool Keeper::hash_chunk(const arena::RecordView& view, std::uint64_t index) cons
   const auto still = hold_still();
   const auto slot = side_.filled_slot(view, index);
   if (!slot) return false;
+  // A trainer that supersedes the snapshot may lease the slot anew while it is read: the hash belongs to this lease.
+  const std::uint64_t generation = side_.generation(*slot);
+  if (side_.filled_slot(view, index) != slot) return false;
   if (!side_.hash(*slot)) {
-    side_.set_hash(*slot, base::xxh128(side_.chunk(*slot).first(arena::chunk_length(view.image_bytes, index))));
+    side_.set_hash(*slot, generation, base::xxh128(side_.chunk(*slot).first(arena::chunk_length(view.image_bytes, index))));
   }
   return true;
 }
@@ -114,8 +120,10 @@ bool Keeper::hash_descriptor(const arena::RecordView& view) const {
   if (!slots) return false;
   for (std::uint64_t i = 0; i < slots->size(); ++i) {
     const std::uint64_t slot = (*slots)[i];
+    const std::uint64_t generation = side_.generation(slot);
+    if (side_.descriptor_slots(view) != slots) return false;
     if (side_.hash(slot)) continue;
-    side_.set_hash(slot, base::xxh128(side_.chunk(slot).first(arena::chunk_length(view.descriptor_bytes, i))));
+    side_.set_hash(slot, generation, base::xxh128(side_.chunk(slot).first(arena::chunk_length(view.descriptor_bytes, i))));
   }
   return true;
 }

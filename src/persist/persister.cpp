@@ -170,7 +170,8 @@ bool Persister::step() {
       return true;
     }
     if (view.state == arena::RecordState::sealed) {
-      if (is_next_daemons(view)) continue;
+      const bool superseded = (view.flags & arena::kSuperseded) != 0;
+      if (is_next_daemons(view) || (superseded && !trainer_dead)) continue;
       return take(view);
     }
     if (view.state == arena::RecordState::copying) {
@@ -214,6 +215,7 @@ bool Persister::take(const arena::RecordView& view) {
 }
 
 Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, Written& written) {
+  if (!side_.take(view)) return Outcome::given_up;
   set_phase("copying", view);
   Outcome outcome = Outcome::published;
   SF_ASSIGN(const std::vector<std::byte> bytes, wait_for_descriptor(view, outcome));

@@ -123,6 +123,7 @@ class Persister {
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
   [[nodiscard]] bool stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept;
   void give_slots_back(const arena::RecordView& view);
+  [[nodiscard]] bool has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const;
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
@@ -133,6 +134,7 @@ class Persister {
   void publish_done(const arena::RecordView& view, Written written);
   void count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found);
   void give_up(const arena::RecordView& view);
+  void retire_abandoned();
   void fail(const arena::RecordView& view, const Status& status);
   void on_verdict(const Verdict& verdict);
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);

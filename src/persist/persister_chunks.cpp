@@ -1,6 +1,7 @@
 // The persister's inner loop, and what happens after it: chunks out of the arena, slots and records back to the trainer.
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "base/log.hpp"
 #include "persist/encode_pipeline.hpp"
@@ -40,9 +41,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const std::uint64_t chunks = view.image_chunks();
   std::uint64_t next = 0;
   std::uint64_t written = 0;
+  std::uint32_t looked_at = side_.signal();
   while (written < chunks) {
     const std::uint32_t seen = side_.signal();
     if (const auto stop = interrupted(view)) return *stop;
+    if (std::exchange(looked_at, seen) != seen) retire_abandoned();
     const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
@@ -58,8 +61,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");
       }
-      side_.set_hash(from.slot, chunk.record.raw_hash);
-      if (side_.hash(from.slot) != chunk.record.raw_hash) {
+      if (!has_the_hash(from.slot, from.generation, chunk.record.raw_hash)) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " is no longer what was captured: its memory was "
                                                                              "changed since");
       }
@@ -78,6 +80,13 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   }
   if (!unsynced.empty()) SF_TRY(give_back());
   return Outcome::published;
+}
+
+// As it was when the daemon read the chunk first. The keeper hashes too: one at a time.
+bool Persister::has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const {
+  const auto still = keeper_->hold_still();
+  side_.set_hash(slot, generation, hash);
+  return side_.hash(slot) == hash;
 }
 
 // A dead trainer leases nothing: what it leaves stays whole, for its successor to restore from.
@@ -133,12 +142,14 @@ void Persister::count_alarms(const arena::RecordView& view, const std::vector<Fo
   counters_.alarms = tally_.standing();
 }
 
-// Abandoned by the trainer, cut off by its death, or withdrawn as torn before it was published.
+// Abandoned by the trainer, cut off by its death, superseded, or withdrawn as torn before it was published.
 void Persister::give_up(const arena::RecordView& view) {
   const auto now = side_.view(view.record);
   const bool sealed = now && now->state == arena::RecordState::sealed;
   const bool withdrawn = sealed && (now->flags & arena::kWithdrawn) != 0;
-  if (sealed && !withdrawn) return;  // sealed since it was looked at: captured, and taken next
+  const bool superseded = sealed && (now->flags & arena::kSuperseded) != 0;
+  if (superseded && !trainer_dead_) return;  // its trainer is about to free it
+  if (sealed && !withdrawn && !superseded) return;  // sealed since it was looked at: captured, and taken next
   if (withdrawn && !side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
   base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
             {{"run", options_.run}, {"step", view.step}});
@@ -147,6 +158,14 @@ void Persister::give_up(const arena::RecordView& view) {
   }
   give_slots_back(view);
   side_.done(view);
+}
+
+// Their records are the trainer's again at once: while one snapshot is written for long, several may be superseded.
+void Persister::retire_abandoned() {
+  for (const arena::RecordView& view : side_.records()) {
+    const bool ours = (view.flags & (arena::kDone | arena::kMemoryOnly)) == 0;  // the keeper's otherwise
+    if (ours && view.state == arena::RecordState::abandoned) give_up(view);
+  }
 }
 
 void Persister::fail(const arena::RecordView& view, const Status& status) {

@@ -1,6 +1,7 @@
 // What tests set and ask (fake_cuda.hpp).
 #include <utility>
 
+#include "fake_cuda/copies.hpp"
 #include "fake_cuda/memory.hpp"
 #include "fake_cuda/streams.hpp"
 
@@ -110,6 +111,14 @@ std::byte* backing(cuda::CUdeviceptr address) {
   const Place place = place_of(*state().world, nullptr, address, 1);
   const bool known = place.kind == Place::Kind::device || place.kind == Place::Kind::registered;
   return known ? place.data : nullptr;
+}
+
+const std::byte* coming(cuda::CUdeviceptr address, std::size_t bytes) {
+  {
+    const std::unique_lock lock(state().mutex);
+    if (const std::byte* const from = arriving(*state().world, address, bytes)) return from;
+  }
+  return backing(address);
 }
 
 void register_kernel(Kernel kernel) {

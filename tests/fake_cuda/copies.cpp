@@ -150,6 +150,24 @@ std::vector<Access> accesses_of(const std::vector<Copy>& copies) {
   return accesses;
 }
 
+std::vector<Arrival> arrivals_of(const std::vector<Copy>& copies) {
+  std::vector<Arrival> arrivals;
+  for (const Copy& copy : copies) {
+    if (copy.direction != Direction::host_to_device) continue;
+    arrivals.push_back({copy.request, copy.staged ? copy.staged->data() : copy.from.data, copy.staged, {}});
+  }
+  return arrivals;
+}
+
+// Those that have run are forgotten where they stand first.
+void note_arrivals(World& world, std::vector<Arrival> arrivals, const Point& point) {
+  while (!world.arrivals.empty() && world.arrivals.front().point.reached()) world.arrivals.pop_front();
+  for (Arrival& arrival : arrivals) {
+    arrival.point = point;
+    world.arrivals.push_back(std::move(arrival));
+  }
+}
+
 cuda::CUresult give_resolved(Call& call, const std::shared_ptr<Stream>& stream, std::vector<Copy> copies) {
   World& world = call.world;
   Work work;
@@ -163,11 +181,13 @@ cuda::CUresult give_resolved(Call& call, const std::shared_ptr<Stream>& stream, 
     poison_target(world, copy);
     host_waits = host_waits || copy.to.kind == Place::Kind::pageable;
   }
+  std::vector<Arrival> arrivals = arrivals_of(copies);
   std::shuffle(copies.begin(), copies.end(), world.dice);
   work.run = [&world, copies = std::move(copies)](Stream& on) {
     for (const Copy& copy : copies) run_copy(on, world, copy);
   };
   const Point point = give(call, stream, std::move(work));
+  note_arrivals(world, std::move(arrivals), point);
   if (!host_waits) return cuda::kSuccess;
   const VectorClock clock = stream->clock;
   const cuda::CUresult result = wait_for(call, point);
@@ -176,6 +196,14 @@ cuda::CUresult give_resolved(Call& call, const std::shared_ptr<Stream>& stream, 
 }
 
 }  // namespace
+
+const std::byte* arriving(const World& world, cuda::CUdeviceptr address, std::size_t bytes) {
+  const auto covers = [&](const Arrival& one) {
+    return !one.point.reached() && one.request.to <= address && address + bytes <= one.request.to + one.request.bytes;
+  };
+  const auto newest = std::find_if(world.arrivals.rbegin(), world.arrivals.rend(), covers);
+  return newest == world.arrivals.rend() ? nullptr : newest->from + (address - newest->request.to);
+}
 
 cuda::CUresult give_copies(Call& call, cuda::CUstream handle, const std::vector<CopyRequest>& requests,
                            std::optional<Direction> wanted, std::size_t& failed) {

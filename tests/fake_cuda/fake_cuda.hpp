@@ -126,6 +126,10 @@ struct Statistics {
 // own. Null when no live memory is there.
 [[nodiscard]] FAKE_CUDA_EXPORT std::byte* backing(device::cuda::CUdeviceptr address);
 
+// Where the bytes lie that the range will hold once the copies from the host given so far have run: for a kernel that says
+// which ranges it touches while what it will read is still on its way.
+[[nodiscard]] FAKE_CUDA_EXPORT const std::byte* coming(device::cuda::CUdeviceptr address, std::size_t bytes);
+
 struct Access {
   device::cuda::CUdeviceptr address = 0;  // of device memory or of registered host memory
   std::size_t bytes = 0;
@@ -154,7 +158,8 @@ struct Kernel {
   // Runs on the stream's thread; turns device addresses into host ones with backing().
   std::function<void(const Launch&)> run;
 };
-FAKE_CUDA_EXPORT void register_kernel(Kernel kernel);  // in place of one of the same name
+// In place of one of the same name. The product's own are there from the start.
+FAKE_CUDA_EXPORT void register_kernel(Kernel kernel);
 
 // cuModuleLoadData takes a registered image (by address, or by equal bytes) and every fat binary (by its first four
 // bytes).

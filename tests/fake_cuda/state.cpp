@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "fake_cuda/capture.hpp"
+#include "fake_cuda/copies.hpp"
+#include "fake_cuda/product_kernels.hpp"
 #include "fake_cuda/streams.hpp"
 
 namespace stillframe::fake_cuda {
@@ -14,10 +16,16 @@ World::World(Config with)
   for (int device = 0; device < config.devices; ++device) contexts.push_back(std::make_unique<Context>(device));
 }
 
+World::~World() = default;
+
 State& state() {
   static State& kept = *[] {
     auto* made = new State;
     made->world = std::make_unique<World>(config_from_environment());
+    for (Kernel& kernel : product_kernels()) {
+      std::string name = kernel.name;
+      made->kernels.emplace(std::move(name), std::make_shared<const Kernel>(std::move(kernel)));
+    }
     for (Injection& injection : injections_from_environment()) made->world->injections.push_back(std::move(injection));
     return made;
   }();

@@ -49,12 +49,16 @@ struct Function {
   std::shared_ptr<const Kernel> kernel;
 };
 
+// A copy from the host that was given and may not have run.
+struct Arrival;
+
 inline constexpr std::size_t kDirections = 3;  // see copies.hpp
 using EngineTimes = std::array<std::chrono::steady_clock::time_point, kDirections>;
 
 // What one reset() makes anew.
 struct World {
   explicit World(Config with);
+  ~World();
 
   Config config;
   bool initialised = false;
@@ -67,6 +71,7 @@ struct World {
   std::map<std::uintptr_t, Function> functions;
   std::map<std::uintptr_t, std::shared_ptr<Allocation>> allocations;  // by device address
   std::map<std::uintptr_t, Registration> registrations;               // by host address
+  std::list<Arrival> arrivals;                                        // in the order given
   std::vector<EngineTimes> engines_free_at;                           // by device: when the copies so far will be done
   std::vector<std::shared_ptr<Capture>> captures;                     // under way, invalidated ones as well
   std::vector<std::pair<std::shared_ptr<Stream>, std::thread>> workers;

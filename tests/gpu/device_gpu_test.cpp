@@ -1,4 +1,5 @@
 // The contract of devices, held by the CUDA device on the driver of this machine; skipped where there is none.
+#include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
 #include "device/cuda_device.hpp"
 
@@ -19,6 +20,8 @@ DeviceUnderTest real_gpu() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpu, DeviceContract, testing::Values(real_gpu()),
+                         [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Gpu, CopyListContract, testing::Values(real_gpu()),
                          [](const auto& test) { return test.param.label; });
 
 }  // namespace

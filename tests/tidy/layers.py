@@ -19,6 +19,9 @@ THIRD_PARTY = {
 # The C headers that the C ABI needs; C++ ones have neither a slash nor a dot.
 C_STANDARD_HEADERS = {"stddef.h", "stdint.h", "stdbool.h"}
 
+# The bodies of kernels, which hosts compile as well (cuda/): below the folder that is the door to the GPU.
+KERNELS = ("cuda/", "device")
+
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.MULTILINE)
 
 
@@ -67,7 +70,7 @@ def check_layer_source(folder, code, layers):
     for line, header, quoted in includes_of(code):
         library = next((name for prefix, name in THIRD_PARTY.items() if header.startswith(prefix)), None)
         top = header.split("/")[0]
-        if header.startswith("stillframe/"):
+        if header.startswith("stillframe/") or (header.startswith(KERNELS[0]) and folder == KERNELS[1]):
             continue
         if library is not None:
             if folder != "apps" and library not in layers.third_party[folder]:

@@ -20,6 +20,7 @@ CASES = [
     ("src/codec/a.hpp", P + '\n#include "env/b.hpp"\n', [(3, "include-edge")]),
     ("src/env/a.cpp", '#include "b.hpp"\n', [(1, "include-edge")]),
     ("src/env/a.cpp", "#include <nlohmann/json.hpp>\n", [(1, "include-edge")]),
+    ("src/env/a.cpp", '#include "cuda/a_body.hpp"\n', [(1, "include-edge")]),
     ("src/unheard/a.cpp", "int x;\n", [(1, "include-edge")]),
     ("src/store/a.cpp", '#include "base/b.hpp"\n#include "stillframe/status.hpp"\n#include <sys/stat.h>\n', []),
     ("src/base/a.cpp", "#include <spdlog/spdlog.h>\n", []),
@@ -107,6 +108,7 @@ CASES = [
         "void* l = dlopen(p, 1);\nauto f = ::dlsym(l, n);\n#include <cuda.h>\nint r = cuInit(0) + x.cuStreamQuery(s);\n",
         [(n, "gpu-door") for n in (1, 2, 3, 4, 4)],
     ),
+    ("src/device/a.cpp", '#include "cuda/a_body.hpp"\n', []),
     ("src/device/a.cpp", "void* l = ::dlopen(p, 1);\nint r = calls.cuInit(0);\n", []),
     ("src/base/a.cpp", "int r = cursor(0) + cut(1);\nauto d = make_cuda_device();\n", []),
     # sleeps

@@ -45,12 +45,14 @@ TEST(ChunkHash, TheFirstOneStandsUntilTheSlotIsLeasedAgain) {
   ASSERT_EQ(trainer.lease(handle, arena::SlotKind::image, 0, now).value(), 0U);
   EXPECT_FALSE(daemon.hash(0).has_value());
   const base::Hash128 first = base::xxh128(std::as_bytes(std::span("first")));
-  daemon.set_hash(0, first);
-  daemon.set_hash(0, base::xxh128(std::as_bytes(std::span("second"))));
+  daemon.set_hash(0, 1, first);
+  daemon.set_hash(0, 1, base::xxh128(std::as_bytes(std::span("second"))));
   EXPECT_EQ(daemon.hash(0), first);
   arena.slot(0).state = arena::SlotState::free;
   ASSERT_TRUE(trainer.lease(handle, arena::SlotKind::image, 1, now).ok());
   EXPECT_FALSE(daemon.hash(0).has_value());
+  daemon.set_hash(0, 1, first);
+  EXPECT_FALSE(daemon.hash(0).has_value()) << "it was read before the lease";
 }
 
 TEST(MemoryOnly, IsAFlagOfTheRecordThatEitherSideTakesAway) {

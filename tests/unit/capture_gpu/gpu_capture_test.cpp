@@ -12,9 +12,12 @@ using fake_cuda::HostClock;
 using fake_cuda::Schedule;
 using testing::HasSubstr;
 
-// Larger than a chunk, many in one chunk, and what no fence guards: on the GPU and on the host.
-const std::vector<GpuTensor> kState = {{(2 << 20) + 7, true, 0}, {5000, true, 0}, {100, true, 0}, {256, true, kHost},
-                                       {64, false, 0},           {3000, false, 0}, {8, false, kHost}};
+// Larger than a chunk, so many small ones in one chunk that they are bundled, and what no fence guards: on the GPU and on
+// the host.
+const std::vector<GpuTensor> kState = {
+    {(2 << 20) + 7, true, 0}, {5000, true, 0}, {100, true, 0}, {256, true, kHost}, {64, false, 0},    {3000, false, 0},
+    {8, false, kHost},        {1, true, 0},    {33, true, 0},  {4096, true, 0},    {700, true, 0},    {17, true, 0},
+    {900, true, 0},           {48, false, 0},  {512, true, 0}, {5, true, 0},       {2000, true, 0}};
 
 Config scheduled(Schedule schedule, std::uint64_t seed) {
   Config config;

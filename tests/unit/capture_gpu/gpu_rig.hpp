@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,11 @@ class GpuCapture : public device::CudaTest {
   }
 
   void start_training(fake_cuda::Config config, std::vector<GpuTensor> tensors, std::uint64_t slots = kSlots,
-                      std::uint64_t fence_deadline_ms = 60'000) {
+                      std::uint64_t fence_deadline_ms = 60'000,
+                      const std::optional<fake_cuda::Injection>& failure = std::nullopt) {
     stop();
     start(std::move(config));
+    if (failure) fake_cuda::inject(*failure);
     tensors_ = std::move(tensors);
     context_ = std::make_unique<device::TrainersContext>(user_, 0);
     load_kernel();
@@ -51,7 +54,7 @@ class GpuCapture : public device::CudaTest {
     daemon_ = std::make_unique<arena::DaemonSide>(*arena_);
     devices_ = std::make_unique<Devices>(device::make_host_device(),
                                          [this](std::int32_t ordinal) -> Result<std::unique_ptr<device::Device>> {
-                                           return device::open_cuda_device(driver_, ordinal, {.drain_deadline_ms = kDrainMs});
+                                           return device::open_cuda_device(driver_, ordinal, options_);
                                          });
     copier_ = taken(Copier::start(*devices_, *arena_, 1 << 20, fence_deadline_ms));
     expect_ok(copier_->prepare(*plan_));
@@ -142,6 +145,7 @@ class GpuCapture : public device::CudaTest {
     EXPECT_TRUE(copier_->trainer_side().recycle(handle));
   }
 
+  device::CudaDeviceOptions options_{.drain_deadline_ms = kDrainMs, .gather_image = device::stand_in_image()};
   std::vector<GpuTensor> tensors_;
   std::unique_ptr<device::TrainersContext> context_;
   CUstream compute_ = nullptr;

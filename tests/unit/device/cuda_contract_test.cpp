@@ -1,4 +1,5 @@
 // The contract of devices, held by the CUDA device on the driver fake, in each of its schedules.
+#include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
 #include "unit/device/cuda_fixture.hpp"
 
@@ -11,7 +12,7 @@ DeviceUnderTest on_fake(const std::string& label, const fake_cuda::Config& confi
   device.make = [config]() -> Result<std::unique_ptr<Device>> {
     fake_cuda::reset(config);
     SF_ASSIGN(const std::shared_ptr<const CudaDriver> driver, CudaDriver::load());
-    return open_cuda_device(driver, 0);
+    return open_cuda_device(driver, 0, {.gather_image = stand_in_image()});
   };
   device.check_left = expect_nothing_left;
   device.hold_next_copy = [] { fake_cuda::inject({"cuMemcpyHtoDAsync", 1, cuda::kSuccess, fake_cuda::Effect::hang}); };
@@ -26,13 +27,14 @@ fake_cuda::Config scheduled(fake_cuda::Schedule schedule) {
   return config;
 }
 
-INSTANTIATE_TEST_SUITE_P(Fake, DeviceContract,
-                         testing::Values(on_fake("eager", scheduled(fake_cuda::Schedule::eager)),
-                                         on_fake("adversarial", scheduled(fake_cuda::Schedule::adversarial)),
-                                         on_fake("lazy", scheduled(fake_cuda::Schedule::lazy)),
-                                         on_fake("oldest_driver",
-                                                 with(&fake_cuda::Config::driver_version, cuda::kOldestDriverVersion))),
-                         [](const auto& test) { return test.param.label; });
+const auto kFakes = testing::Values(
+    on_fake("eager", scheduled(fake_cuda::Schedule::eager)),
+    on_fake("adversarial", scheduled(fake_cuda::Schedule::adversarial)),
+    on_fake("lazy", scheduled(fake_cuda::Schedule::lazy)),
+    on_fake("oldest_driver", with(&fake_cuda::Config::driver_version, cuda::kOldestDriverVersion)));
+
+INSTANTIATE_TEST_SUITE_P(Fake, DeviceContract, kFakes, [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Fake, CopyListContract, kFakes, [](const auto& test) { return test.param.label; });
 
 }  // namespace
 }  // namespace stillframe::device

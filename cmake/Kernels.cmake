@@ -1,0 +1,37 @@
+# Device code inside the program. stillframe_embed_kernel(<target> <file.cu> <source>): nvcc, found by name, makes a fat binary
+# of the file, which `source` embeds by the name SF_GATHER_IMAGE; without nvcc the name is not defined.
+#
+# The architectures of data centre GPUs since 2020; any other from compute capability 8.0 on takes the portable code (PTX), which
+# its driver compiles when it is loaded.
+set(STILLFRAME_GPU_ARCHITECTURES 80 90 100 CACHE STRING "Compute capabilities that the gather kernel is compiled for")
+find_program(STILLFRAME_NVCC nvcc DOC "CUDA compiler for cuda/*.cu")
+
+if(STILLFRAME_NVCC)
+  list(JOIN STILLFRAME_GPU_ARCHITECTURES ", sm_" architectures)
+  message(STATUS "Gather kernel: compiled by nvcc for sm_${architectures} and as PTX")
+else()
+  message(STATUS "Gather kernel: NOT built, since nvcc is not on the PATH (or -DSTILLFRAME_NVCC=...). Tensors on a GPU that no "
+                 "fence guards, and small ones, are then gathered with plain copies, one a tensor: slower, with the same result")
+endif()
+
+function(stillframe_embed_kernel target kernel source)
+  if(NOT STILLFRAME_NVCC)
+    return()
+  endif()
+  get_filename_component(name ${kernel} NAME_WE)
+  get_filename_component(folder ${kernel} DIRECTORY)
+  set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
+  list(GET STILLFRAME_GPU_ARCHITECTURES 0 oldest)
+  set(code -gencode arch=compute_${oldest},code=compute_${oldest})
+  foreach(architecture ${STILLFRAME_GPU_ARCHITECTURES})
+    list(APPEND code -gencode arch=compute_${architecture},code=sm_${architecture})
+  endforeach()
+  add_custom_command(
+    OUTPUT ${image}
+    COMMAND ${STILLFRAME_NVCC} -fatbin -std=c++17 -O3 ${code} -o ${image} ${kernel}
+    DEPENDS ${kernel} ${folder}/${name}_body.hpp
+    COMMENT "Compiling ${name}.cu for the GPU"
+    VERBATIM)
+  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${image}
+                                                   COMPILE_DEFINITIONS SF_GATHER_IMAGE="${image}")
+endfunction()

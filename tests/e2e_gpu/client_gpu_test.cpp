@@ -1,0 +1,194 @@
+// A client whose tensors live on a GPU (the driver fake), with a daemon process beside it: what the user is told when
+// the device, or a graph being captured from it, stands in the way.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "e2e/rig.hpp"
+#include "fake_cuda/fake_cuda.hpp"
+#include "unit/device/cuda_fixture.hpp"
+
+namespace stillframe::test {
+namespace {
+
+namespace cuda = device::cuda;
+using cuda::CUdeviceptr;
+using fake_cuda::Effect;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class ClientOnGpu : public DaemonTest {
+ protected:
+  static constexpr std::uint64_t kBytes = 3'000'000;
+  static constexpr std::uint64_t kPatience = 60'000;
+
+  void SetUp() override {
+    fake_cuda::Config config;
+    config.races = fake_cuda::RacePolicy::count;
+    config.host_clock = fake_cuda::HostClock::per_thread;
+    fake_cuda::reset(config);
+    user_ = fake_cuda::Driver();
+    EXPECT_CU(user_.cuInit(0));
+    context_ = std::make_unique<device::TrainersContext>(user_, 0);
+    EXPECT_CU(user_.cuStreamCreate(&compute_, cuda::kStreamNonBlocking));
+    EXPECT_CU(user_.cuMemAlloc(&guarded_, kBytes));
+    EXPECT_CU(user_.cuMemAlloc(&unguarded_, kBytes));
+    start_daemon();
+    open_core(kPatience);
+  }
+  void open_core(std::uint64_t fence_deadline_ms) {
+    core_.reset();
+    CheckpointerOptions wanted = options();
+    wanted.fence_deadline_ms = fence_deadline_ms;
+    auto opened = client::Core::open(std::move(wanted));
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    core_ = std::move(opened).value();
+    std::vector<capture::EntrySpec> specs;
+    specs.push_back({{"weight", DType::u8, {kBytes}, 0, 0}, true, true, 0});
+    specs.push_back({{"average", DType::u8, {64}, 0, 0}, false, false, 0});
+    auto plan = core_->make_plan(std::move(specs), soon());
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    plan_ = std::move(plan).value();
+  }
+  void TearDown() override {
+    fake_cuda::host_threads_met();
+    core_.reset();
+    EXPECT_EQ(fake_cuda::races(), 0U) << fake_cuda::last_race();
+    context_.reset();
+    fake_cuda::reset({});
+  }
+
+  [[nodiscard]] static base::Deadline soon() { return base::Deadline::after_ms(kPatience); }
+  [[nodiscard]] client::Snapshot snapshot(std::int64_t step, bool wait, std::uint64_t deadline_ms) {
+    client::SnapshotRequest request;
+    request.step = step;
+    request.data = {reinterpret_cast<const void*>(guarded_), reinterpret_cast<const void*>(unguarded_)};
+    request.streams = streams();
+    request.wait = wait;
+    request.deadline_ms = deadline_ms;
+    return core_->snapshot(plan_, std::move(request));
+  }
+  [[nodiscard]] std::vector<capture::StreamRef> streams() const {
+    return {{0, reinterpret_cast<std::uintptr_t>(compute_)}};
+  }
+  // On the trainer's stream.
+  void set_guarded(int value) const {
+    const std::vector<std::byte> bytes(kBytes, static_cast<std::byte>(value));
+    EXPECT_CU(user_.cuMemcpyHtoDAsync(guarded_, bytes.data(), kBytes, compute_));
+  }
+  [[nodiscard]] bool guarded_is(std::int64_t value) const {
+    const std::byte* const bytes = fake_cuda::backing(guarded_);
+    return std::all_of(bytes, bytes + kBytes, [value](std::byte one) { return one == static_cast<std::byte>(value); });
+  }
+  [[nodiscard]] nlohmann::json status() const { return nlohmann::json::parse(core_->status_json()); }
+
+  fake_cuda::Driver user_;
+  std::unique_ptr<device::TrainersContext> context_;
+  fake_cuda::CUstream compute_ = nullptr;
+  CUdeviceptr guarded_ = 0;
+  CUdeviceptr unguarded_ = 0;
+  std::shared_ptr<client::Core> core_;
+  std::shared_ptr<const capture::Plan> plan_;
+};
+
+TEST_F(ClientOnGpu, ASnapshotThatWaitsInsideAGraphCaptureIsSkippedAtOnceWithTheReason) {
+  constexpr std::uint64_t kDeadlineMs = 5'000;
+  EXPECT_CU(user_.cuStreamBeginCapture(compute_, cuda::kCaptureModeGlobal));
+  const TicketInfo info = snapshot(1, /*wait=*/true, kDeadlineMs).progress->info();
+  fake_cuda::CUgraph graph = nullptr;
+  EXPECT_CU(user_.cuStreamEndCapture(compute_, &graph));
+  EXPECT_EQ(info.state, SnapshotState::skipped);
+  EXPECT_THAT(info.error, AllOf(HasSubstr("step 1"), HasSubstr("a graph is being captured on cuda:0")));
+  EXPECT_LT(info.call_seconds, 1e-3 * kDeadlineMs / 2);
+  EXPECT_EQ(fake_cuda::statistics().operations_captured, 0U);
+  EXPECT_TRUE(snapshot(2, /*wait=*/true, kPatience).progress->wait(SnapshotState::captured, soon()).ok());
+}
+
+TEST_F(ClientOnGpu, AFailureBehindTheFenceReachesWarningStatusAndClose) {
+  const client::Snapshot before = snapshot(1, true, kPatience);
+  EXPECT_TRUE(core_->fence(kPatience, streams()).ok());
+  EXPECT_TRUE(before.progress->wait(SnapshotState::verified, soon()).ok());
+  fake_cuda::hang_stream(compute_);
+  for (const char* const call : {"cuMemcpyBatchAsync", "cuMemcpyDtoHAsync"}) {
+    fake_cuda::inject({call, 1, cuda::kErrorIllegalAddress, Effect::fault});
+  }
+  const client::Snapshot shot = snapshot(2, true, kPatience);
+  EXPECT_TRUE(core_->fence(kPatience, streams()).ok()) << "every copy is enqueued";
+  fake_cuda::release_streams();
+  const Status captured = shot.progress->wait(SnapshotState::captured, soon());
+  EXPECT_EQ(captured.code(), Code::io_error) << captured.message();
+  const std::string error = shot.progress->info().error;
+  EXPECT_THAT(error, HasSubstr("ILLEGAL_ADDRESS"));
+
+  const Status closed = core_->close(soon());
+  EXPECT_EQ(closed.code(), Code::io_error);
+  EXPECT_EQ(closed.message(), error);
+  EXPECT_EQ(status()["snapshots"]["abandoned"], 1);
+  EXPECT_EQ(status()["snapshots"]["failed"], 1);
+  EXPECT_EQ(status()["last_error"], error);
+  EXPECT_EQ(status()["consecutive_failures"], 1);
+  std::vector<std::string> warnings;
+  while (auto warning = core_->next_warning()) warnings.push_back(*std::move(warning));
+  EXPECT_THAT(warnings, testing::Contains(error).Times(1));
+}
+
+TEST_F(ClientOnGpu, ARestoreOverAPendingSnapshotComesBehindItsCopies) {
+  core_.reset();
+  auto opened = Checkpointer::open(options());
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  Checkpointer training = std::move(opened).value();
+  ASSERT_TRUE(training.add("weight", DType::u8, {kBytes}, reinterpret_cast<void*>(guarded_), 0).ok());
+  training.use_stream(0, reinterpret_cast<std::uintptr_t>(compute_));
+  set_guarded(1);
+  const auto first = training.snapshot(1, /*wait=*/true);
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  ASSERT_TRUE(training.fence().ok());
+  ASSERT_TRUE(first->wait_verified(kPatience).ok()) << first->info().error;
+  set_guarded(2);
+  const auto pending = training.snapshot(2, /*wait=*/true);
+  ASSERT_TRUE(pending.ok()) << pending.status().message();
+  const auto restored = training.restore();
+  ASSERT_TRUE(restored.ok() && restored->has_value()) << restored.status().message();
+  EXPECT_TRUE(guarded_is((*restored)->step)) << "step " << (*restored)->step;
+  EXPECT_TRUE(pending->wait_captured(kPatience).ok()) << "it holds the values before the restore";
+  EXPECT_TRUE(training.close().ok());
+}
+
+TEST_F(ClientOnGpu, AClientThatGoesWhileItsDeviceHangsLeavesTheArenaMapped) {
+  constexpr std::uint64_t kShortMs = 50;
+  open_core(kShortMs);
+  const auto arenas = [] {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t found = 0;
+    for (std::string line; std::getline(maps, line);)
+      if (line.find("memfd:") != std::string::npos) ++found;
+    return found;
+  };
+  const std::size_t before = arenas();
+  ASSERT_GT(before, 0U);
+  fake_cuda::hang_stream(compute_);
+  const client::Snapshot shot = snapshot(1, true, kPatience);
+  core_.reset();
+  EXPECT_EQ(arenas(), before) << "the device may still write there";
+  EXPECT_EQ(shot.progress->info().state, SnapshotState::abandoned);
+  fake_cuda::release_streams();
+  fake_cuda::CUevent behind = nullptr;
+  EXPECT_CU(user_.cuEventCreate(&behind, 0));
+  EXPECT_CU(user_.cuEventRecord(behind, compute_));
+  EXPECT_CU(user_.cuEventSynchronize(behind));
+}
+
+TEST_F(ClientOnGpu, StatusSaysHowTensorsAreGathered) {
+  ASSERT_TRUE(status()["gather"].contains("cuda:0")) << status().dump();
+  const std::string way = status()["gather"]["cuda:0"];
+  if (device::embedded_gather_image().empty()) {
+    EXPECT_THAT(way, AllOf(HasSubstr("plain copies"), HasSubstr("nvcc")));
+  } else {
+    EXPECT_EQ(way, "kernel");
+  }
+}
+
+}  // namespace
+}  // namespace stillframe::test
