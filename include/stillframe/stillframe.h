@@ -64,13 +64,14 @@ SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out)
 SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 
 /* Waits until every captured snapshot is durable and verified or has failed, then says goodbye to the daemon. SF_DEADLINE
- * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be written, its
- * failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
+ * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be copied or written,
+ * its failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 
 /* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "skipped":…,
- * "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…} */
+ * "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…, "last_error":…,
+ * "gather": {"cuda:0": "kernel", or "plain copies: " and why}, for the GPUs that have had anything to gather} */
 SF_API sf_code sf_client_status(sf_client* client, const char** json);
 
 /* The oldest unread warning ("the daemon died; …"); *text is NULL when there is none. At most 64 are kept. */
