@@ -17,13 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import os
-import platform
-import shutil
-import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +26,9 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from torch import nn
 
+from figures import ScratchFolder, add_output_arguments, columns, deliver, environment
+from peers import torch_save
+
 WARM_UP_ROUNDS = 2  # on both sides, not counted: the arena is made, the page cache and the allocator are warm
 DURABLE_TIMEOUT_SECONDS = 300.0
 LEAST_PARAMETERS = 10_000_000
@@ -39,8 +36,8 @@ ROWS = (
     ("stillframe", "call", "snapshot_call_seconds"),
     ("stillframe", "fence", "fence_seconds"),
     ("stillframe", "block = call + fence", "stillframe_block_seconds"),
-    ("torch.save", "save", "save_seconds"),
-    ("torch.save", "fsync", "fsync_seconds"),
+    ("torch.save", "save", "torch_save_save_seconds"),
+    ("torch.save", "fsync", "torch_save_fsync_seconds"),
     ("torch.save", "block = save + fsync", "torch_save_block_seconds"),
 )
 
@@ -97,7 +94,7 @@ class Training:
 
     def tensor_bytes(self) -> int:
         """Bytes of parameters and optimizer state; a tied tensor counts once."""
-        tensors = list(self.model.parameters())
+        tensors: List[torch.Tensor] = list(self.model.parameters())
         for entry in self.optimizer.state.values():
             tensors += [value for value in entry.values() if isinstance(value, torch.Tensor)]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -121,21 +118,8 @@ def measure_stillframe(training: Training, checkpointer: Any, step: int) -> Dict
 
 
 def measure_torch_save(training: Training, path: Path) -> Dict[str, float]:
-    training.settle()
-    begun = time.perf_counter()
-    with open(path, "wb") as file:
-        torch.save(training.state(), file)
-        file.flush()
-        saved = time.perf_counter()
-        os.fsync(file.fileno())
-    synced = time.perf_counter()
-    path.unlink()
-    return {
-        "save_seconds": saved - begun,
-        "fsync_seconds": synced - saved,
-        "torch_save_block_seconds": synced - begun,
-        "step_after_save_seconds": training.step(),
-    }
+    figures = {f"torch_save_{name}": value for name, value in torch_save(training, path).items()}
+    return {**figures, "step_after_save_seconds": training.step()}
 
 
 def run_rounds(args: argparse.Namespace, folder: Path, training: Training) -> List[Dict[str, float]]:
@@ -164,14 +148,6 @@ def run_rounds(args: argparse.Namespace, folder: Path, training: Training) -> Li
     return rounds
 
 
-def summary(rounds: List[Dict[str, float]]) -> Dict[str, Dict[str, float]]:
-    columns = {name: sorted(figures[name] for figures in rounds) for name in rounds[0]}
-    return {
-        name: {"median": statistics.median(values), "least": values[0], "most": values[-1]}
-        for name, values in columns.items()
-    }
-
-
 def print_table(result: Dict[str, Any]) -> None:
     state = result["state"]
     print(
@@ -190,8 +166,7 @@ def print_table(result: Dict[str, Any]) -> None:
 def parse_arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12, help="counted, after the warm-up (default: %(default)s)")
-    parser.add_argument("--dir", default=".", help="the file system that is written to (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="all figures as JSON; - is standard output, without the table")
+    add_output_arguments(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch on the CPU (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -207,39 +182,18 @@ def main(argv: Optional[List[str]] = None) -> int:
     training = Training(args.device, args.seed, steps=2 * (WARM_UP_ROUNDS + args.rounds) + 1)
     if training.parameters < LEAST_PARAMETERS:
         raise SystemExit(f"the example has {training.parameters} parameters; this figure needs {LEAST_PARAMETERS}")
-    folder = Path(tempfile.mkdtemp(prefix="block-time-", dir=args.dir))
-    try:
+    with ScratchFolder("block-time", args.dir) as folder:
         rounds = run_rounds(args, folder, training)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    seconds = summary(rounds)
-    ratio = seconds["torch_save_block_seconds"]["median"] / seconds["stillframe_block_seconds"]["median"]
-    result = {
-        "state": {
-            "parameters": training.parameters,
-            "tensor_bytes": training.tensor_bytes(),
-            "device": args.device,
-        },
-        "environment": {
-            "torch": torch.__version__,
-            "torch_threads": args.threads,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-        },
+    seconds = columns(rounds)
+    deliver({
+        "state": {"parameters": training.parameters, "tensor_bytes": training.tensor_bytes(), "device": args.device},
+        "environment": environment(),
         "rounds": args.rounds,
         "seconds": seconds,
         "each_round_seconds": rounds,
-        "ratio_of_medians": ratio,
-    }
-    if args.json != "-":
-        print_table(result)
-    if args.json:
-        text = json.dumps(result, indent=2) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-        else:
-            Path(args.json).write_text(text, encoding="utf-8")
+        "ratio_of_medians":
+            seconds["torch_save_block_seconds"]["median"] / seconds["stillframe_block_seconds"]["median"],
+    }, args.json, print_table)  # fmt: skip
     return 0
 
 

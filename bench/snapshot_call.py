@@ -16,20 +16,18 @@ Parts of a call: walk (comparing, and filling in), versions (reading the counter
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
+import contextlib
 import shutil
-import statistics
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import torch
 from torch import nn
+
+from figures import ScratchFolder, add_output_arguments, columns, deliver, environment
 
 WARM_UP_CALLS = 5  # not counted: the plan and the arena are made, the walk is kept
 TENSORS_PER_PARAMETER = 4  # itself, two moments, a step counter
@@ -104,14 +102,20 @@ class Watched:
         return getattr(self._inner, name)
 
 
-def instrument(checkpointer: Any, watch: Stopwatch) -> None:
+@contextlib.contextmanager
+def instrumented(checkpointer: Any, watch: Stopwatch) -> Iterator[None]:
     from stillframe._versions import VersionRecord
 
     walks, client = checkpointer._walks, checkpointer._client
     walks.take = watch.watch("walk", walks.take)
     client._library = Watched(client._library, "sf_snapshot", watch.watch("native", client._library.sf_snapshot))
-    VersionRecord.__init__ = watch.watch("versions", VersionRecord.__init__)  # type: ignore[method-assign]
-    VersionRecord.moved = watch.watch("versions", VersionRecord.moved)  # type: ignore[method-assign]
+    made, moved = VersionRecord.__init__, VersionRecord.moved
+    VersionRecord.__init__ = watch.watch("versions", made)  # type: ignore[method-assign]
+    VersionRecord.moved = watch.watch("versions", moved)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        VersionRecord.__init__, VersionRecord.moved = made, moved  # type: ignore[method-assign]
 
 
 def one_call(training: Training, checkpointer: Any, watch: Stopwatch, step: int) -> Dict[str, float]:
@@ -147,18 +151,6 @@ def one_fence(training: Training, checkpointer: Any, watch: Stopwatch, step: int
     return {"versions": versions, "rest": seconds - versions, "fence": seconds}
 
 
-def percentile(values: List[float], share: float) -> float:
-    return values[min(len(values) - 1, int(len(values) * share))]
-
-
-def columns(rows: List[Dict[str, float]]) -> Dict[str, Dict[str, float]]:
-    result: Dict[str, Dict[str, float]] = {}
-    for name in rows[0]:
-        values = sorted(row[name] for row in rows)
-        result[name] = {"least": values[0], "p50": statistics.median(values), "p99": percentile(values, 0.99)}
-    return result
-
-
 def measure(tensors: int, megabytes: float, args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
     import stillframe
 
@@ -167,9 +159,9 @@ def measure(tensors: int, megabytes: float, args: argparse.Namespace, folder: Pa
     retention = stillframe.Retention(keep_last=1)
     model, optimizer = training.model, training.optimizer
     with stillframe.Checkpointer(store, model=model, optimizer=optimizer, retention=retention) as ckpt:
-        instrument(ckpt, watch)
-        fences = [one_fence(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.fences)]
-        calls = [one_call(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.calls)]
+        with instrumented(ckpt, watch):
+            fences = [one_fence(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.fences)]
+            calls = [one_call(training, ckpt, watch, step) for step in range(WARM_UP_CALLS + args.calls)]
     shutil.rmtree(store, ignore_errors=True)
     return {
         "guarded_tensors": training.tensors,
@@ -183,13 +175,13 @@ def print_table(result: Dict[str, Any]) -> None:
     environment = result["environment"]
     print(f"{result['calls']} calls and {result['fences']} fences each, torch {environment['torch']}, "
           f"{environment['cpus']} CPUs, load {environment['load']:.1f}; microseconds")  # fmt: skip
-    print(f"{'guarded':>8}{'state MB':>10}  {'part':18}{'least':>10}{'p50':>10}{'p99':>10}")
+    print(f"{'guarded':>8}{'state MB':>10}  {'part':18}{'least':>10}{'median':>10}{'p99':>10}")
     for one in result["runs"]:
         for kind, names in (("call", CALL_PARTS), ("fence", FENCE_PARTS)):
             for name in names:
                 row = one[f"{kind}_seconds"][name]
                 label = name if name == kind else f"{kind}: {name}"
-                cells = "".join(f"{row[column] * 1e6:10.0f}" for column in ("least", "p50", "p99"))
+                cells = "".join(f"{row[column] * 1e6:10.0f}" for column in ("least", "median", "p99"))
                 print(f"{one['guarded_tensors']:8}{one['state_bytes'] / 1e6:10.1f}  {label:18}{cells}")
 
 
@@ -199,8 +191,7 @@ def parse_arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--megabytes", type=float, nargs="+", default=[10.0, 1000.0], help="default: %(default)s")
     parser.add_argument("--calls", type=int, default=2000, help="counted, after the warm-up (default: %(default)s)")
     parser.add_argument("--fences", type=int, default=20, help="likewise (default: %(default)s)")
-    parser.add_argument("--dir", default=".", help="the file system that is written to (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="all figures as JSON; - is standard output, without the table")
+    add_output_arguments(parser)
     args = parser.parse_args(argv)
     if args.calls < 1 or args.fences < 1 or min(args.tensors) < TENSORS_PER_PARAMETER * PARAMETERS_PER_MODULE:
         parser.error("at least one call, one fence and eight tensors are needed")
@@ -211,31 +202,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parse_arguments(argv)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", RuntimeWarning)  # of snapshots that are withdrawn, and of a model that never learns
-    folder = Path(tempfile.mkdtemp(prefix="snapshot-call-", dir=args.dir))
-    try:
-        runs = [measure(tensors, size, args, folder) for tensors in args.tensors for size in args.megabytes]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    result = {
-        "environment": {
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "load": os.getloadavg()[0],
-        },
-        "calls": args.calls,
-        "fences": args.fences,
-        "runs": runs,
-    }
-    if args.json != "-":
-        print_table(result)
-    if args.json:
-        text = json.dumps(result, indent=2) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-        else:
-            Path(args.json).write_text(text, encoding="utf-8")
+    result = {"environment": environment(), "calls": args.calls, "fences": args.fences}
+    with ScratchFolder("snapshot-call", args.dir) as folder:
+        result["runs"] = [measure(tensors, size, args, folder) for tensors in args.tensors for size in args.megabytes]
+    deliver(result, args.json, print_table)
     return 0
 
 

@@ -26,6 +26,10 @@
 
 namespace stillframe {
 
+// `latest`: captured snapshots that the daemon has not begun to write give way, the oldest first. When the only one gives way, a
+// crash of the trainer leaves the one being written until the new one is captured. Values as sf_overrun.
+enum class Overrun : std::int32_t { skip, wait, latest };
+
 struct CheckpointerOptions {
   std::string store;               // directory; made when missing
   std::string run = "main";
@@ -33,10 +37,19 @@ struct CheckpointerOptions {
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   std::optional<Retention> retention;  // of this run; nullopt: the daemon's configuration stands
+  // What happens to a snapshot for which there is no room, since earlier ones are still being copied or written.
+  Overrun overrun = Overrun::skip;
+  // How often this run is ended by a failure; 0: not known. Status then suggests how often to snapshot.
+  double mean_time_between_failures_seconds = 0;
   std::string socket;              // empty: a daemon is started for this user and store when none is there
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults
   std::uint64_t budget_bytes = 0;  // hard limit of the arena; 0: the daemon's configuration stands
+  // Every snapshot is captured; these say which go to the store: the first at or after each multiple of so many steps, the
+  // first so many seconds after the last one that did; whichever comes first. 0: not counted; both 0: the daemon's
+  // configuration stands, whose default is every snapshot; 1 step: every snapshot. Fewer than all need a budget of two images.
+  std::uint64_t persist_every_steps = 0;
+  std::uint64_t persist_every_seconds = 0;
   std::uint64_t scratch_bytes = 64ULL << 20;
   std::uint64_t connect_deadline_ms = 20'000;
   std::uint64_t fence_deadline_ms = 60'000;
@@ -53,9 +66,13 @@ struct TicketInfo {
   std::string error;
   Code code = Code::ok;            // of the error: no_space, io_error, …
   std::vector<Alarm> alarms;       // once durable: what this snapshot says about the training
+  bool persisted = true;           // false: kept in memory only, captured is its last state (persist_every_steps, …_seconds)
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;
   double call_seconds = 0, fence_seconds = 0, captured_seconds = 0, durable_seconds = 0, verified_seconds = 0;
+  // Training that a crash at this moment would cost the run, whatever becomes of this snapshot: since the newest captured
+  // one when the trainer dies, since the newest durable one when the power goes, since open() when there is none.
+  double trainer_crash_seconds = 0, power_loss_seconds = 0;
 };
 
 // Cheap to copy; outlives the Checkpointer. Thread-safe.
@@ -78,6 +95,7 @@ struct Restored {
   std::string name;
   std::vector<std::string> skipped;  // "<name>: <reason>", newest first
   double seconds = 0;
+  std::string source = "store";      // or "memory": from the image that a killed predecessor left with the daemon
 };
 
 // One thread at a time, as a training loop is.
@@ -97,7 +115,13 @@ class STILLFRAME_EXPORT Checkpointer {
   // default stream. Snapshots hold what it has written so far, and fence() makes it wait.
   void use_stream(std::int32_t device, std::uintptr_t stream);
 
-  // Into the memory given to add(): the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
+  // Makes the arena for what was added, so that the first snapshot costs what a later one does; without it the first snapshot
+  // does so. After restore(), whose predecessor's memory it would wait for. no_space with the figures when the budget is too
+  // small.
+  [[nodiscard]] Status prepare();
+
+  // Into the memory given to add(): the image that a killed predecessor left in the daemon's memory, when it is whole and every
+  // chunk matches its hash; else the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
   // every difference and touching nothing, when names, dtypes or shapes disagree.
   [[nodiscard]] Result<std::optional<Restored>> restore();
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ._reader import Skipped, load
     from ._restore import Restored
     from ._retention import Retention
-    from ._ticket import Alarm, Ticket, Timings
+    from ._ticket import Alarm, CrashCost, Ticket, Timings
     from ._types import EnumValue
 
 __version__ = "0.1.0"
@@ -44,6 +44,7 @@ __all__ = [
     "BusyError",
     "Checkpointer",
     "CorruptError",
+    "CrashCost",
     "DeadlineError",
     "EnumValue",
     "InternalError",

@@ -14,12 +14,14 @@ ABI_VERSION = 3
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
+NOT_FOUND = 2
 CORRUPT = 3
 DEADLINE = 8
-HOST = -1
 ENTRY_GUARDED = 1
 ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
+
+OVERRUNS = ("skip", "wait", "latest")
 
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
 
@@ -40,6 +42,10 @@ class ClientOptions(ctypes.Structure):
         ("scratch_bytes", ctypes.c_uint64),
         ("connect_deadline_ms", ctypes.c_uint64),
         ("fence_deadline_ms", ctypes.c_uint64),
+        ("overrun", ctypes.c_int32),
+        ("mean_time_between_failures_seconds", ctypes.c_double),
+        ("persist_every_steps", ctypes.c_uint64),
+        ("persist_every_seconds", ctypes.c_uint64),
     ]
 
 
@@ -54,6 +60,10 @@ class EntryStruct(ctypes.Structure):
     ]
 
 
+class Stream(ctypes.Structure):
+    _fields_ = [("device", ctypes.c_int32), ("handle", ctypes.c_uint64)]
+
+
 class SnapshotRequest(ctypes.Structure):
     _fields_ = [
         ("struct_bytes", ctypes.c_uint32),
@@ -63,7 +73,7 @@ class SnapshotRequest(ctypes.Structure):
         ("tree_json", ctypes.c_char_p),
         ("metrics_json", ctypes.c_char_p),
         ("deadline_ms", ctypes.c_uint64),
-        ("streams", ctypes.c_void_p),
+        ("streams", ctypes.POINTER(Stream)),
         ("stream_count", ctypes.c_uint64),
     ]
 
@@ -85,11 +95,18 @@ class TicketInfo(ctypes.Structure):
         ("verified_seconds", ctypes.c_double),
         ("error_code", ctypes.c_int32),
         ("alarms", ctypes.c_char_p),
+        ("trainer_crash_seconds", ctypes.c_double),
+        ("power_loss_seconds", ctypes.c_double),
+        ("persisted", ctypes.c_int32),
     ]
 
 
 class Target(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
+
+
+class Placement(ctypes.Structure):
+    _fields_ = [("to", ctypes.c_void_p), ("from_", ctypes.c_void_p), ("bytes", ctypes.c_uint64)]
 
 
 class TensorAccess(ctypes.Structure):
@@ -108,16 +125,19 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_last_error": [],
     "sf_client_open": [ctypes.POINTER(ClientOptions), _out_handle],
     "sf_client_settle": [_handle, _ms],
+    "sf_client_reserve": [_handle, ctypes.c_uint64, ctypes.c_uint64, _ms],
     "sf_client_close": [_handle, _ms],
     "sf_client_destroy": [_handle],
     "sf_client_status": [_handle, _out_text],
+    "sf_client_set_block_seconds": [_handle, ctypes.c_double],
     "sf_client_next_warning": [_handle, _out_text],
     "sf_plan_create": [_handle, ctypes.POINTER(EntryStruct), ctypes.c_size_t, _ms, _out_handle],
     "sf_plan_destroy": [_handle],
     "sf_plan_describe": [_handle, _out_text],
     "sf_snapshot": [_handle, ctypes.POINTER(SnapshotRequest), _out_handle],
-    "sf_fence": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
-    "sf_wait_copied": [_handle, ctypes.c_void_p, ctypes.c_size_t, _ms],
+    "sf_fence": [_handle, ctypes.POINTER(Stream), ctypes.c_size_t, _ms],
+    "sf_wait_copied": [_handle, ctypes.POINTER(Stream), ctypes.c_size_t, _ms],
+    "sf_place": [_handle, ctypes.POINTER(Stream), ctypes.POINTER(Placement), ctypes.c_size_t, _ms],
     "sf_ticket_confirm": [_handle],
     "sf_ticket_get": [_handle, ctypes.POINTER(TicketInfo)],
     "sf_ticket_wait": [_handle, ctypes.c_int32, _ms],
@@ -127,7 +147,9 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_reader_destroy": [_handle],
     "sf_reader_next": [_handle, ctypes.c_char_p],
     "sf_reader_manifest": [_handle, _out_text],
+    "sf_client_hot_reader": [_handle, _ms, _out_handle],
     "sf_reader_name": [_handle, _out_text],
+    "sf_reader_source": [_handle, _out_text],
     "sf_reader_skipped": [_handle, _out_text],
     "sf_pin": [ctypes.c_char_p, ctypes.c_char_p],
     "sf_unpin": [ctypes.c_char_p],

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
 
+from . import _accelerator
 from ._decode import import_numpy, numpy_dtype, whole
 from ._dtypes import TORCH_BY_NAME, name_of_numpy
 from ._errors import CorruptError, UnsupportedError
@@ -108,15 +109,20 @@ class BufferSource:
         fits = name_of_numpy(kind.str) == entry.dtype and math.prod(shape) == math.prod(entry.shape)
         if not fits or order not in ("C", "F"):
             raise CorruptError(f"the state tree has an array that does not fit its entry {entry.name!r}")
-        raw = _bytes_of(self._buffers[entry.name]).numpy()
+        raw = _bytes_of(self._on_host(entry.name)).numpy()
         made = raw.view(kind.newbyteorder("<")).reshape(shape, order=order)
         self._arrays[key] = made.astype(kind) if kind.str[:1] == ">" else made
         return self._arrays[key]
 
     def blob(self, entry: str) -> bytes:
         _known(entry, self._entries)
-        raw = self._buffers[entry]
+        raw = self._on_host(entry)
         return ctypes.string_at(raw.data_ptr(), raw.nbytes) if raw.nbytes else b""
+
+    def _on_host(self, entry: str) -> torch.Tensor:
+        if _accelerator.device_of(self._buffers[entry]) != _accelerator.HOST:
+            raise CorruptError(f"the state tree has the tensor of a GPU at {entry!r} once more as something else")
+        return self._buffers[entry]
 
     def _buffer_on(self, entry: str, saved_device: str) -> torch.Tensor:
         buffer, device = self._buffers[entry], self._locate(saved_device)

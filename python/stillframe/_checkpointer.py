@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 import time
-import warnings
 import weakref
-from types import FrameType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 
-from . import _abi
+from . import _abi, _accelerator
 from ._client import Client
-from ._errors import StillframeError, UnavailableError
+from ._errors import BusyError, InvalidArgumentError, StillframeError, UnavailableError
+from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import metrics_json
-from ._restore import Restored, restore_into
+from ._pending import Loss, PendingSnapshot
+from ._reader import Skipped
+from ._restore import Restored, restore_from_memory, restore_into
 from ._retention import Retention
+from ._scratch import check_scratch
 from ._state import TrainingState
-from ._ticket import Ticket
-from ._versions import describe_moved
+from ._ticket import Alarm, Ticket
 from ._walk import Walk, walk
 from ._walk_cache import CachedWalk, WalkCache
 
@@ -44,16 +44,27 @@ class Checkpointer:
     socket          of a running daemon; None: one is started for this user and store
     daemon_config   TOML file for a started daemon
     fence_deadline  seconds a fence waits before it gives the snapshot up
-    scratch_bytes   limit of memory for what is copied in the call; 0: 64 MiB
+    overrun         what happens to a snapshot for which there is no room, since earlier ones are still being copied
+                    or written: "skip" it (its ticket says so), "wait" for room, or "latest": captured ones that
+                    nobody has begun to write give way, the oldest first
+    mean_time_between_failures_seconds   of this run, when it is known: status() then suggests how often to snapshot
+    persist_every_steps, persist_every_seconds
+                    every snapshot is captured; these say which go to the store: the first at or after each multiple of
+                    so many steps, and the first so many seconds after the last that did. 0: not counted; both 0: the
+                    daemon's configuration stands, by default every snapshot. Fewer than all need a budget of two images;
+                    the newest always goes to the store at close(), and when this process dies
+    scratch_bytes   limit of memory for what is copied in the call, on the host and on each GPU; 0: 64 MiB
+    guard           tensors that are changed only behind ckpt.fence(): as a call of guard()
     rank, world_size, group   ranks of one group commit together
 
     The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
-    Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them;
-    everything else (buffers, generators, frozen or untracked parameters) is copied in the call. Tensors of an
-    accelerator are brought to the host in the call.
+    Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them, as
+    guard() does it for others; everything else (buffers, generators, frozen or untracked parameters) is copied in the
+    call. On an NVIDIA GPU neither waits for a copy: what no fence guards is gathered into scratch memory on the GPU, in
+    the order of its current stream. Tensors of another accelerator are brought to the host in the call, which waits.
 
     Raises TypeError with the path of the first leaf that cannot be stored, BusyError when another process writes the
-    run, StorageError when the store cannot be made or written, UnavailableError when no daemon can be reached or
+    run, NoSpaceError when the tensors on a GPU that no fence guards exceed scratch_bytes, StorageError when the store cannot be made or written, UnavailableError when no daemon can be reached or
     started. After that, failures of a snapshot never stop the training: they are in its ticket, and warned of once.
     """
 
@@ -61,30 +72,41 @@ class Checkpointer:
                  scheduler: Any = None, rng: bool = False, state: Union[None, Dict[str, Any], Callable[[], Any]] = None,
                  run: str = "main", retention: Optional[Retention] = None, budget_bytes: int = 0,
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
-                 scratch_bytes: int = 0, rank: int = 0, world_size: int = 1, group: str = "default") -> None:
+                 scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
+                 persist_every_steps: int = 0, persist_every_seconds: int = 0, rank: int = 0, world_size: int = 1,
+                 group: str = "default", guard: Iterable[torch.Tensor] = ()) -> None:
+        if overrun not in _abi.OVERRUNS:
+            raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
         self._client: Optional[Client] = None
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
         self._store = os.path.realpath(store) if os.fspath(store) else ""
         self._run, self._rank = run, rank
         self._lock = threading.RLock()
-        self._pending: Optional[Ticket] = None
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
         self._failing = False
+        self._waits = overrun == "wait"
+        self._call_seconds = 0.0  # of all snapshots so far
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
-        self._state.check()
+        self._state.guard(tensors_of(guard))
+        self._size = check_scratch(self._state, scratch_bytes) + self._state.to_come()
         self._walks = WalkCache(self._state)
         self._client = Client(
             store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=rank,
             world_size=world_size, retention_json=None if retention is None else retention.to_json(),
-            budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline,
+            budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
+            mean_time_between_failures_seconds=mean_time_between_failures_seconds,
+            persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
         )  # fmt: skip
+        self._pending = PendingSnapshot(self._client, fence_deadline)
         this = weakref.ref(self)
         for one in self._state.optimizers:
-            self._hooks.append(one.register_step_pre_hook(_fence_hook(this)))
-        self._exit = _at_exit(this)
+            self._hooks.append(one.register_step_pre_hook(fence_hook(this)))
+        self._exit = at_exit(this)
         atexit.register(self._exit)
+        # Not what a dead predecessor still holds: that is waited for by restore(), or by the first snapshot.
+        self._reserved = self._client.reserve(self._size.bytes, self._size.tensors, 0.0)
         self._warn_unread()
 
     # ---- the hook
@@ -98,8 +120,9 @@ class Checkpointer:
         in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
         waited for.
 
-        Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number.
-        Everything else is in the ticket's error.
+        Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
+        first snapshot InvalidArgumentError when the budget is too small for `persist_every_steps` and
+        `persist_every_seconds`. Everything else is in the ticket's error.
         """
         if type(step) is not int or not -(2**63) <= step < 2**63:
             raise TypeError(f"snapshot: step must be an integer of 64 bits, not {step!r}")
@@ -110,15 +133,21 @@ class Checkpointer:
                           state=_abi.SKIPPED)
         with self._lock:
             client = self._open_client()
-            self._confirm_pending(only_if_captured=not wait)
+            if _accelerator.capturing():
+                why = "a graph is being captured: nothing of the state would be copied now"
+                return Ticket(step, None, error=BusyError(why), state=_abi.SKIPPED)
+            self._settle(only_if_captured=not (wait or self._waits))
             if state is _ABSENT:
                 walked: Union[Walk, CachedWalk] = self._walks.take(extra)
             else:
-                walked = walk(state, root=("state",))
+                walked = walk(state, self._state.guarded_storages(), ("state",),
+                              staged_storages=self._state.demoted_storages())
             record = walked.record()
             try:
                 handle, alive = client.snapshot(walked, step, metrics_text, wait)
             except StillframeError as error:
+                if isinstance(error, InvalidArgumentError) and not client.has_planned:
+                    raise
                 return self._failed(Ticket(step, None, error=error))
             ticket = Ticket(step, handle, record, alive)
             ticket.bind(self._confirm)
@@ -126,60 +155,103 @@ class Checkpointer:
             if ticket.skipped:
                 ticket.release()
             else:
-                self._replace_pending(ticket)
+                self._report(self._pending.replace(ticket))
+                self._failing = False
             self._warn_unread()
             ticket.call_seconds = time.perf_counter() - begun
+            self._call_seconds += ticket.call_seconds
             return ticket
 
     def fence(self) -> None:
-        """Call before tensors of the tracked optimizers change in place. optimizer.step() does it by itself.
+        """Call before guarded tensors change in place. The step() of a tracked optimizer does it by itself.
 
-        Returns when every byte of the pending snapshot has been copied; at once when none is pending. When that takes
-        longer than `fence_deadline` seconds, or the daemon is gone, the snapshot is given up and training goes on.
+        Returns when every byte of the pending snapshot has been copied; at once when none is pending. On a GPU its
+        current stream waits for that and the host does not: the change must run on that stream, or behind it. When it
+        takes longer than `fence_deadline` seconds, or the daemon is gone, the snapshot is given up and training goes on.
 
-        A change without a fence that moves torch's version counter of a parameter or of optimizer state is found at
-        the next call here, and the snapshot is withdrawn with a RuntimeWarning. What moves no counter is not found,
-        and needs a fence before it: writing through `.data` or `.numpy()` or `data_ptr()`, custom kernels and
-        extensions, replays of CUDA graphs, and collectives that write into parameters.
+        A change without a fence that moves torch's version counter of a guarded tensor is found at the next call here:
+        the snapshot is withdrawn (marked bad when it was published) with a RuntimeWarning and an alarm on its ticket,
+        and the tensor is guarded no more, but copied in the call, until guard() is called for it. What moves no counter
+        is not found, and needs a fence before it: writing through `.data` or `.numpy()` or `data_ptr()`, custom kernels
+        and extensions, replays of CUDA graphs, and collectives that write into parameters.
+
+        While a graph is captured from the current stream nothing is given to it: the host waits in its place until the
+        pending snapshot is captured. A replay runs no hook: call fence() before each one that changes guarded tensors.
         """
         if self._foreign():
             return
         with self._lock:
             if self._client is not None:
-                self._confirm_pending(only_if_captured=False)
+                self._settle(only_if_captured=False)
                 self._warn_unread()
+
+    def guard(self, tensors: Union[torch.Tensor, Iterable[torch.Tensor]]) -> None:
+        """These tensors are changed only behind fence(): from the next snapshot on they are copied behind the call, and
+        not in it. For averages of the weights, frozen weights, and the state of what is no torch optimizer. Their
+        version counters are watched like those of parameters. They are held until close(); of memory that several
+        tensors share, one is enough. TypeError for what is no tensor.
+        """
+        given = tensors_of(tensors)
+        with self._lock:
+            self._state.guard(given)
+            self._walks.forget()
 
     def status(self) -> Dict[str, Any]:
         """What the library knows: daemon, mode, budget, counts of snapshots, last durable step and its age in seconds,
-        consecutive failures, last error; and the plan. {} in a forked child."""
+        consecutive failures, last error; what a crash now would cost (`crash_cost`: seconds of training, and a `text`
+        such as "trainer crash: 41 s; power loss: 4 min 10 s"); how often to snapshot (`suggested_cadence`, None
+        without mean_time_between_failures_seconds); the size that the state will have, optimizer state included that does
+        not exist before the first step (`expected_image_bytes`), and the plan. {} in a forked child."""
         if self._foreign():
             return {}
         with self._lock:
-            return self._open_client().status()
+            status = self._open_client().status(self._call_seconds + self._pending.fence_seconds)
+        return {**status, "expected_image_bytes": self._size.bytes}
 
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
 
-        Waits first until what a killed predecessor had captured is durable. Names, dtypes and shapes are compared
-        before anything is touched: MismatchError lists every difference. Nothing is cast. A checkpoint that fails a
-        checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
+        What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
+        whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
+        touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
         None when the run has no checkpoint. Raises CorruptError when there are some and none can be read.
         """
         if self._foreign():
             raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
         with self._lock:
             client = self._open_client()
-            self._confirm_pending(only_if_captured=False)
-            try:
-                client.settle(_SETTLE_SECONDS)
-            except StillframeError as error:
-                _warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+            self._settle(only_if_captured=False)
+            restored, passed_over = self._restore_from_memory(client, step)
             self._warn_unread()
-            selector = "latest" if step is None else str(int(step))
-            restored = restore_into(f"{self._store}/:{self._run}@{selector}", self._rank, self._state)
+            if restored is None:
+                try:
+                    client.settle(_SETTLE_SECONDS)
+                except StillframeError as error:
+                    warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+                self._warn_unread()
+                selector = "latest" if step is None else str(int(step))
+                address = f"{self._store}/:{self._run}@{selector}"
+                restored = restore_into(address, self._rank, self._state, client.place, passed_over)
+            self._reserve_after_restore(client)
         for skipped in restored.skipped if restored is not None else ():
-            _warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
+            warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
+
+    def _reserve_after_restore(self, client: Client) -> None:
+        if self._reserved:
+            return
+        try:
+            self._reserved = client.reserve(self._size.bytes, self._size.tensors, _SETTLE_SECONDS)
+        except StillframeError as error:
+            warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
+
+    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Tuple[Optional[Restored], List[Skipped]]:
+        try:
+            reader = client.hot_reader(self._rank, _SETTLE_SECONDS)
+        except StillframeError as error:
+            warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
+            return None, []
+        return (None, []) if reader is None else restore_from_memory(reader, step, self._state, client.place)
 
     # ---- the end
 
@@ -195,7 +267,7 @@ class Checkpointer:
             if client is None:
                 return
             try:
-                self._confirm_pending(only_if_captured=False)
+                self._settle(only_if_captured=False)
                 client.close(timeout)
             finally:
                 self._warn_unread()
@@ -212,7 +284,7 @@ class Checkpointer:
         try:
             self.close()
         except StillframeError as error:
-            _warn(f"stillframe: closing after {kind.__name__}: {error}")
+            warn(f"stillframe: closing after {kind.__name__}: {error}")
 
     def __del__(self) -> None:
         if getattr(self, "_client", None) is not None and not self._foreign():
@@ -222,17 +294,17 @@ class Checkpointer:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        self._pending = None
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
         # Only now: until here the copier may read what the tickets keep alive.
+        self._pending.drop()
         for ticket in list(self._tickets):
             ticket.finish()
         atexit.unregister(self._exit)
 
     def _forget(self) -> None:
-        self._pending = None
+        self._pending.drop()
         for ticket in list(self._tickets):
             ticket.finish()
 
@@ -241,57 +313,28 @@ class Checkpointer:
     def _confirm(self) -> None:
         if not self._foreign():
             with self._lock:
-                self._confirm_pending(only_if_captured=True)
+                self._settle(only_if_captured=True)
 
-    def _confirm_pending(self, only_if_captured: bool) -> None:
-        """Withdraws the pending snapshot when a version counter moved; else fences it, which confirms it."""
-        ticket, client = self._pending, self._client
-        if ticket is None or client is None:
-            return
-        begun = time.perf_counter()
-        if self._withdraw_if_torn(ticket):
-            return
-        ended = ticket.error is not None
-        if only_if_captured and not ended and not ticket.captured:
-            return
-        error: Optional[StillframeError] = None
-        try:
-            client.wait_copied()
-            # Another Python thread may have changed a tensor while this one waited; from here on it may.
-            if self._withdraw_if_torn(ticket):
-                return
-            client.fence()
-        except StillframeError as failure:
-            error = failure
-        self._pending = None
-        ticket.release()
-        ticket.fence_seconds = time.perf_counter() - begun
-        if error is not None and not ended:
-            self._failed(ticket, error)
+    def _settle(self, only_if_captured: bool) -> None:
+        if self._client is not None:
+            self._report(self._pending.settle(only_if_captured))
 
-    def _replace_pending(self, ticket: Ticket) -> None:
-        before = self._pending
-        if before is not None and not self._withdraw_if_torn(before):
-            before.confirm()
-            before.release()
-        self._failing = False
-        self._pending = ticket
-
-    def _withdraw_if_torn(self, ticket: Ticket) -> bool:
-        moved = ticket.record.moved() if ticket.record is not None else []
-        if not moved:
-            return False
-        error = ticket.withdraw(describe_moved(moved))
-        self._pending = None
-        ticket.release()
-        _warn(f"stillframe: {error}. Call ckpt.fence() before changing them outside optimizer.step().")
-        return True
+    def _report(self, loss: Optional[Loss]) -> None:
+        if loss is not None and loss.moved:
+            self._state.demote(loss.moved)
+            self._walks.forget()
+            advice = (f"{loss.error}. Call ckpt.fence() before changing them outside optimizer.step(). From now on they "
+                      "are copied in the call, until ckpt.guard() is called for them")  # fmt: skip
+            loss.ticket.alarm(Alarm("missed_fence", advice))
+            warn(f"stillframe: {advice}")
+        elif loss is not None:
+            self._failed(loss.ticket, loss.error)
 
     def _failed(self, ticket: Ticket, error: Optional[StillframeError] = None) -> Ticket:
         """One warning for a row of failures; the library's own say more."""
         warned = self._warn_unread()
         if not self._failing and not warned:
-            _warn(f"stillframe: the snapshot of step {ticket.step} failed, training goes on: {error or ticket.error}")
+            warn(f"stillframe: the snapshot of step {ticket.step} failed, training goes on: {error or ticket.error}")
         self._failing = True
         return ticket
 
@@ -305,7 +348,7 @@ class Checkpointer:
             if text is None:
                 break
             any_read = True
-            _warn(f"stillframe: {text}")
+            warn(f"stillframe: {text}")
         return any_read
 
     def _open_client(self) -> Client:
@@ -318,36 +361,3 @@ class Checkpointer:
 
 
 _SETTLE_SECONDS = 120.0
-
-
-_NOT_THE_USERS = tuple(os.path.dirname(module.__file__ or "") + os.sep for module in (_abi, torch))
-
-
-def _warn(text: str) -> None:
-    """Warns at the line of the training loop, which may have come here through torch's hooks."""
-    level = 2
-    frame: Optional[FrameType] = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, RuntimeWarning, stacklevel=level)
-
-
-_StepHook = Callable[[torch.optim.Optimizer, Tuple[Any, ...], Dict[str, Any]], None]
-
-
-def _fence_hook(this: "weakref.ref[Checkpointer]") -> _StepHook:
-    def fence_before_step(optimizer: torch.optim.Optimizer, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
-        checkpointer = this()
-        if checkpointer is not None:
-            checkpointer.fence()
-
-    return fence_before_step
-
-
-def _at_exit(this: "weakref.ref[Checkpointer]") -> Callable[[], None]:
-    def close_at_exit() -> None:
-        checkpointer = this()
-        if checkpointer is not None:
-            checkpointer.close()
-
-    return close_at_exit

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, Dict, List, Optional, Protocol, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
-from . import _abi
+from . import _abi, _accelerator
 from ._decode import parse
+from ._errors import DeadlineError
+from ._reader import Reader
 from ._walk import Layout
 
 _PLAN_DEADLINE_SECONDS = 60.0
@@ -15,6 +17,12 @@ _PLAN_DEADLINE_SECONDS = 60.0
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
     return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name}: expected a whole number from 0 on, found {value!r}")
+    return int(value)
 
 
 class Walked(Protocol):
@@ -32,7 +40,8 @@ class Client:
 
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
                  rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
-                 fence_deadline: float) -> None:
+                 fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float,
+                 persist_every_steps: int, persist_every_seconds: int) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
@@ -49,28 +58,72 @@ class Client:
             scratch_bytes=scratch_bytes,
             connect_deadline_ms=0,
             fence_deadline_ms=_abi.milliseconds(fence_deadline),
+            overrun=_abi.OVERRUNS.index(overrun),
+            mean_time_between_failures_seconds=mean_time_between_failures_seconds,
+            persist_every_steps=_count("persist_every_steps", persist_every_steps),
+            persist_every_seconds=_count("persist_every_seconds", persist_every_seconds),
         )
         self._library = _abi.library()
         self._client = ctypes.c_void_p()
         self._plan: Optional[ctypes.c_void_p] = None
         self._layout: Optional[Layout] = None
+        self.has_planned = False  # once a plan was made, what comes later is no wrong call
+        self._gpus: List[int] = []  # of the plan
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
 
     def settle(self, seconds: float) -> None:
         _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
 
+    def reserve(self, image_bytes: int, tensors: int, seconds: float) -> bool:
+        """Makes the memory for such a state; False while that of a dead predecessor is not free."""
+        try:
+            _abi.check(self._library.sf_client_reserve(self._client, image_bytes, tensors, _abi.milliseconds(seconds)))
+        except DeadlineError:
+            return False
+        return True
+
+    def hot_reader(self, rank: int, seconds: float) -> Optional[Reader]:
+        """The image that a killed predecessor left in the daemon's memory; None when there is none."""
+        handle = ctypes.c_void_p()
+        code = self._library.sf_client_hot_reader(self._client, _abi.milliseconds(seconds), ctypes.byref(handle))
+        if code == _abi.NOT_FOUND:
+            return None
+        _abi.check(code)
+        return Reader("the daemon's memory", rank, handle)
+
     def wait_copied(self) -> None:
         """Until the pending snapshot has left the tensors; the client's own deadline."""
-        _abi.check(self._library.sf_wait_copied(self._client, None, 0, 0))
+        _abi.check(self._library.sf_wait_copied(self._client, *self._streams(), 0))
 
     def fence(self) -> None:
         """The same, and the word that nothing guarded had moved before."""
-        _abi.check(self._library.sf_fence(self._client, None, 0, 0))
+        _abi.check(self._library.sf_fence(self._client, *self._streams(), 0))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether copies of the plan are made by a GPU, and so go on after its fence was passed."""
+        return bool(self._gpus)
+
+    def place(self, gpu: int, copies: Sequence[Tuple[int, int, int]]) -> None:
+        """Copies (address on the GPU, address on the host, bytes) in the order of its current stream; done on return."""
+        array = (_abi.Placement * len(copies))(*(_abi.Placement(*copy) for copy in copies))
+        stream = _abi.Stream(gpu, _accelerator.stream_of(gpu))
+        _abi.check(self._library.sf_place(self._client, ctypes.byref(stream), array, len(copies), 0))
+
+    def _streams(self) -> Tuple[Any, int]:
+        """Where the GPUs of the plan compute at this moment."""
+        if not self._gpus:
+            return None, 0
+        streams = (_abi.Stream * len(self._gpus))()
+        for stream, gpu in zip(streams, self._gpus):
+            stream.device, stream.handle = gpu, _accelerator.stream_of(gpu)
+        return streams, len(self._gpus)
 
     def snapshot(self, walked: Walked, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
         """The handle of the ticket, and what must stay alive until the copy has ended."""
         plan = self._plan_for(walked)
         data, alive = walked.pointer_array()
+        streams, stream_count = self._streams()
         request = _abi.SnapshotRequest(
             struct_bytes=ctypes.sizeof(_abi.SnapshotRequest),
             flags=_abi.SNAPSHOT_WAIT if wait else 0,
@@ -79,6 +132,8 @@ class Client:
             tree_json=walked.tree_utf8(),
             metrics_json=metrics_json.encode("utf-8"),
             deadline_ms=0,
+            streams=streams,
+            stream_count=stream_count,
         )
         ticket = ctypes.c_void_p()
         _abi.check(self._library.sf_snapshot(plan, ctypes.byref(request), ctypes.byref(ticket)))
@@ -90,12 +145,12 @@ class Client:
             return self._plan
         self._drop_plan()
         entries = (_abi.EntryStruct * len(layout))()
-        for entry, (name, dtype, shape, guarded, trainable) in zip(entries, layout):
+        for entry, (name, dtype, shape, guarded, trainable, device) in zip(entries, layout):
             entry.name = name.encode("utf-8")
             entry.dtype = dtype.encode("ascii")
             entry.shape = (ctypes.c_uint64 * len(shape))(*shape)
             entry.dims = len(shape)
-            entry.device = _abi.HOST
+            entry.device = device
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
         deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
@@ -103,6 +158,8 @@ class Client:
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )
         self._plan, self._layout = plan, layout
+        self.has_planned = True
+        self._gpus = sorted({device for *_, device in layout if device != _accelerator.HOST})
         return plan
 
     def _drop_plan(self) -> None:
@@ -114,12 +171,15 @@ class Client:
             # so.
             self.wait_copied()
         finally:
+            self._gpus = []
             self._library.sf_plan_destroy(plan)
 
     def next_warning(self) -> Optional[str]:
         return _abi.text_of("sf_client_next_warning", self._client)
 
-    def status(self) -> Dict[str, Any]:
+    def status(self, block_seconds: float) -> Dict[str, Any]:
+        """`block_seconds`: host time of the training thread that all snapshots so far have cost."""
+        _abi.check(self._library.sf_client_set_block_seconds(self._client, block_seconds))
         found = parse(_abi.text_of("sf_client_status", self._client) or "{}")
         result = dict(found) if isinstance(found, dict) else {}
         if self._plan is not None:

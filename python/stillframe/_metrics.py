@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import torch
 
+from . import _accelerator
 from ._tree import Node, dump
 
 
@@ -30,10 +31,11 @@ def metric_value(node: Node) -> Any:
 
 def _number(name: str, value: Any) -> Node:
     if isinstance(value, torch.Tensor):
-        if value.device.type != "cpu":
+        if _accelerator.device_of(value) != _accelerator.HOST:
             raise TypeError(
-                f"metrics[{name!r}] is a tensor on {value.device}; reading it would stall the training: bring it over "
-                "yourself where that is cheap, for example with .item() every few steps"
+                f"metrics[{name!r}] is a tensor on {value.device}; reading it would stall the training. Give it in "
+                "extra=, which takes it without a wait, or bring it over yourself where that is cheap, for example with "
+                ".item() every few steps"
             )
         if value.numel() != 1:
             raise TypeError(f"metrics[{name!r}] is a tensor of shape {tuple(value.shape)}; a metric is one number")

@@ -43,11 +43,14 @@ class Candidate:
 class Reader:
     """Owns an sf_reader. NotFoundError when the address has no checkpoint, CorruptError when none can be read."""
 
-    def __init__(self, address: str, rank: int) -> None:
+    def __init__(self, address: str, rank: int, handle: Optional[ctypes.c_void_p] = None) -> None:
+        """`handle`: of a reader that is open already, which `address` then only names."""
         self._library = _abi.library()
-        self._reader = ctypes.c_void_p()
+        self._reader = ctypes.c_void_p() if handle is None else handle
         self._rank = rank
         self._address = address
+        if handle is not None:
+            return
         encoded = address.encode("utf-8", "surrogateescape")
         _abi.check(self._library.sf_reader_open(encoded, ctypes.byref(self._reader)))
 
@@ -71,6 +74,10 @@ class Reader:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"the manifest of {name} is malformed: {error!r}") from None
+
+    def source(self) -> str:
+        """Where the bytes come from: "memory" or "store"."""
+        return _abi.text_of("sf_reader_source", self._reader) or ""
 
     def read(self, targets: Dict[str, torch.Tensor]) -> None:
         """Fills contiguous tensors on the host, one for each named entry."""

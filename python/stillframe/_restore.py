@@ -1,30 +1,36 @@
 """Restore into live objects: compare everything, read, then install.
 
 Nothing is touched before names, dtypes and shapes agree. Parameters and buffers are read in place where the live
-tensor is the entry; everything else is read into fresh memory and installed afterwards.
+tensor is the entry (those on a GPU part by part, by way of the host); everything else is read into fresh memory and
+installed afterwards.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
+from . import _accelerator
 from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
 from ._decode import decode
-from ._errors import MismatchError
+from ._errors import CorruptError, MismatchError
 from ._metrics import metric_value
 from ._path import display
 from ._reader import Candidate, Reader, Skipped, open_or_none
+from ._scaler import is_scaler, scaler_numbers
+from ._shards import local_of, shard_like
 from ._state import Path, TrainingState, each, set_rng_state, with_counters
 from ._types import TypeRegistry
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What restore() did. `seconds`: from the opening of the store to the last tensor in place."""
+    """What restore() did. `source`: "memory" when it came from the image that a killed predecessor left with the daemon,
+    which is called "memory-…" until it is durable; else "store". `seconds`: from its opening to the last tensor in place.
+    """
 
     step: int
     extra: Any
@@ -33,6 +39,7 @@ class Restored:
     skipped: List[Skipped]
     seconds: float
     state: Any = None
+    source: str = "store"
 
 
 @dataclass
@@ -52,21 +59,50 @@ class _Match:
     extra_states: List[Tuple[Any, str, Path]] = field(default_factory=list)
 
 
-def restore_into(address: str, rank: int, state: TrainingState) -> Optional[Restored]:
-    """Checkpointer.restore() without the daemon."""
+# Copies (address on the GPU, address on the host, bytes) to the GPU of that ordinal.
+PlaceOnGpu = Callable[[int, Sequence[Tuple[int, int, int]]], None]
+_PART_BYTES = 256 << 20  # host memory for what goes to a GPU, or one entry where that is larger
+_TOUCHED = "The objects to be restored are partly overwritten: do not train on with them."
+
+
+def restore_from_memory(reader: Reader, step: Optional[int], state: TrainingState,
+                        place: PlaceOnGpu) -> Tuple[Optional[Restored], List[Skipped]]:
+    """From the image that a killed predecessor left; without a result where it is of another step, or not what was
+    captured, which is then said."""
+    begin = time.monotonic()
+    with reader:
+        candidate = reader.candidate()
+        if step is not None and candidate.step != step:
+            return None, []
+        try:
+            extra, rest = _restore_one(reader, candidate, state, place)
+        except CorruptError as error:
+            return None, [Skipped(candidate.name, candidate.step, str(error))]
+        return _restored(reader, candidate, extra, rest, begin, []), []
+
+
+def restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
+                 passed_over: List[Skipped]) -> Optional[Restored]:
+    """From the store; None when it has no checkpoint. `passed_over`: before it."""
     begin = time.monotonic()
     opened = open_or_none(address, rank)
     if opened is None:
         return None
     with opened as reader:
-        touched = "The objects to be restored are partly overwritten: do not train on with them."
-        (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state), touched)
-        metrics = {name: metric_value(node) for name, node in candidate.metrics.items()}
-        seconds = time.monotonic() - begin
-        return Restored(candidate.step, extra, metrics, candidate.name, reader.skipped(), seconds, rest)
+        (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state, place), _TOUCHED)
+        return _restored(reader, candidate, extra, rest, begin, passed_over)
 
 
-def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState) -> Tuple[Any, Any]:
+def _restored(reader: Reader, candidate: Candidate, extra: Any, rest: Any, begin: float,
+              passed_over: List[Skipped]) -> Restored:
+    metrics = {name: metric_value(node) for name, node in candidate.metrics.items()}
+    skipped = passed_over + reader.skipped()
+    seconds = time.monotonic() - begin
+    return Restored(candidate.step, extra, metrics, candidate.name, skipped, seconds, rest, reader.source())
+
+
+def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState,
+                 place: PlaceOnGpu) -> Tuple[Any, Any]:
     specs = SpecSource(candidate.entries)
     saved = decode(candidate.tree, specs, TypeRegistry())
     match = _compare(saved, state)
@@ -77,9 +113,14 @@ def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState) -> 
             tuple(match.differences),
         )
     _materialise(match.placements)
-    targets = _targets(candidate, match, specs)
+    in_place = _in_place(match)
+    targets = {name: live for name, live in in_place.items() if _accelerator.device_of(live) == _accelerator.HOST}
+    targets.update((name, allocate(candidate.entries[name])) for name in specs.used if name not in in_place)
     reader.read(targets)
-    source = BufferSource(candidate.entries, targets, saved_device_or_cpu)
+    on_gpu = {name: live for name, live in in_place.items() if name not in targets}
+    for part in _parts(on_gpu):
+        _read_onto_gpu(reader, candidate, part, place)
+    source = BufferSource(candidate.entries, {**targets, **on_gpu}, saved_device_or_cpu)
     with torch.no_grad():
         _place(match.placements, source)
         full = decode(candidate.tree, source, TypeRegistry())
@@ -130,6 +171,7 @@ def _compare_module(path: Path, saved: Any, module: Any, match: _Match) -> None:
     if not isinstance(saved, Mapping):
         match.differences.append(f"{display(path)}: the checkpoint has a {type(saved).__name__} here")
         return
+    live = {key: local_of(value) if isinstance(value, torch.Tensor) else value for key, value in live.items()}
     for key in live:
         if key not in saved:
             match.differences.append(f"{display((*path, key))}: not in the checkpoint")
@@ -192,20 +234,41 @@ def _materialise(placements: List[_Placement]) -> None:
             one.live.materialize(one.spec.shape, dtype=one.spec.dtype)
 
 
-def _targets(candidate: Candidate, match: _Match, specs: SpecSource) -> Dict[str, torch.Tensor]:
-    """Memory for every entry of the tree: the live tensor where it is the entry and on the host, else fresh."""
-    targets: Dict[str, torch.Tensor] = {}
+def _in_place(match: _Match) -> Dict[str, torch.Tensor]:
+    """By entry, the live tensors that are the whole of one, where they can be written to as they are."""
+    found: Dict[str, torch.Tensor] = {}
     taken = set()
     for one in match.placements:
         live = one.live.detach()
-        in_place = one.spec.whole and live.device.type == "cpu" and live.is_contiguous()
-        if in_place and one.spec.entry not in targets and live.data_ptr() not in taken:
-            targets[one.spec.entry] = live
+        writable = one.spec.whole and live.is_contiguous() and _accelerator.device_of(live) != _accelerator.STAGED
+        if writable and one.spec.entry not in found and live.data_ptr() not in taken:
+            found[one.spec.entry] = live
             taken.add(live.data_ptr())
-    for name in specs.used:
-        if name not in targets:
-            targets[name] = allocate(candidate.entries[name])
-    return targets
+    return found
+
+
+def _parts(tensors: Dict[str, torch.Tensor]) -> Iterator[Dict[str, torch.Tensor]]:
+    part: Dict[str, torch.Tensor] = {}
+    part_bytes = 0
+    for name, tensor in tensors.items():
+        if part and part_bytes + tensor.nbytes > _PART_BYTES:
+            yield part
+            part, part_bytes = {}, 0
+        part[name] = tensor
+        part_bytes += tensor.nbytes
+    if part:
+        yield part
+
+
+def _read_onto_gpu(reader: Reader, candidate: Candidate, part: Dict[str, torch.Tensor], place: PlaceOnGpu) -> None:
+    staged = {name: allocate(candidate.entries[name]) for name in part}
+    reader.read(staged)
+    copies: Dict[int, List[Tuple[int, int, int]]] = {}
+    for name, live in part.items():
+        copy = (live.data_ptr(), staged[name].data_ptr(), live.nbytes)
+        copies.setdefault(_accelerator.device_of(live), []).append(copy)
+    for gpu, listed in copies.items():
+        place(gpu, listed)
 
 
 # ---- install
@@ -232,7 +295,8 @@ def _install(full: Dict[str, Any], match: _Match, state: TrainingState) -> None:
     if isinstance(state.state, dict):
         for name, value in state.state.items():
             if hasattr(value, "load_state_dict"):
-                value.load_state_dict(full["state"][name])
+                saved = full["state"][name]
+                value.load_state_dict(scaler_numbers(saved) if is_scaler(value) else saved)
     if state.rng:
         set_rng_state(full["rng"])
 
@@ -259,16 +323,17 @@ def install_optimizer(optimizer: Any, saved: Dict[str, Any]) -> None:
         if parameter is None:
             optimizer.state[key] = value
         else:
-            optimizer.state[parameter] = _on_device(value, parameter.device)
+            optimizer.state[parameter] = _beside(value, parameter)
 
 
-def _on_device(value: Any, device: torch.device) -> Any:
+def _beside(value: Any, parameter: torch.Tensor) -> Any:
+    """On the device of its parameter, and spread over the processes like it."""
     if isinstance(value, torch.Tensor):
         # A scalar on the host beside parameters of an accelerator is a step counter that belongs there.
         stays = value.dim() == 0 and value.device.type == "cpu"
-        return value if stays else value.to(device)
+        return value if stays else shard_like(value.to(parameter.device), parameter)
     if type(value) is dict:
-        return {key: _on_device(item, device) for key, item in value.items()}
+        return {key: _beside(item, parameter) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_on_device(item, device) for item in value)
+        return type(value)(_beside(item, parameter) for item in value)
     return value

@@ -5,11 +5,14 @@ from __future__ import annotations
 import collections
 import random
 import sys
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
+import weakref
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 import torch
 
-from ._walk import storage_id, walk
+from ._optimizer_size import Size, state_to_come
+from ._scaler import is_scaler, scaler_state
+from ._walk import storage_id
 
 Path = Tuple[Any, ...]
 
@@ -44,6 +47,8 @@ class TrainingState:
         self.scheduler = scheduler
         self.rng = rng
         self.state = state
+        self._guarded: List[torch.Tensor] = []  # by the user's word
+        self._demoted: "List[weakref.ref[torch.Tensor]]" = []
         if state is not None and not callable(state) and not isinstance(state, dict):
             raise TypeError(f"state= takes a dict or a callable, not {type(state).__name__}")
         for part, needed in ((model, "state_dict"), (optimizer, "param_groups"), (scheduler, "state_dict")):
@@ -80,43 +85,69 @@ class TrainingState:
         """The tree of this moment. Nothing is copied but Python scalars."""
         return {**self.tracked(), **self.rest(extra)}
 
-    def check(self) -> None:
-        """TypeError with the path of the first leaf that cannot be stored. Lazy parameters may still lack a shape."""
-        for name, value in self.collect(None).items():
-            walk(value, root=(name,), lazy=True)
+    def to_come(self) -> Size:
+        """What the optimizers will keep after their first step, and do not keep yet."""
+        return sum((state_to_come(optimizer) for optimizer in self.optimizers), Size())
+
+    def guard(self, tensors: List[torch.Tensor]) -> None:
+        """From now on these are guarded, whatever was found of them before."""
+        known = set(map(id, self._guarded))
+        self._guarded += [tensor for tensor in tensors if id(tensor) not in known]
+        again = set(map(storage_id, tensors))
+        self._demoted = [one for one in self._demoted if not _stands_in(one, again)]
+
+    def demote(self, tensors: List[torch.Tensor]) -> None:
+        """From now on these, and what shares their memory, are not guarded: they were changed without a fence."""
+        storages = set(map(storage_id, tensors))
+        self._demoted += [weakref.ref(tensor) for tensor in self._guardable() if storage_id(tensor) in storages]
+
+    def demoted_storages(self) -> FrozenSet[int]:
+        alive = (reference() for reference in self._demoted)
+        return frozenset(storage_id(tensor) for tensor in alive if tensor is not None)
+
+    def guarded_storages(self) -> FrozenSet[int]:
+        """Storages that change only behind a fence by the user's word."""
+        return frozenset(map(storage_id, self._guarded)) - self.demoted_storages()
 
     def storages(self) -> Tuple[FrozenSet[int], FrozenSet[int]]:
-        """Storages that only a tracked optimizer's step() changes, which are its parameters and its state; and of these
-        the parameters that it trains."""
-        guarded: Set[int] = set()
-        trained: Set[int] = set()
+        """Storages that change only behind a fence: parameters of the tracked optimizers, their state, and what the user
+        guards; and of these the parameters that are trained."""
+        guarded = frozenset(map(storage_id, self._guardable()))
+        trained = frozenset(storage_id(parameter) for parameter in self._parameters() if parameter.requires_grad)
+        return guarded - self.demoted_storages(), trained
+
+    def _parameters(self) -> Iterator[torch.Tensor]:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    if isinstance(parameter, torch.nn.UninitializedParameter):
-                        continue
-                    key = storage_id(parameter)
-                    guarded.add(key)
-                    if parameter.requires_grad:
-                        trained.add(key)
+                    if not isinstance(parameter, torch.nn.UninitializedParameter):
+                        yield parameter
+
+    def _guardable(self) -> Iterator[torch.Tensor]:
+        yield from self._parameters()
+        for optimizer in self.optimizers:
             for state in optimizer.state.values():
-                _add_storages(state, guarded)
-        return frozenset(guarded), frozenset(trained)
+                yield from _tensors_in(state)
+        yield from self._guarded
 
 
-def _add_storages(value: Any, found: Set[int]) -> None:
+def _stands_in(reference: "weakref.ref[torch.Tensor]", storages: Set[int]) -> bool:
+    tensor = reference()
+    return tensor is not None and storage_id(tensor) in storages
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         if value.layout == torch.strided and not value.is_meta:
-            found.add(storage_id(value))
-    elif isinstance(value, dict):
-        for item in value.values():
-            _add_storages(item, found)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _add_storages(item, found)
+            yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item)
 
 
 def _any_state(value: Any) -> Any:
+    if is_scaler(value):
+        return scaler_state(value)
     return value.state_dict() if hasattr(value, "state_dict") else value
 
 

@@ -33,9 +33,18 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class CrashCost:
+    """Seconds of training that a crash would cost the run: since the newest captured snapshot when the trainer dies,
+    since the newest durable one when the power goes; since the beginning when there is none."""
+
+    trainer_crash_seconds: float = 0.0
+    power_loss_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Alarm:
     """Something about the training that a snapshot shows. `kind` is one of stale_state, stale_tensors,
-    step_counters_disagree, non_finite_loss; `text` says what, and where to look."""
+    step_counters_disagree, non_finite_loss, missed_fence; `text` says what, and where to look."""
 
     kind: str
     text: str
@@ -51,6 +60,8 @@ class _Seen:
     raw_bytes: int = 0
     stored_bytes: int = 0
     timings: Timings = Timings()
+    crash_cost: CrashCost = CrashCost()
+    persisted: bool = True
 
 
 class Ticket:
@@ -63,6 +74,7 @@ class Ticket:
         self._pid = os.getpid()
         self._seen = _Seen(_abi.COPYING if handle is not None else state)
         self._error = error
+        self._own_alarms: Tuple[Alarm, ...] = ()
         self._settle: Callable[[], None] = _nothing
         self.call_seconds = 0.0  # measured by the checkpointer, around everything it does
         self.fence_seconds = 0.0
@@ -96,6 +108,13 @@ class Ticket:
         return self._refresh().state == _abi.VERIFIED
 
     @property
+    def persisted(self) -> bool:
+        """False when it is kept in memory only, until a newer one is captured (persist_every_steps,
+        persist_every_seconds): captured is its last state then. The newest goes to the store at close(), and when the
+        training process dies."""
+        return self._refresh().persisted
+
+    @property
     def skipped(self) -> bool:
         """Not taken, because the one before was still being copied."""
         return self._refresh().state == _abi.SKIPPED
@@ -112,8 +131,9 @@ class Ticket:
     @property
     def alarms(self) -> List[Alarm]:
         """What this snapshot says about the training, once it is durable. Empty when all is well. The same stands in
-        the checkpoint's manifest, and each kind is warned of once until it clears."""
-        return list(self._refresh().alarms)
+        the checkpoint's manifest, and each kind is warned of once until it clears; but missed_fence is said at once,
+        on the ticket alone: its checkpoint is gone, or marked bad."""
+        return [*self._own_alarms, *self._refresh().alarms]
 
     @property
     def name(self) -> str:
@@ -137,6 +157,11 @@ class Ticket:
         return replace(timings, call_seconds=max(self.call_seconds, timings.call_seconds),
                        fence_seconds=max(self.fence_seconds, timings.fence_seconds))
 
+    @property
+    def crash_cost(self) -> CrashCost:
+        """What a crash at this moment would cost the run, whatever becomes of this snapshot."""
+        return self._refresh().crash_cost
+
     # ---- waiting
 
     def wait_captured(self, timeout: Optional[float] = None) -> bool:
@@ -145,7 +170,8 @@ class Ticket:
         return self._wait(_abi.CAPTURED, timeout)
 
     def wait_durable(self, timeout: Optional[float] = None) -> bool:
-        """True once durable; otherwise as wait_captured()."""
+        """True once durable; otherwise as wait_captured(). UnsupportedError at once when the snapshot is kept in memory
+        only (`persisted`)."""
         return self._wait(_abi.DURABLE, timeout)
 
     def wait_verified(self, timeout: Optional[float] = None) -> bool:
@@ -210,6 +236,21 @@ class Ticket:
         if self._handle is not None:
             _abi.check(_abi.library().sf_ticket_confirm(self._handle))
 
+    @property
+    def no_longer_copied(self) -> bool:
+        """No copy reads the state's memory any more: sealed, or ended in another way."""
+        return self._refresh().state != _abi.COPYING
+
+    def until_captured(self, seconds: float) -> bool:
+        """Waits on the host alone, without a word to a stream; False when it takes longer, or there is an error."""
+        if self._handle is not None:
+            _abi.library().sf_ticket_wait(self._handle, _abi.CAPTURED, _abi.milliseconds(seconds))
+        return self.captured
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Of the package's own."""
+        self._own_alarms += (alarm,)
+
     def release(self) -> None:
         """Lets go of the state's memory. On the Python thread, once the copy has ended."""
         self.alive = None
@@ -241,8 +282,9 @@ class Ticket:
         name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
         alarms = self._seen.alarms or _alarms_of(info.alarms)
         self._seen = _Seen(
-            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings
-        )
+            info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
+            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds), bool(info.persisted),
+        )  # fmt: skip
         return self._seen
 
     def __repr__(self) -> str:

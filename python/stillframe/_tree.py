@@ -46,16 +46,17 @@ def dump(node: Node) -> str:
     return json.dumps(node, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def encode(value: Any, sink: LeafSink, root: Tuple[Any, ...] = ()) -> Node:
+def encode(value: Any, sink: LeafSink, root: Tuple[Any, ...] = (), depth: int = 0) -> Node:
     """The node of `value`. TypeError with the path of the first leaf that cannot be stored, also where the state is
-    nested deeper than 200 levels or holds itself."""
-    return _Encoder(sink, root).node(value)
+    nested deeper than 200 levels, of which `depth` are around `value`, or holds itself."""
+    return _Encoder(sink, root, depth).node(value)
 
 
 class _Encoder:
-    def __init__(self, sink: LeafSink, root: Tuple[Any, ...]) -> None:
+    def __init__(self, sink: LeafSink, root: Tuple[Any, ...], depth: int) -> None:
         self._sink = sink
         self._path: List[Any] = list(root)
+        self._most_open = MAX_DEPTH - depth
         self._open: Dict[int, None] = {}  # ids of the containers we are inside of
 
     def node(self, value: Any) -> Node:
@@ -136,7 +137,7 @@ class _Encoder:
     def _enter(self, value: Any) -> None:
         if id(value) in self._open:
             raise self._refuse(value, "the state holds itself here (a cycle) and cannot be stored")
-        if len(self._open) >= MAX_DEPTH:
+        if len(self._open) >= self._most_open:
             raise self._refuse(value, f"the state is nested deeper than {MAX_DEPTH} levels")
         self._open[id(value)] = None
 

@@ -31,13 +31,22 @@ class VersionRecord:
 
     def moved(self) -> List[str]:
         """Names of the tensors changed in place since this record was made."""
-        try:
-            now = list(map(_version_of, self._tensors))
-        except RuntimeError:
-            now = [_version_of(tensor) if has_counter(tensor) else _GONE for tensor in self._tensors]
+        return [self._names[at] for at in self._moved_at()]
+
+    def moved_tensors(self) -> List[torch.Tensor]:
+        return [self._tensors[at] for at in self._moved_at()]
+
+    def _moved_at(self) -> List[int]:
+        now = self._now()
         if now == self._versions:
             return []
-        return [name for name, version, was in zip(self._names, now, self._versions) if version != was]
+        return [at for at, (version, was) in enumerate(zip(now, self._versions)) if version != was]
+
+    def _now(self) -> List[int]:
+        try:
+            return list(map(_version_of, self._tensors))
+        except RuntimeError:
+            return [_version_of(tensor) if has_counter(tensor) else _GONE for tensor in self._tensors]
 
     def clear(self) -> None:
         self._names, self._tensors, self._versions = [], [], []

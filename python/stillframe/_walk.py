@@ -2,7 +2,8 @@
 
 Nothing is copied here: an entry is an address and a length, and objects that keep the memory alive. The exceptions are
 NumPy arrays with other strides than C or Fortran order (made contiguous), NumPy arrays of big-endian numbers, and
-tensors of an accelerator (brought to the host); those are copied when `Walk.pointers()` asks for them.
+tensors of an accelerator that the library does not copy from (brought to the host); those are copied when
+`Walk.pointers()` asks for them. Of a GPU's tensors the address is the GPU's: nothing of them is touched here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, U
 
 import torch
 
+from . import _accelerator
 from ._dtypes import NAME_BY_TORCH, name_of_numpy
 from ._path import display, entry_name
+from ._shards import local_of
 from ._tree import Node, dump, encode
 from ._types import type_name
 from ._versions import VersionRecord, has_counter
@@ -27,6 +30,7 @@ class _View:
     node: Dict[str, Any]
     tensor: torch.Tensor
     name: str
+    whole: torch.Tensor  # the tensor of the state, of which `tensor` may be the local part
 
 
 @dataclass
@@ -37,7 +41,7 @@ class _Storage:
     views: List[_View] = field(default_factory=list)
 
 
-EntryLayout = Tuple[str, str, Tuple[int, ...], bool, bool]
+EntryLayout = Tuple[str, str, Tuple[int, ...], bool, bool, int]
 Layout = Tuple[EntryLayout, ...]
 
 
@@ -53,9 +57,10 @@ class Entry:
     bytes: int
     source: Any  # keeps the memory alive
     trainable: bool = False
+    device: int = _accelerator.HOST  # of the memory at `address`
 
     def layout(self) -> EntryLayout:
-        return (self.name, self.dtype, self.shape, self.guarded, self.trainable)
+        return (self.name, self.dtype, self.shape, self.guarded, self.trainable, self.device)
 
 
 @dataclass
@@ -99,14 +104,16 @@ def pointers(entries: Sequence[Entry]) -> Tuple[List[int], List[Any]]:
 
 
 def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple[Any, ...] = (), *,
-         lazy: bool = False, trained_storages: FrozenSet[int] = frozenset()) -> Walk:
+         lazy: bool = False, trained_storages: FrozenSet[int] = frozenset(),
+         staged_storages: FrozenSet[int] = frozenset()) -> Walk:
     """Walks `value`. `guarded_storages` are storage_id()s whose memory only changes behind a fence,
-    `trained_storages` those that an optimizer trains; `root` begins every path in a message, and no entry's name.
+    `trained_storages` those that an optimizer trains, `staged_storages` those that come to the host in the call when
+    they are not there; `root` begins every path in a message, and no entry's name.
     With `lazy`, parameters without a shape yet are passed over: good for a check, not for a snapshot.
 
     TypeError with the path of the first leaf that cannot be stored.
     """
-    sink = Sink(guarded_storages, trained_storages, lazy, len(root))
+    sink = Sink(guarded_storages, trained_storages, staged_storages, lazy, len(root))
     node = encode(value, sink, root)
     sink.complete()
     return Walk(sink.entries, dump(node), sink.guarded)
@@ -114,19 +121,20 @@ def walk(value: Any, guarded_storages: FrozenSet[int] = frozenset(), root: Tuple
 
 def storage_id(tensor: torch.Tensor) -> int:
     """The same number for all tensors that share a storage; unique while one of them lives."""
-    identity: int = tensor.untyped_storage()._cdata
+    identity: int = local_of(tensor).untyped_storage()._cdata
     return identity
 
 
 class Sink:
     """Collects what encode() hands out; complete() groups tensors by storage and fills in their nodes."""
 
-    def __init__(self, guarded_storages: FrozenSet[int], trained_storages: FrozenSet[int], lazy: bool,
-                 unnamed: int) -> None:
+    def __init__(self, guarded_storages: FrozenSet[int], trained_storages: FrozenSet[int],
+                 staged_storages: FrozenSet[int], lazy: bool, unnamed: int) -> None:
         self.entries: List[Entry] = []
         self.guarded: List[Tuple[str, torch.Tensor]] = []
         self._guarded_storages = guarded_storages
         self._trained_storages = trained_storages
+        self._staged_storages = staged_storages
         self._lazy = lazy
         self._unnamed = unnamed  # leading path parts that messages show and entry names leave out
         self._names: Set[str] = set()
@@ -139,6 +147,7 @@ class Sink:
             if self._lazy:
                 return None
             raise TypeError(f"{display(path)}: a lazy parameter without a shape yet; run the model once before")
+        whole, value = value, local_of(value)
         _check_storable(value, path)
         key = storage_id(value)
         storage = self._storages.get(key)
@@ -148,7 +157,7 @@ class Sink:
             name = storage.name
         else:
             name = display(path)
-        view = _View({"$tensor": None}, value, name)
+        view = _View({"$tensor": None}, value, name, whole)
         storage.views.append(view)
         return view.node
 
@@ -197,15 +206,22 @@ class Sink:
     def _storage_entry(self, storage: _Storage) -> Entry:
         first = storage.views[0].tensor
         guarded = storage_id(first) in self._guarded_storages and all(
-            has_counter(view.tensor) for view in storage.views
+            has_counter(view.whole) for view in storage.views
         )
         if guarded:
-            self.guarded.extend((view.name, view.tensor) for view in storage.views)
+            # The counter of a tensor that is spread is its own: that of its local part stands still.
+            self.guarded.extend((view.name, view.whole) for view in storage.views)
         if _one_whole_view([view.tensor for view in storage.views]):
             for view in storage.views:
-                view.node["$tensor"] = _whole_node(storage.name, view.tensor)
-            return _entry(storage.name, NAME_BY_TORCH[first.dtype], tuple(first.shape), guarded, first, None)
+                view.node["$tensor"] = _whole_node(storage.name, view)
+            dtype, shape = NAME_BY_TORCH[first.dtype], tuple(first.shape)
+            return _entry(storage.name, dtype, shape, guarded, first, _extent([first]), self._place_of(first))
         return self._extent_entry(storage, guarded)
+
+    def _place_of(self, tensor: torch.Tensor) -> int:
+        device = _accelerator.device_of(tensor)
+        demoted = device != _accelerator.HOST and storage_id(tensor) in self._staged_storages
+        return _accelerator.STAGED if demoted else device
 
     def _extent_entry(self, storage: _Storage, guarded: bool) -> Entry:
         tensors = [view.tensor for view in storage.views]
@@ -214,8 +230,9 @@ class Sink:
         dtype = "U8" if mixed else NAME_BY_TORCH[tensors[0].dtype]
         width = 1 if mixed else tensors[0].element_size()
         for view in storage.views:
-            view.node["$tensor"] = _view_node(storage.name, view.tensor, low)
-        return _entry(storage.name, dtype, ((high - low) // width,), guarded, tensors[0], (low, high))
+            view.node["$tensor"] = _view_node(storage.name, view, low)
+        place = self._place_of(tensors[0])
+        return _entry(storage.name, dtype, ((high - low) // width,), guarded, tensors[0], (low, high), place)
 
 
 def _check_storable(value: torch.Tensor, path: List[Any]) -> None:
@@ -277,23 +294,25 @@ def _extent(tensors: List[torch.Tensor]) -> Tuple[int, int]:
     return low - low % widest, high
 
 
-def _flags(tensor: torch.Tensor) -> Dict[str, Any]:
+def _flags(view: _View) -> Dict[str, Any]:
     flags: Dict[str, Any] = {}
-    if isinstance(tensor, torch.nn.Parameter):
+    tensor = view.tensor
+    if isinstance(view.whole, torch.nn.Parameter):
         flags["parameter"] = True
-    if tensor.requires_grad:
+    if view.whole.requires_grad:
         flags["requires_grad"] = True
     if tensor.device.type != "cpu":
         flags["device"] = str(tensor.device)
     return flags
 
 
-def _whole_node(entry: str, tensor: torch.Tensor) -> Union[str, Dict[str, Any]]:
-    flags = _flags(tensor)
+def _whole_node(entry: str, view: _View) -> Union[str, Dict[str, Any]]:
+    flags = _flags(view)
     return {"entry": entry, **flags} if flags else entry
 
 
-def _view_node(entry: str, tensor: torch.Tensor, low: int) -> Dict[str, Any]:
+def _view_node(entry: str, view: _View, low: int) -> Dict[str, Any]:
+    tensor = view.tensor
     offset = tensor.storage_offset() - low // tensor.element_size() if tensor.numel() else 0
     return {
         "entry": entry,
@@ -301,18 +320,18 @@ def _view_node(entry: str, tensor: torch.Tensor, low: int) -> Dict[str, Any]:
         "shape": list(tensor.shape),
         "stride": list(tensor.stride()),
         "offset": offset,
-        **_flags(tensor),
+        **_flags(view),
     }
 
 
 def _entry(name: str, dtype: str, shape: Tuple[int, ...], guarded: bool, tensor: torch.Tensor,
-           extent: Optional[Tuple[int, int]]) -> Entry:
-    low, high = extent if extent is not None else _extent([tensor])
-    if tensor.device.type != "cpu":
+           extent: Tuple[int, int], device: int) -> Entry:
+    low, high = extent
+    if device == _accelerator.STAGED:
         # Staged by the call itself: nothing can change that copy, so it needs no second one.
         return Entry(name, dtype, shape, True, 0, high - low, _StorageRange(tensor.detach(), low, high))
     address = tensor.untyped_storage().data_ptr() + low if high > low else 0
-    return Entry(name, dtype, shape, guarded, address, high - low, tensor)
+    return Entry(name, dtype, shape, guarded, address, high - low, tensor, device=device)
 
 
 @dataclass
@@ -330,7 +349,7 @@ def _stage(source: Any) -> Tuple[int, Any]:
         raw = torch.empty(0, dtype=torch.uint8, device=source.tensor.device)
         storage, size = source.tensor.untyped_storage(), (source.high - source.low,)
         raw.set_(storage, source.low, size)  # type: ignore[call-overload]
-        host = raw.to("cpu")
+        host = _accelerator.to_host(raw)
         return host.data_ptr(), host
     import numpy
 

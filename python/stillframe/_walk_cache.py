@@ -18,15 +18,17 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import torch
 
+from . import _accelerator
 from ._live import LiveModule, LiveOptimizer, NotPlain, flat, same_objects
 from ._look import LOOK_ERRORS, Look
+from ._shards import is_shard
 from ._state import Path, TrainingState, each, gather
 from ._tree import Node, dump, encode
 from ._versions import VersionRecord
-from ._walk import Entry, Layout, Sink, Walk, pointers, storage_id, walk
+from ._walk import Layout, Sink, Walk, pointers, storage_id, walk
 
+_requires_grad = attrgetter("requires_grad")
 _storage_of = torch.Tensor.untyped_storage
-_is_trained = attrgetter("requires_grad")
 _STEADY = frozenset({int, float, bool, str, type(None)})
 _TOKEN = secrets.token_hex(16)
 _TOKEN_IN_TEXT = re.compile(f'"{_TOKEN}:(\\d+)"')
@@ -42,12 +44,16 @@ class _Now(NamedTuple):
 class CachedWalk:
     """A walk of which only `late`, the entries outside of models and optimizers, was made for this call."""
 
-    def __init__(self, kept: "_Kept", tensors: Sequence[torch.Tensor], late: List[Entry], text: bytes) -> None:
+    def __init__(self, kept: "_Kept", tensors: Sequence[torch.Tensor], late: Sink, text: bytes) -> None:
         self._kept = kept
         # Not the tensors: one whose .data is replaced would let go of memory that is still being copied.
         self._storages = list(map(_storage_of, tensors))
-        self._record = VersionRecord(kept.guarded_names, kept.guarded_of(tensors))
-        self._late = late
+        names, guarded = kept.guarded_names, kept.guarded_of(tensors)
+        if late.guarded:
+            names = [*names, *(name for name, _ in late.guarded)]
+            guarded = [*guarded, *(tensor for _, tensor in late.guarded)]
+        self._record = VersionRecord(names, guarded)
+        self._late = late.entries
         self._text = text
 
     def layout(self) -> Layout:
@@ -80,11 +86,22 @@ class WalkCache:
             self._kept = _keep(self._state, rest)
             now = self._kept.compare() if self._kept is not None else None
         if self._kept is not None and now is not None:
-            found = self._kept.walk(now, rest)
+            try:
+                found = self._kept.walk(now, rest)
+            except NotPlain:
+                self._kept = found = None
             if found is not None:
                 return found
-        guarded, trained = self._state.storages()
-        return walk({**self._state.tracked(), **rest}, guarded, trained_storages=trained)
+        return _walk_all(self._state, {**self._state.tracked(), **rest})
+
+    def forget(self) -> None:
+        """What is guarded has changed."""
+        self._kept = None
+
+
+def _walk_all(state: TrainingState, tree: Dict[str, Any]) -> Walk:
+    guarded, trained = state.storages()
+    return walk(tree, guarded, trained_storages=trained, staged_storages=state.demoted_storages())
 
 
 def _keep(state: TrainingState, rest: Dict[str, Any]) -> "Optional[_Kept]":
@@ -110,7 +127,8 @@ class _Hole:
         members = _members(value)
         if self._members is not None and type(value) is self._type and same_objects(members, self._members):
             return self._text
-        node = encode(value, sink, self._path)
+        # Every part of the path is a container that the tree is inside of here.
+        node = encode(value, sink, self._path, depth=len(self._path))
         steady = set(map(type, members)) <= _STEADY
         self._members = members if steady else None
         if not steady:
@@ -140,17 +158,19 @@ class _Kept:
         if values is None:
             raise NotPlain
         self._types = list(map(type, values))
+        self._index_tensors(values)
+        self._refuse_what_is_staged(self._tensors_of(values))
+        # Only now: what cannot be kept has not been walked in vain.
         self._holes: List[_Hole] = []
-        guarded, trained = state.storages()
-        walked = walk(self._tree(state, rest), guarded, trained_storages=trained)
+        walked = _walk_all(state, self._tree(state, rest))
         pieces = _TOKEN_IN_TEXT.split(walked.tree_json)
         self._texts = [piece.encode("utf-8") for piece in pieces[::2]]
         self._holes = [self._holes[int(number)] for number in pieces[1::2]]
-        try:
-            self._index_tensors(values, walked)
-        except LOOK_ERRORS as error:
-            raise NotPlain from error
-        self._index_entries(walked)
+        self._index_guarded(self._tensors_of(values), walked)
+        self._layout = walked.layout()
+        self._whole_layout: Tuple[Layout, Layout] = ((), self._layout)
+        self._addresses = [entry.address for entry in walked.entries]
+        self._array: Any = (ctypes.c_void_p * len(self._addresses))(*self._addresses)
 
     # ---- making it
 
@@ -195,7 +215,7 @@ class _Kept:
         self._holes.append(_Hole(path, find))
         return f"{_TOKEN}:{len(self._holes) - 1}"
 
-    def _index_tensors(self, values: List[Any], walked: Walk) -> None:
+    def _index_tensors(self, values: List[Any]) -> None:
         """Which of the values are tensors of the tree or of an optimizer, each once, and what they look like."""
         saved = flat(module.saved for module in self._modules)
         counted = [*saved, *([True] * (len(values) - len(saved)))]
@@ -211,33 +231,43 @@ class _Kept:
         self._again_of = _picker([at for at, _ in again])
         self._firsts_of = _picker([at for _, at in again])
         tensors = self._tensors_of(values)
-        self._look = Look(tensors)
+        if any(map(is_shard, tensors)):
+            raise NotPlain
+        self._optimizers_of = _picker(self._positions_of_optimizers(len(saved), values))
+        self._flags = list(map(_requires_grad, self._optimizers_of(values)))
+        try:
+            self._look = Look(tensors)
+        except LOOK_ERRORS as error:
+            raise NotPlain from error
+        ranges = {(storage.data_ptr(), storage.data_ptr() + storage.nbytes()) for storage in map(_storage_of, tensors)}
+        self._begins = sorted(begin for begin, _ in ranges)
+        self._ends = sorted(end for _, end in ranges)
+
+    def _refuse_what_is_staged(self, tensors: Sequence[torch.Tensor]) -> None:
+        """What has to be brought to the host at every call has no address to keep."""
+        staged = self._state.demoted_storages()
+        for tensor in tensors:
+            device = _accelerator.device_of(tensor)
+            if device == _accelerator.STAGED or (device != _accelerator.HOST and storage_id(tensor) in staged):
+                raise NotPlain
+
+    def _index_guarded(self, tensors: Sequence[torch.Tensor], walked: Walk) -> None:
         names = {storage_id(tensor): name for name, tensor in reversed(walked.guarded)}
         exact = {(storage_id(tensor), tensor.data_ptr()): name for name, tensor in reversed(walked.guarded)}
         keys = [(storage_id(tensor), tensor.data_ptr()) for tensor in tensors]
         guarded = [at for at, key in enumerate(keys) if key[0] in names]
         self.guarded_of = _picker(guarded)
         self.guarded_names = [exact.get(keys[at], names[keys[at][0]]) for at in guarded]
-        self._parameters_of = _picker(self._parameter_positions(len(saved)))
-        self._trained = list(map(_is_trained, self._parameters_of(values)))
-        ranges = {(storage.data_ptr(), storage.data_ptr() + storage.nbytes()) for storage in map(_storage_of, tensors)}
-        self._begins = sorted(begin for begin, _ in ranges)
-        self._ends = sorted(end for _, end in ranges)
 
-    def _parameter_positions(self, at: int) -> List[int]:
+    def _positions_of_optimizers(self, at: int, values: List[Any]) -> List[int]:
+        """Of what the optimizers train, and of the tensors of their state. (What a module holds is saved detached.)"""
         positions: List[int] = []
         for optimizer in self._optimizers:
-            positions.extend(range(at, at + optimizer.parameters))
+            positions += range(at, at + optimizer.parameters)
+            state = range(at + optimizer.parameters + optimizer.keys, at + optimizer.size)
+            positions += [one for one in state if isinstance(values[one], torch.Tensor)]
             at += optimizer.size
         return positions
-
-    def _index_entries(self, walked: Walk) -> None:
-        if any(entry.bytes and not entry.address for entry in walked.entries):
-            raise NotPlain  # has to be brought to the host at every call
-        self._layout = walked.layout()
-        self._whole_layout: Tuple[Layout, Layout] = ((), self._layout)
-        self._addresses = [entry.address for entry in walked.entries]
-        self._array: Any = (ctypes.c_void_p * len(self._addresses))(*self._addresses)
 
     # ---- using it
 
@@ -252,15 +282,16 @@ class _Kept:
         tensors = self._tensors_of(values)
         if (
             not same_objects(self._again_of(values), self._firsts_of(values))
-            or list(map(_is_trained, self._parameters_of(values))) != self._trained
+            or list(map(_requires_grad, self._optimizers_of(values))) != self._flags
             or not self._look.fits(tensors)
         ):
             return None
         return _Now(values, tensors)
 
     def walk(self, now: _Now, rest: Dict[str, Any]) -> Optional[CachedWalk]:
-        """None when `rest` shares memory with what is kept."""
-        sink = Sink(frozenset(), frozenset(), lazy=False, unnamed=0)
+        """None when `rest` shares memory with what is kept; NotPlain when what is kept no longer holds."""
+        state = self._state
+        sink = Sink(state.guarded_storages(), frozenset(), state.demoted_storages(), lazy=False, unnamed=0)
         parts: List[Union[bytes, Node]] = [self._texts[0]]
         for hole, after in zip(self._holes, self._texts[1:]):
             parts += (hole.fill(hole.find(now.values, rest), sink), after)
@@ -269,9 +300,9 @@ class _Kept:
             return None
         text = b"".join([part if isinstance(part, bytes) else _utf8(part) for part in parts])
         try:
-            return CachedWalk(self, now.tensors, sink.entries, text)
-        except RuntimeError:
-            return None  # a tensor without a version counter took the place of one that had it
+            return CachedWalk(self, now.tensors, sink, text)
+        except RuntimeError as error:
+            raise NotPlain from error  # a tensor without a version counter took the place of one that had it
 
     def _gather(self) -> Optional[List[Any]]:
         values: List[Any] = []

@@ -80,12 +80,17 @@ def kill_and_wait(pid: int) -> None:
 
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """The process stands still, as after Ctrl-Z or in a machine that swaps."""
+    """The process stands still, every thread of it, as after Ctrl-Z or in a machine that swaps."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: all(_is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()), f"{pid} to stand still")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _is_stopped(task: Path) -> bool:
+    return task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def memory(pid: int) -> Dict[str, int]:

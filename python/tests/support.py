@@ -48,14 +48,14 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, torch.Tensor):
         return _same_tensor(left, right)
     if isinstance(left, numpy.ndarray):
-        return (
+        return bool(
             left.dtype == right.dtype
             and left.shape == right.shape
             and left.flags.f_contiguous == right.flags.f_contiguous
             and left.tobytes() == right.tobytes()
         )
     if isinstance(left, numpy.generic):
-        return left.dtype == right.dtype and left.tobytes() == right.tobytes()
+        return bool(left.dtype == right.dtype and left.tobytes() == right.tobytes())
     if isinstance(left, float):
         return struct.pack("<d", left) == struct.pack("<d", right)
     if isinstance(left, complex):

@@ -36,7 +36,7 @@ def test_all_twenty_names_are_known_to_this_torch() -> None:
 def test_a_whole_tensor_is_a_plain_reference_and_keeps_its_shape() -> None:
     walked = walk({"model": {"layers.0.weight": torch.zeros(2, 3)}})
     assert walked.tree_json == '{"model":{"layers.0.weight":{"$tensor":"model.layers.0.weight"}}}'
-    assert walked.entries[0].layout() == ("model.layers.0.weight", "F32", (2, 3), False, False)
+    assert walked.entries[0].layout() == ("model.layers.0.weight", "F32", (2, 3), False, False, -1)
 
 
 def test_no_bytes_are_copied_by_the_walk() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_SECONDS = 900
+GLIBC = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
 
 def plain_environment() -> Dict[str, str]:
@@ -59,6 +61,20 @@ def test_it_carries_what_a_user_needs(wheel: Path, name: str) -> None:
 def test_it_carries_nothing_of_the_build(wheel: Path) -> None:
     surplus = (".a", ".o", ".cpp", ".pyc", "CMakeCache.txt")
     assert [entry for entry in file_names(wheel) if entry.endswith(surplus)] == []
+
+
+def test_it_carries_every_library_but_those_of_the_c_library(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    carried = {path.name for path in tmp_path.glob("stillframe/lib/*")}
+    binaries = [path for path in tmp_path.glob("stillframe/*/*") if path.read_bytes()[:4] == b"\x7fELF"]
+    assert {path.name for path in binaries} >= {"libstillframe.so", "stillframed", "stillframe"}
+    for binary in binaries:
+        headers = subprocess.run(["readelf", "--dynamic", str(binary)], capture_output=True, text=True, check=True).stdout
+        wanted = set(re.findall(r"\(NEEDED\).*\[(.+)\]", headers))
+        assert wanted - carried <= GLIBC, binary.name
+        if wanted & carried:
+            assert "$ORIGIN" in headers, f"{binary.name} does not look beside itself"
 
 
 def test_installed_it_imports_and_its_commands_run(wheel: Path, tmp_path: Path) -> None:

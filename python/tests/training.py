@@ -66,16 +66,13 @@ class BigRun:
     """A tracked parameter of `mebibytes`, with SGD that changes it in place."""
 
     def __init__(self, mebibytes: int) -> None:
+        self.weight = nn.Parameter(torch.randn(mebibytes << 18, generator=torch.Generator().manual_seed(3)))
         self.model = nn.Module()
-        self.model.weight = nn.Parameter(torch.randn(mebibytes << 18, generator=torch.Generator().manual_seed(3)))
+        self.model.register_parameter("weight", self.weight)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.5)
 
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.model.weight
-
     def step(self) -> None:
-        self.model.weight.grad = torch.full_like(self.model.weight, 0.25)
+        self.weight.grad = torch.full_like(self.weight, 0.25)
         self.optimizer.step()
 
     def checkpointer(self, store: Path, **options: Any) -> stillframe.Checkpointer:

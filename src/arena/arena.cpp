@@ -41,8 +41,8 @@ Status system_error(Code code, const std::string& what) {
   return {code, what + ": " + std::strerror(errno)};
 }
 
-Result<std::byte*> map_shared(int fd, std::uint64_t bytes) {
-  void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+Result<std::byte*> map_shared(int fd, std::uint64_t bytes, int protection) {
+  void* base = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (base == MAP_FAILED) {
     return system_error(Code::no_space, "arena of " + base::human_bytes(bytes) + " cannot be mapped");
   }
@@ -96,7 +96,7 @@ Result<Arena> Arena::create(std::uint64_t slots) {
   if (::fallocate(memfd.get(), 0, 0, static_cast<off_t>(offsets.chunks)) != 0) {
     return system_error(Code::no_space, "memory for the arena's control structures was refused");
   }
-  SF_ASSIGN(std::byte * base, map_shared(memfd.get(), offsets.total));
+  SF_ASSIGN(std::byte * base, map_shared(memfd.get(), offsets.total, PROT_READ | PROT_WRITE));
   Arena arena(std::move(memfd), base, offsets.total, slots);
   auto* header = new (base) ArenaHeader{};
   header->magic = kArenaMagic;
@@ -114,7 +114,11 @@ Result<Arena> Arena::create(std::uint64_t slots) {
   return arena;
 }
 
-Result<Arena> Arena::attach(base::UniqueFd memfd) {
+Result<Arena> Arena::attach(base::UniqueFd memfd) { return attach_mapped(std::move(memfd), PROT_READ | PROT_WRITE); }
+
+Result<Arena> Arena::attach_read_only(base::UniqueFd memfd) { return attach_mapped(std::move(memfd), PROT_READ); }
+
+Result<Arena> Arena::attach_mapped(base::UniqueFd memfd, int protection) {
   struct stat info {};
   if (::fstat(memfd.get(), &info) != 0) return system_error(Code::io_error, "arena descriptor cannot be read");
   const auto bytes = static_cast<std::uint64_t>(info.st_size);
@@ -123,7 +127,7 @@ Result<Arena> Arena::attach(base::UniqueFd memfd) {
   if (seals < 0 || (seals & kSeals) != kSeals || bytes < 2 * kControlPageBytes) {
     return Status(Code::corrupt, "the memory handed over is not a sealed arena");
   }
-  SF_ASSIGN(std::byte * base, map_shared(memfd.get(), bytes));
+  SF_ASSIGN(std::byte * base, map_shared(memfd.get(), bytes, protection));
   const std::uint64_t slots =
       std::atomic_ref(reinterpret_cast<ArenaHeader*>(base)->slot_count).load(std::memory_order_relaxed);
   Arena arena(std::move(memfd), base, bytes, slots);
@@ -169,6 +173,24 @@ Status Arena::commit_slots(std::uint64_t slots) {
   }
   header().committed_slots.store(slots, std::memory_order_release);
   return {};
+}
+
+void Arena::populate(std::uint64_t first_slot) noexcept {
+  const std::uint64_t slots = committed_slots();
+  if (first_slot >= slots) return;
+  std::byte* const from = chunk(first_slot).data();
+  const std::uint64_t bytes = (slots - first_slot) * kChunkBytes;
+  if (::madvise(from, bytes, MADV_POPULATE_WRITE) == 0) return;
+  for (std::uint64_t at = 0; at < bytes; at += kControlPageBytes) {
+    static_cast<void>(*const_cast<const volatile std::byte*>(from + at));
+  }
+}
+
+Result<base::UniqueFd> Arena::reopen_read_only() const {
+  const std::string path = "/proc/self/fd/" + std::to_string(memfd_.get());
+  base::UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reader.valid()) return system_error(Code::io_error, "the arena cannot be opened for reading");
+  return reader;
 }
 
 Status Arena::keep_from_children() noexcept {

@@ -25,6 +25,8 @@ class Arena {
   [[nodiscard]] static Result<Arena> create(std::uint64_t slots);
   // Either side: maps a memfd made by create(). corrupt when it is not one (size, seals and header are checked).
   [[nodiscard]] static Result<Arena> attach(base::UniqueFd memfd);
+  // The same, mapped for reading only: what writes through it dies.
+  [[nodiscard]] static Result<Arena> attach_read_only(base::UniqueFd memfd);
 
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&& other) noexcept;
@@ -34,6 +36,11 @@ class Arena {
 
   // Daemon: gives memory to slots [committed, slots), prefaulted. no_space when the machine has none; then nothing changed.
   [[nodiscard]] Status commit_slots(std::uint64_t slots);
+  // Trainer: the committed chunks from `first_slot` on are in this process's page tables, so that no copy into them stops for
+  // that. Where the kernel has no such call (before 5.14) each page is looked at.
+  void populate(std::uint64_t first_slot) noexcept;
+  // Daemon: the memfd opened once more, for reading only; whoever gets it can neither write to the memory nor map it so.
+  [[nodiscard]] Result<base::UniqueFd> reopen_read_only() const;
   // Trainer: the mapping is not inherited by forked children.
   [[nodiscard]] Status keep_from_children() noexcept;
 
@@ -53,6 +60,7 @@ class Arena {
  private:
   Arena(base::UniqueFd memfd, std::byte* base, std::uint64_t bytes, std::uint64_t slots) noexcept
       : memfd_(std::move(memfd)), base_(base), bytes_(bytes), slot_count_(slots) {}
+  [[nodiscard]] static Result<Arena> attach_mapped(base::UniqueFd memfd, int protection);
   base::UniqueFd memfd_;
   std::byte* base_ = nullptr;
   std::uint64_t bytes_ = 0;

@@ -65,11 +65,12 @@ std::optional<std::uint64_t> DaemonSide::filled_slot(const RecordView& view, std
   return entry - 1;
 }
 
-std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& view) const {
+std::optional<std::vector<std::uint64_t>> DaemonSide::descriptor_slots(const RecordView& view) const {
+  constexpr std::uint64_t kMissing = ~std::uint64_t{0};
   const std::uint64_t chunks = view.descriptor_chunks();
   const std::uint64_t slots = arena_->committed_slots();
   if (chunks > slots) return std::nullopt;
-  std::vector<std::byte> bytes(view.descriptor_bytes);
+  std::vector<std::uint64_t> places(chunks, kMissing);
   std::uint64_t found = 0;
   for (std::uint64_t i = 0; i < slots && found < chunks; ++i) {
     ChunkSlot& slot = arena_->slot(i);
@@ -78,14 +79,47 @@ std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& v
       continue;
     }
     const std::uint64_t index = read_once(slot.index);
-    if (index >= chunks) continue;
-    const std::uint64_t from = index * kChunkBytes;
-    const std::uint64_t length = std::min(kChunkBytes, view.descriptor_bytes - from);
-    std::memcpy(bytes.data() + from, arena_->chunk(i).data(), length);
+    if (index >= chunks || places[index] != kMissing) continue;
+    places[index] = i;
     ++found;
   }
   if (found < chunks) return std::nullopt;
+  return places;
+}
+
+std::optional<std::vector<std::byte>> DaemonSide::descriptor(const RecordView& view) const {
+  const auto places = descriptor_slots(view);
+  if (!places) return std::nullopt;
+  std::vector<std::byte> bytes(view.descriptor_bytes);
+  for (std::uint64_t i = 0; i < places->size(); ++i) {
+    std::memcpy(bytes.data() + i * kChunkBytes, arena_->chunk((*places)[i]).data(), chunk_length(bytes.size(), i));
+  }
   return bytes;
+}
+
+// Two threads of the daemon may come to one chunk: words, so that neither sees half of the other's.
+std::optional<base::Hash128> DaemonSide::hash(std::uint64_t index) const noexcept {
+  ChunkSlot& slot = arena_->slot(index);
+  if (slot.hashed_generation.load(std::memory_order_acquire) != generation(index)) return std::nullopt;
+  std::array<std::uint64_t, 2> words{};
+  auto* shared = reinterpret_cast<std::uint64_t*>(slot.raw_hash.data());
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] = read_once(shared[i]);
+  base::Hash128 hash;
+  std::memcpy(hash.bytes.data(), words.data(), sizeof words);
+  return hash;
+}
+
+void DaemonSide::set_hash(std::uint64_t index, std::uint64_t generation, const base::Hash128& hash) const noexcept {
+  ChunkSlot& slot = arena_->slot(index);
+  const bool stands = slot.hashed_generation.load(std::memory_order_acquire) == generation;
+  if (stands || slot.generation.load(std::memory_order_acquire) != generation) return;
+  std::array<std::uint64_t, 2> words{};
+  std::memcpy(words.data(), hash.bytes.data(), sizeof words);
+  auto* shared = reinterpret_cast<std::uint64_t*>(slot.raw_hash.data());
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    std::atomic_ref<std::uint64_t>(shared[i]).store(words[i], std::memory_order_relaxed);
+  }
+  slot.hashed_generation.store(generation, std::memory_order_release);
 }
 
 std::uint64_t DaemonSide::generation(std::uint64_t slot) const noexcept {
@@ -111,6 +145,19 @@ void DaemonSide::release_all(const RecordView& view) const noexcept {
 
 void DaemonSide::set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept {
   arena_->record(view.record).sequence.store(sequence, std::memory_order_release);
+}
+
+bool DaemonSide::take(const RecordView& view) const noexcept {
+  SnapshotRecord& record = arena_->record(view.record);
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & kSuperseded) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kTaken, std::memory_order_acq_rel));
+  return true;
+}
+
+void DaemonSide::claim_for_store(const RecordView& view) const noexcept {
+  arena_->record(view.record).flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
 }
 
 bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState to) const noexcept {

@@ -44,7 +44,12 @@ class DaemonSide {
   // The whole descriptor, copied; nullopt while a chunk of it is missing.
   [[nodiscard]] std::optional<std::vector<std::byte>> descriptor(const RecordView& view) const;
   [[nodiscard]] std::span<const std::byte> chunk(std::uint64_t slot) const noexcept { return arena_->chunk(slot); }
-  void set_hash(std::uint64_t slot, const base::Hash128& hash) const noexcept { arena_->slot(slot).raw_hash = hash.bytes; }
+  // The slots of the snapshot's descriptor, by chunk; nullopt while one is missing.
+  [[nodiscard]] std::optional<std::vector<std::uint64_t>> descriptor_slots(const RecordView& view) const;
+  // Of the bytes that a filled slot held when the daemon read them first; nullopt before that.
+  [[nodiscard]] std::optional<base::Hash128> hash(std::uint64_t slot) const noexcept;
+  // Of what was read from the slot in that lease. The first one stands: what changes the memory later is found against it.
+  void set_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const noexcept;
 
   // One chunk back to the trainer (ring mode: it was written and synced).
   void release_chunk(const RecordView& view, std::uint64_t index, std::uint64_t slot) const noexcept;
@@ -52,6 +57,10 @@ class DaemonSide {
   void release_all(const RecordView& view) const noexcept;
 
   void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
+  // The snapshot is the daemon's from here on; also when it was before. False when the trainer has superseded it.
+  [[nodiscard]] bool take(const RecordView& view) const noexcept;
+  // A snapshot that was for memory only goes to the store.
+  void claim_for_store(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
   // The record is the trainer's again; nothing of the snapshot is read after this.

@@ -36,6 +36,9 @@ enum RecordFlag : std::uint32_t {
   kWithdrawn = 2,  // trainer: torn; never to be published, or to be marked bad
   kSealed = 8,     // trainer: every slot was filled, nothing is written any more
   kDone = 4,       // daemon: its slots are free and it will not touch the record again
+  kTaken = 16,     // daemon: it writes the snapshot, or has; never together with the next
+  kSuperseded = 32,  // trainer: it frees the slots for a newer one; when it dies before it has, the daemon does
+  kMemoryOnly = 64,  // trainer: not for the store, kept until a newer one is sealed; either side takes the flag away
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };
@@ -76,14 +79,20 @@ struct ChunkSlot {
   std::atomic<std::uint64_t> generation;  // counts leases
   std::uint64_t snapshot_id;
   std::uint64_t index;  // of the chunk in the image or in the descriptor
-  std::array<std::uint8_t, 16> raw_hash;  // daemon: XXH3-128 of the chunk, once it was read
-  std::array<std::uint8_t, 16> reserved;
+  std::array<std::uint8_t, 16> raw_hash;  // daemon: XXH3-128 of the chunk's bytes, as it read them first
+  std::atomic<std::uint64_t> hashed_generation;  // daemon: the lease to which raw_hash belongs; another one's says nothing
+  std::array<std::uint8_t, 8> reserved;
 };
 static_assert(sizeof(ChunkSlot) == 64);
 
 // Chunks of one snapshot: the last image chunk and the last descriptor chunk may be short.
 [[nodiscard]] constexpr std::uint64_t chunks_of(std::uint64_t bytes) noexcept {
   return bytes / kChunkBytes + (bytes % kChunkBytes != 0);
+}
+
+[[nodiscard]] constexpr std::uint64_t chunk_length(std::uint64_t bytes, std::uint64_t index) noexcept {
+  const std::uint64_t rest = bytes - index * kChunkBytes;
+  return rest < kChunkBytes ? rest : kChunkBytes;
 }
 
 // How snapshots of `need` chunks live in `slots` slots; the one formula for trainer, daemon and status.

@@ -37,7 +37,7 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.flags.store(0, std::memory_order_relaxed);
+  record.flags.store(facts.memory_only ? kMemoryOnly : 0U, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
   write_shared(record.snapshot_id, next_id);
   write_shared(record.step, facts.step);
@@ -73,7 +73,6 @@ Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind 
       slot.kind = kind;
       slot.snapshot_id = handle.snapshot_id;
       slot.index = index;
-      slot.raw_hash = {};
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.state.store(SlotState::leased, std::memory_order_release);
       return *found;
@@ -114,10 +113,33 @@ void TrainerSide::abandon(const SnapshotHandle& handle) noexcept {
   base::futex_bump(arena_->header().to_daemon);
 }
 
+bool TrainerSide::supersede(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id || record.state.load(std::memory_order_acquire) != RecordState::sealed) return false;
+  std::uint32_t flags = record.flags.load(std::memory_order_acquire);
+  do {
+    if ((flags & (kTaken | kSuperseded | kDone)) != 0) return false;
+  } while (!record.flags.compare_exchange_weak(flags, flags | kSuperseded, std::memory_order_acq_rel));
+  for (std::uint64_t i = 0; i < arena_->committed_slots(); ++i) {
+    ChunkSlot& slot = arena_->slot(i);
+    if (slot.snapshot_id == handle.snapshot_id) slot.state.store(SlotState::free, std::memory_order_release);
+  }
+  record.state.store(RecordState::abandoned, std::memory_order_release);
+  base::futex_bump(arena_->header().to_daemon);
+  return true;
+}
+
 void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {
   SnapshotRecord& record = arena_->record(handle.record);
   if (record.snapshot_id != handle.snapshot_id) return;
   record.flags.fetch_or(flag, std::memory_order_acq_rel);
+  base::futex_bump(arena_->header().to_daemon);
+}
+
+void TrainerSide::send_to_store(const SnapshotHandle& handle) noexcept {
+  SnapshotRecord& record = arena_->record(handle.record);
+  if (record.snapshot_id != handle.snapshot_id) return;
+  record.flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
   base::futex_bump(arena_->header().to_daemon);
 }
 

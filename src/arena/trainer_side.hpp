@@ -20,6 +20,7 @@ struct SnapshotFacts {
   std::uint64_t image_bytes = 0;
   std::uint64_t descriptor_bytes = 0;
   std::int64_t taken_unix_ns = 0;
+  bool memory_only = false;  // not for the store, unless this process dies with it as its newest
 };
 
 class TrainerSide {
@@ -44,6 +45,11 @@ class TrainerSide {
   void abandon(const SnapshotHandle& handle) noexcept;
   void confirm(const SnapshotHandle& handle) noexcept { set_flag(handle, kConfirmed); }
   void withdraw(const SnapshotHandle& handle) noexcept { set_flag(handle, kWithdrawn); }
+  // A captured snapshot that the daemon has not begun to write is given up, and its slots are free at once. False when it
+  // is not captured, or the daemon has begun: nothing has changed then.
+  [[nodiscard]] bool supersede(const SnapshotHandle& handle) noexcept;
+  // The newest sealed one, which was for memory only, goes to the store after all.
+  void send_to_store(const SnapshotHandle& handle) noexcept;
 
   // State and sequence as the daemon wrote them; nullopt once the record serves another snapshot.
   struct Progress {

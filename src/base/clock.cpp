@@ -46,6 +46,10 @@ Deadline Deadline::after_ms(std::uint64_t ms) noexcept {
   return Deadline(system_clock().monotonic_ns() + static_cast<std::int64_t>(std::min(ms, kLongestMs)) * kNsPerMs);
 }
 
+Deadline Deadline::at_least_ms(std::uint64_t ms) const noexcept {
+  return Deadline(std::max(at_ns_, after_ms(ms).at_ns_));
+}
+
 Deadline Deadline::at_most_ms(std::uint64_t ms) const noexcept {
   return Deadline(std::min(at_ns_, after_ms(ms).at_ns_));
 }

@@ -36,6 +36,8 @@ class ManualClock final : public Clock {
 class Deadline {
  public:
   [[nodiscard]] static Deadline after_ms(std::uint64_t ms) noexcept;
+  // `ms` from now, or this deadline if that comes later.
+  [[nodiscard]] Deadline at_least_ms(std::uint64_t ms) const noexcept;
   // `ms` from now, or this deadline if that comes first.
   [[nodiscard]] Deadline at_most_ms(std::uint64_t ms) const noexcept;
   [[nodiscard]] bool expired() const noexcept { return remaining_ns() == 0; }

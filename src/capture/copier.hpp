@@ -29,6 +29,7 @@ struct Job {
   std::int64_t taken_unix_ns = 0;
   std::vector<std::byte> descriptor;
   std::shared_ptr<Progress> progress;
+  bool memory_only = false;  // captured, and not for the store
 };
 
 // prepare(), submit(), fence() and wait_idle() come from the training thread; cancel() from any.

@@ -3,19 +3,24 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "capture/crash_cost.hpp"
 #include "stillframe/checkpointer.hpp"
 
 namespace stillframe::capture {
 
 class Progress {
  public:
-  Progress(std::int64_t step, std::uint64_t raw_bytes);
+  // `ledger`, when given, learns what would be left after a crash.
+  Progress(std::int64_t step, std::uint64_t raw_bytes, std::shared_ptr<CrashLedger> ledger = nullptr);
 
+  // Captured is then all that it is to become, unless it is sent to the store after all.
+  void set_memory_only(bool memory_only);
   void set_captured();
   // True when this made it durable. One that is already durable or verified takes the figures and alarms all the same:
   // the arena may have told the state before the daemon's words came.
@@ -30,7 +35,8 @@ class Progress {
   [[nodiscard]] TicketInfo info() const;
   [[nodiscard]] bool ended() const;    // failed, abandoned, skipped
   [[nodiscard]] bool copying() const;
-  // ok once the state is at least `wanted`; the error when it ended; deadline with the wait's name.
+  // ok once the state is at least `wanted`; the error when it ended; unsupported when it is not for the store and durable is
+  // waited for; deadline with the wait's name.
   [[nodiscard]] Status wait(SnapshotState wanted, const base::Deadline& deadline) const;
   // Until it no longer copies, whatever became of it. False when the deadline passed.
   [[nodiscard]] bool wait_copied(const base::Deadline& deadline) const;
@@ -41,6 +47,7 @@ class Progress {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   const std::int64_t called_ns_;
+  const std::shared_ptr<CrashLedger> ledger_;
   TicketInfo info_;
 };
 

@@ -2,17 +2,23 @@
 #pragma once
 
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 
 #include "stillframe/status.hpp"
 #include "stillframe/stillframe.h"
 
+namespace stillframe::client {
+class Core;
+}
+
 namespace stillframe::client::abi {
 
 // Keeps the message for sf_last_error() and gives the code.
 [[nodiscard]] sf_code finish(const Status& status) noexcept;
 [[nodiscard]] Status forked();
+[[nodiscard]] std::shared_ptr<Core> core_of(sf_client* handle);
 
 // Runs `body` (-> Status); nothing thrown by it or by the standard library leaves the C ABI.
 template <typename Body>

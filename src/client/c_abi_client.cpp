@@ -97,6 +97,8 @@ sf_code finish(const Status& status) noexcept {
   return static_cast<sf_code>(status.code());
 }
 
+std::shared_ptr<Core> core_of(sf_client* handle) { return handle->core; }
+
 Status forked() {
   return {Code::unavailable, "this handle belongs to the parent process: a forked child takes no snapshots"};
 }
@@ -132,7 +134,15 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     wanted.budget_bytes = options.budget_bytes;
     if (options.scratch_bytes != 0) wanted.scratch_bytes = options.scratch_bytes;
     if (options.connect_deadline_ms != 0) wanted.connect_deadline_ms = options.connect_deadline_ms;
+    if (options.overrun < SF_OVERRUN_SKIP || options.overrun > SF_OVERRUN_LATEST) {
+      return {Code::invalid_argument, "overrun is one of SF_OVERRUN_SKIP, SF_OVERRUN_WAIT and SF_OVERRUN_LATEST, not " +
+                                          std::to_string(options.overrun)};
+    }
+    wanted.overrun = static_cast<stillframe::Overrun>(options.overrun);
+    wanted.mean_time_between_failures_seconds = options.mean_time_between_failures_seconds;
     if (options.fence_deadline_ms != 0) wanted.fence_deadline_ms = options.fence_deadline_ms;
+    wanted.persist_every_steps = options.persist_every_steps;
+    wanted.persist_every_seconds = options.persist_every_seconds;
     auto handle = std::make_unique<sf_client>();
     SF_ASSIGN(handle->core, client::Core::open(std::move(wanted)));
     *out = handle.release();
@@ -145,6 +155,18 @@ sf_code sf_client_settle(sf_client* handle, uint64_t deadline_ms) {
     if (handle == nullptr) return null_argument("client");
     if (handle->core->in_child()) return forked();
     return handle->core->settle(base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+sf_code sf_client_reserve(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    if (image_bytes > stillframe::kMaxImageBytes || tensor_count > stillframe::kMaxImageBytes / stillframe::kChunkBytes) {
+      return {Code::invalid_argument, "a state of " + std::to_string(image_bytes) + " bytes in " + std::to_string(tensor_count) +
+                                          " tensors is more than an image can hold"};
+    }
+    return handle->core->reserve(image_bytes, tensor_count, base::Deadline::after_ms(deadline_ms));
   });
 }
 
@@ -164,6 +186,16 @@ sf_code sf_client_status(sf_client* handle, const char** json) {
     if (handle->core->in_child()) return forked();
     handle->status = handle->core->status_json();
     *json = handle->status.c_str();
+    return {};
+  });
+}
+
+sf_code sf_client_set_block_seconds(sf_client* handle, double seconds) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    if (!(seconds >= 0)) return {Code::invalid_argument, "seconds must not be negative"};
+    handle->core->set_block_seconds(seconds);
     return {};
   });
 }
@@ -257,6 +289,24 @@ sf_code sf_wait_copied(sf_client* handle, const sf_stream* streams, size_t count
   });
 }
 
+sf_code sf_place(sf_client* handle, const sf_stream* stream, const sf_placement* copies, size_t count, uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr || stream == nullptr || (copies == nullptr && count != 0)) {
+      return null_argument("client, stream or copies");
+    }
+    if (handle->core->in_child()) return forked();
+    if (stream->device < 0) return {Code::invalid_argument, "bytes are placed on a GPU, which has an ordinal from 0"};
+    std::vector<client::Placement> wanted;
+    wanted.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      if (copies[i].bytes == 0) continue;
+      if (copies[i].to == nullptr || copies[i].from == nullptr) return null_argument("the memory of a copy");
+      wanted.push_back({copies[i].to, {static_cast<const std::byte*>(copies[i].from), copies[i].bytes}});
+    }
+    return handle->core->place_on_gpu(to_streams(stream, 1).front(), wanted, deadline_ms);
+  });
+}
+
 sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
   return guarded([&]() -> Status {
     if (ticket == nullptr || out == nullptr) return null_argument("ticket or info");
@@ -268,7 +318,8 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
     const sf_ticket_info full{wanted_bytes, static_cast<int32_t>(info.state), info.step, info.sequence, info.name.c_str(),
                               info.error.c_str(), info.raw_bytes, info.stored_bytes, info.call_seconds, info.fence_seconds,
                               info.captured_seconds, info.durable_seconds, info.verified_seconds,
-                              static_cast<int32_t>(info.code), ticket->alarms.c_str()};
+                              static_cast<int32_t>(info.code), ticket->alarms.c_str(), info.trainer_crash_seconds,
+                              info.power_loss_seconds, info.persisted ? 1 : 0};
     std::memcpy(out, &full, std::min<std::size_t>(wanted_bytes, sizeof full));
     return {};
   });

@@ -2,6 +2,7 @@
 #include "stillframe/checkpointer.hpp"
 
 #include "client/core.hpp"
+#include "client/hot_restore.hpp"
 #include "restore/chooser.hpp"
 #include "restore/load.hpp"
 
@@ -30,6 +31,10 @@ struct Checkpointer::Impl {
   std::vector<capture::StreamRef> streams;
   std::shared_ptr<const capture::Plan> plan;
   std::shared_ptr<Ticket::Impl> newest;  // snapshot taken
+
+  // nullopt when the store is to be read instead; why it is not the memory, where there was one, goes to `skipped`.
+  [[nodiscard]] Result<std::optional<Restored>> restore_from_memory(const base::Deadline& deadline,
+                                                                    std::vector<std::string>& skipped);
 };
 
 namespace {
@@ -59,28 +64,54 @@ Status compare(const std::vector<capture::EntrySpec>& specs, const format::Image
 }
 
 // Entries on the host at once; those on a GPU one by one, by way of a host buffer of that size.
-Status load_into(client::Core& core, const store::CheckpointReader& reader, const std::vector<capture::EntrySpec>& specs,
+Status load_into(client::Core& core, const restore::ChunkSource& source, const std::vector<capture::EntrySpec>& specs,
                  const std::vector<void*>& memory, const std::vector<capture::StreamRef>& streams) {
   std::vector<restore::Target> targets;
   std::vector<std::byte> staged;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    for (const Entry& entry : reader.manifest().ranks.front().layout.entries) {
+    for (const Entry& entry : source.layout().entries) {
       if (entry.name != specs[i].entry.name) continue;
       if (specs[i].device == kHost) {
         targets.push_back({entry.name, {static_cast<std::byte*>(memory[i]), entry.bytes}});
         continue;
       }
       staged.resize(entry.bytes);
-      SF_TRY(restore::load(reader, 0, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
+      SF_TRY(restore::load(source, std::vector<restore::Target>{{entry.name, staged}}, 0, {}));
       capture::StreamRef trainers{specs[i].device, 0};
       for (const capture::StreamRef& one : streams) trainers = one.device == trainers.device ? one : trainers;
-      SF_TRY(core.place_on_gpu(trainers, memory[i], staged));
+      SF_TRY(core.place_on_gpu(trainers, std::vector<client::Placement>{{memory[i], staged}}));
     }
   }
-  return restore::load(reader, 0, targets, 0, {});
+  return restore::load(source, targets, 0, {});
 }
 
+double seconds_since(std::int64_t from_ns) {
+  return static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9;
+}
+
+bool is_about_the_bytes(const Status& status) { return status.code() == Code::corrupt || status.code() == Code::io_error; }
+
 }  // namespace
+
+Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const base::Deadline& deadline,
+                                                                        std::vector<std::string>& skipped) {
+  const auto opened = client::HotRestore::open(core, deadline);
+  if (!opened.ok()) skipped.push_back("memory: " + opened.status().message());
+  if (!opened.ok() || *opened == nullptr) return std::optional<Restored>();
+  const restore::MemoryImage& image = (*opened)->image();
+  SF_TRY(compare(specs, image.layout(), image.name()));
+  const Status loaded = load_into(*core, image, specs, memory, streams);
+  if (!loaded.ok() && !is_about_the_bytes(loaded)) return loaded;
+  if (!loaded.ok()) {
+    skipped.push_back(image.name() + ": " + loaded.message());
+    return std::optional<Restored>();
+  }
+  Restored restored;
+  restored.step = image.view().step;
+  restored.name = image.name();
+  restored.source = "memory";
+  return std::optional<Restored>(std::move(restored));
+}
 
 Checkpointer::Checkpointer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Checkpointer::Checkpointer(Checkpointer&&) noexcept = default;
@@ -118,6 +149,12 @@ Result<std::optional<Restored>> Checkpointer::restore() {
   const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
   // A snapshot that is being copied reads the memory that is written next.
   impl_->core->fence(0, impl_->streams).ignore("an abandoned snapshot tells its ticket");
+  std::vector<std::string> skipped;
+  SF_ASSIGN(std::optional<Restored> hot, impl_->restore_from_memory(deadline, skipped));
+  if (hot) {
+    hot->seconds = seconds_since(from_ns);
+    return hot;
+  }
   SF_TRY(impl_->core->settle(deadline));
   format::Address address;
   address.store = impl_->core->store_path();
@@ -129,14 +166,18 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     const store::CheckpointReader& reader = chooser->current();
     const format::ImageLayout& layout = reader.manifest().ranks.front().layout;
     SF_TRY(compare(impl_->specs, layout, reader.name()));
-    const Status loaded = load_into(*impl_->core, reader, impl_->specs, impl_->memory, impl_->streams);
+    const Status loaded = load_into(*impl_->core, restore::RankOfCheckpoint(reader, 0), impl_->specs, impl_->memory,
+                                    impl_->streams);
     if (loaded.ok()) {
-      Restored restored{reader.manifest().step, reader.name(), {}, 0};
+      Restored restored;
+      restored.step = reader.manifest().step;
+      restored.name = reader.name();
+      restored.skipped = skipped;
       for (const restore::Skipped& one : chooser->skipped()) restored.skipped.push_back(one.name + ": " + one.reason);
-      restored.seconds = static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9;
+      restored.seconds = seconds_since(from_ns);
       return std::optional<Restored>(std::move(restored));
     }
-    if (loaded.code() != Code::corrupt && loaded.code() != Code::io_error) return loaded;
+    if (!is_about_the_bytes(loaded)) return loaded;
     const std::string last = reader.name();
     if (Status next = chooser->next(loaded.message()); !next.ok()) {
       return Status(Code::corrupt, "no checkpoint of run '" + impl_->options.run + "' could be read whole, and the memory given "
@@ -158,13 +199,17 @@ Ticket not_taken(std::int64_t step, const Status& why) {
 
 }  // namespace
 
+Status Checkpointer::prepare() {
+  if (impl_->plan) return {};
+  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  SF_ASSIGN(impl_->plan, impl_->core->make_plan(impl_->specs, deadline));
+  return {};
+}
+
 Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
-  if (!impl_->plan) {
-    const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
-    auto plan = impl_->core->make_plan(impl_->specs, deadline);
-    if (!plan.ok() && plan.status().code() == Code::invalid_argument) return std::move(plan).status();
-    if (!plan.ok()) return not_taken(step, plan.status());
-    impl_->plan = std::move(plan).value();
+  if (Status prepared = prepare(); !prepared.ok()) {
+    if (prepared.code() == Code::invalid_argument) return prepared;
+    return not_taken(step, prepared);
   }
   client::SnapshotRequest request;
   request.step = step;

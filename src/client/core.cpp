@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/futex.hpp"
 #include "client/query.hpp"
@@ -19,10 +20,24 @@ namespace {
 constexpr std::uint64_t kRoomPollMs = 100;
 // Tree and metrics are not known when a plan is made; this much is assumed for them, with the layout's own size twice over.
 constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
+// Name, dtype, shape and its place in the tree, generously.
+constexpr std::uint64_t kDescriptorBytesOfATensor = 512;
+// An answer that needs no waiting still needs its way.
+constexpr std::uint64_t kAnswerMs = 5'000;
 // A copy that was cancelled stops within some chunks; nothing it reads may be freed before.
 constexpr std::uint64_t kStopCopyMs = 10'000;
 // So many skipped in a row are said once, and again at every tenfold.
 constexpr std::uint64_t kSkipsToSay = 10;
+
+Status check_cadence(const CheckpointerOptions& options) {
+  if (!(options.mean_time_between_failures_seconds >= 0)) {
+    return {Code::invalid_argument, "mean_time_between_failures_seconds must not be negative: 0 when it is not known"};
+  }
+  if (options.world_size > 1 && options.overrun == Overrun::latest) {
+    return {Code::unsupported, "overrun 'latest' is for runs of one rank: ranks that each drop another step never commit the same one"};
+  }
+  return {};
+}
 
 std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<std::uint64_t>(deadline.remaining_ms()); }
 
@@ -34,6 +49,7 @@ Core::Core(CheckpointerOptions options)
 Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
   SF_TRY(format::check_run_name(options.run));
+  SF_TRY(check_cadence(options));
   if (options.retention) SF_TRY(retention::check(*options.retention));
   SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
   options.store = store.path();
@@ -51,6 +67,8 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.rank = options.rank;
   link.hello.world_size = options.world_size;
   link.hello.budget_bytes = options.budget_bytes;
+  link.hello.persist_every_steps = options.persist_every_steps;
+  link.hello.persist_every_seconds = options.persist_every_seconds;
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
@@ -59,7 +77,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   LinkEvents events;
   events.on_news = [raw](const protocol::SnapshotNews& news) { raw->on_news(news); };
   events.on_lost = [raw](const std::string& why) { raw->on_lost(why); };
-  events.on_back = [](std::int64_t) {};
+  events.on_back = [raw](std::int64_t) { raw->ledger_->set_daemon_there(true); };
   events.on_still_lost = [raw](const std::string& why) {
     const std::lock_guard lock(raw->mutex_);
     raw->warn("still no daemon for " + raw->options_.store + ": " + why + "; training goes on without new checkpoints");
@@ -113,18 +131,25 @@ Status Core::settle(const base::Deadline& deadline) {
 Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture::EntrySpec> specs,
                                                              const base::Deadline& deadline) {
   SF_ASSIGN(std::shared_ptr<const capture::Plan> plan, capture::Plan::make(std::move(specs)));
-  // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
-  if (copier_ && !copier_->wait_idle(deadline)) {
-    return Status(Code::deadline, "the snapshot before is still being copied");
-  }
-  const protocol::ArenaRequest request{plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes,
-                                       deadline_ms(deadline)};
-  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
-  SF_TRY(attach(std::move(reply)));
+  SF_TRY(make_room(plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes, deadline));
   SF_TRY(prepare(*plan));
-  const std::lock_guard lock(mutex_);
-  mode_ = arena::mode_of(arena_->committed_slots(), plan->layout.chunk_count(), arena::chunks_of(request.descriptor_bytes));
   return plan;
+}
+
+Status Core::reserve(std::uint64_t image_bytes, std::uint64_t tensors, const base::Deadline& deadline) {
+  return make_room(image_bytes, tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes, deadline);
+}
+
+Status Core::make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline) {
+  // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
+  if (copier_ && !copier_->wait_idle(deadline)) return {Code::deadline, "the snapshot before is still being copied"};
+  const protocol::ArenaRequest request{image_bytes, descriptor_bytes, deadline_ms(deadline)};
+  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline.at_least_ms(kAnswerMs)));
+  SF_TRY(attach(std::move(reply)));
+  arena_->populate(std::exchange(populated_slots_, arena_->committed_slots()));
+  const std::lock_guard lock(mutex_);
+  mode_ = arena::mode_of(arena_->committed_slots(), arena::chunks_of(image_bytes), arena::chunks_of(descriptor_bytes));
+  return {};
 }
 
 Status Core::attach(Link::Reply reply) {
@@ -175,31 +200,37 @@ void Core::pin_arena(device::Device& gpu) {
 
 Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request) {
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
-  auto progress = std::make_shared<capture::Progress>(request.step, plan->layout.bytes);
+  auto progress = std::make_shared<capture::Progress>(request.step, plan->layout.bytes, ledger_);
+  const bool wait = request.wait || options_.overrun == Overrun::wait;
   if (closed_) return skipped(std::move(progress), Status(Code::invalid_argument, "the checkpointer is closed"));
   const auto deadline =
       base::Deadline::after_ms(request.deadline_ms != 0 ? request.deadline_ms : options_.fence_deadline_ms);
   const std::string tree = request.tree_json.empty() ? format::flat_tree(plan->layout) : std::move(request.tree_json);
   const std::string metrics = request.metrics_json.empty() ? "{}" : std::move(request.metrics_json);
   Result<arena::SnapshotHandle> handle = Status(Code::busy, "");
+  const bool memory_only = !goes_to_store(request.step);
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
-                     format::encode_descriptor(plan->layout_text, tree, metrics), progress};
+                     format::encode_descriptor(plan->layout_text, tree, metrics), progress, memory_only};
+    const std::uint64_t descriptor_bytes = job.descriptor.size();
     handle = copier_->submit(std::move(job), deadline);
-    const bool again = !handle.ok() && handle.status().code() == Code::busy && request.wait && !deadline.expired();
-    if (!again) break;
+    const bool no_room = !handle.ok() && handle.status().code() == Code::busy;
+    if (!no_room) break;
     if (Status in_capture = copier_->refuse_in_capture(*plan, request.streams); !in_capture.ok()) {
       handle = std::move(in_capture);
       break;
     }
+    const std::uint64_t need = plan->layout.chunk_count() + arena::chunks_of(descriptor_bytes);
+    if (options_.overrun == Overrun::latest && supersede_oldest(request.step, need)) continue;
+    if (!wait || deadline.expired()) break;
     (void)copier_->wait_idle(deadline.at_most_ms(kRoomPollMs));
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
   progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
   if (!handle.ok()) return skipped(std::move(progress), handle.status());
   const std::lock_guard lock(mutex_);
-  ++counters_.taken;
+  count_taken({progress, *handle}, from_ns);
   newest_failure_ = Status();
   counters_.skipped_in_a_row = 0;
   counters_.skips_to_say = kSkipsToSay;
@@ -209,6 +240,25 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   }
   early_news_.clear();
   return outstanding_.back().snapshot;
+}
+
+// One that is captured and that the daemon has not begun to write gives way, when it is chunks that are missing: not while the
+// copier is busy, nor when there is no record.
+bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
+  if (!copier_->wait_idle(base::Deadline::after_ms(0))) return false;
+  if (copier_->trainer_side().free_slots(need_chunks) >= need_chunks) return false;
+  const std::lock_guard lock(mutex_);
+  for (Outstanding& one : outstanding_) {
+    capture::Progress& progress = *one.snapshot.progress;
+    if (progress.info().state != SnapshotState::captured || !copier_->trainer_side().supersede(one.snapshot.handle)) continue;
+    progress.end(SnapshotState::abandoned, Code::busy,
+                 "snapshot of step " + std::to_string(progress.info().step) + " was captured and gave way to step " +
+                     std::to_string(for_step) + " before it was written (overrun: latest)");
+    ++counters_.superseded;
+    one.abandonment_told = true;  // asked for, and no failure
+    return true;
+  }
+  return false;
 }
 
 Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status& why) {
@@ -240,14 +290,15 @@ Status Core::fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> st
   return copier_ ? passed(copier_->fence(deadline, streams)) : Status();
 }
 
-Status Core::place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from) {
-  const auto deadline = base::Deadline::after_ms(options_.fence_deadline_ms);
+Status Core::place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
+                          std::uint64_t wait_ms) {
+  const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
   SF_ASSIGN(device::Device * device, devices_->get(trainers.device));
   SF_ASSIGN(const std::unique_ptr<device::Stream> stream, device->create_stream("sf-restore"));
   SF_ASSIGN(const std::unique_ptr<device::TrainingStream> training, device->training_stream(trainers.handle));
   SF_ASSIGN(std::shared_ptr<device::Event> before, training->record());
   SF_TRY(stream->wait(std::move(before)));
-  SF_TRY(stream->copy_to_device(to, from, deadline));
+  for (const Placement& one : copies) SF_TRY(stream->copy_to_device(one.to, one.from, deadline));
   SF_ASSIGN(const std::shared_ptr<device::Event> placed, stream->record());
   return placed->wait(deadline);
 }

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <span>
@@ -16,6 +17,7 @@
 #include "capture/progress.hpp"
 #include "client/link.hpp"
 #include "device/device.hpp"
+#include "restore/memory_image.hpp"
 #include "stillframe/checkpointer.hpp"
 
 namespace stillframe::client {
@@ -35,6 +37,12 @@ struct SnapshotRequest {
   std::uint64_t deadline_ms = 0;  // of that wait; 0: the fence's
 };
 
+// Bytes for memory of a GPU.
+struct Placement {
+  void* to = nullptr;
+  std::span<const std::byte> from;
+};
+
 // make_plan(), snapshot(), fence(), settle() and close() come from the training thread; the rest from any.
 class Core : public std::enable_shared_from_this<Core> {
  public:
@@ -42,22 +50,33 @@ class Core : public std::enable_shared_from_this<Core> {
   ~Core();
 
   [[nodiscard]] Status settle(const base::Deadline& deadline);
+  // Makes the arena for states of this size now, so that the first snapshot need not. deadline: the memory of a dead
+  // predecessor is not free yet.
+  [[nodiscard]] Status reserve(std::uint64_t image_bytes, std::uint64_t tensors, const base::Deadline& deadline);
+  // The image that a dead predecessor left in the daemon's memory; null when there is none. It stays until hot_done(), the
+  // first plan, or the deadline.
+  [[nodiscard]] Result<std::unique_ptr<restore::MemoryImage>> hot_image(const base::Deadline& deadline);
+  void hot_done();
   [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
   // As the functions of stillframe.h; 0: the fence's deadline. After an error nothing of the snapshot is read any more.
   [[nodiscard]] Status wait_copied(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
   [[nodiscard]] Status fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams = {});
-  // After the work given to the trainer's stream so far; waits until the bytes are there.
-  [[nodiscard]] Status place_on_gpu(const capture::StreamRef& trainers, void* to, std::span<const std::byte> from);
+  // After the work given to the trainer's stream so far; waits until the bytes are there. 0: the fence's deadline.
+  [[nodiscard]] Status place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
+                                    std::uint64_t wait_ms = 0);
   void confirm(const Snapshot& snapshot);
   void withdraw(const Snapshot& snapshot, const std::string& reason);
   [[nodiscard]] Status close(const base::Deadline& deadline);
 
+  // Host time that all snapshots so far cost the loop, by a caller who does more around them than we see.
+  void set_block_seconds(double seconds) { ledger_->set_block_seconds(seconds); }
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::string plan_json(const capture::Plan& plan) const;
   [[nodiscard]] std::optional<std::string> next_warning();
   [[nodiscard]] bool in_child() const noexcept;  // of a fork: nothing here may be used
+  [[nodiscard]] const std::string& run() const noexcept { return options_.run; }
   [[nodiscard]] const std::string& store_path() const noexcept { return options_.store; }
 
  private:
@@ -68,7 +87,9 @@ class Core : public std::enable_shared_from_this<Core> {
     bool words_missing = false;      // durable by the arena's word alone: figures and alarms may still come
   };
   struct Counters {
-    std::uint64_t taken = 0, skipped = 0, durable = 0, verified = 0, failed = 0, abandoned = 0, consecutive_failures = 0;
+    std::uint64_t taken = 0, skipped = 0, superseded = 0, durable = 0, verified = 0, failed = 0, abandoned = 0;
+    std::uint64_t consecutive_failures = 0;
+    std::uint64_t memory_only = 0;  // of those taken: not for the store
     std::uint64_t skipped_in_a_row = 0;
     std::uint64_t skips_to_say = 10;
     std::int64_t last_durable_step = 0;
@@ -77,10 +98,15 @@ class Core : public std::enable_shared_from_this<Core> {
   };
 
   explicit Core(CheckpointerOptions options);
+  [[nodiscard]] Status make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline);
   [[nodiscard]] Status attach(Link::Reply reply);
   [[nodiscard]] Status prepare(const capture::Plan& plan);
   void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
+  [[nodiscard]] bool supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks);
+  [[nodiscard]] bool goes_to_store(std::int64_t step) const;
+  void count_taken(const Snapshot& snapshot, std::int64_t from_ns);  // with mutex_ held
+  void send_newest_to_store();
   [[nodiscard]] Snapshot skipped(std::shared_ptr<capture::Progress> progress, const Status& why);
   void on_news(const protocol::SnapshotNews& news);
   void take_news(Outstanding& one, const protocol::SnapshotNews& news);  // with mutex_ held
@@ -96,6 +122,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void warn(std::string text);                   // with mutex_ held
   void warn_of_alarms(const std::vector<Alarm>& alarms);  // with mutex_ held
   [[nodiscard]] Status wait_finished(const base::Deadline& deadline);
+  [[nodiscard]] nlohmann::json crash_cost_json() const;
+  [[nodiscard]] nlohmann::json suggested_cadence_json() const;
 
   CheckpointerOptions options_;
   const std::int64_t pid_;
@@ -104,6 +132,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unique_ptr<arena::Arena> arena_;
   std::vector<std::unique_ptr<device::PinnedMemory>> pinned_;  // of the arena, for every GPU
   std::uint64_t pinned_slots_ = 0;
+  std::uint64_t populated_slots_ = 0;
   bool pinning_refused_ = false;
   ForkGuard arena_guard_;
   std::unique_ptr<capture::Copier> copier_;
@@ -113,9 +142,12 @@ class Core : public std::enable_shared_from_this<Core> {
   std::deque<std::string> warnings_;
   std::set<std::string> standing_alarms_;  // kinds, of the newest durable snapshot
   Counters counters_;
+  const std::shared_ptr<capture::CrashLedger> ledger_ = std::make_shared<capture::CrashLedger>();
   Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;
   arena::Mode mode_ = arena::Mode::none;
+  Snapshot persisted_;  // that was to go to the store last; the training thread's
+  std::optional<LastPersisted> last_persisted_;
   bool closed_ = false;
   std::unique_ptr<Link> link_;  // last: its thread calls back into all of the above
 };

@@ -76,6 +76,7 @@ void Core::warn_of_alarms(const std::vector<Alarm>& alarms) {
 }
 
 void Core::on_lost(const std::string& why) {
+  ledger_->set_daemon_there(false);
   const std::lock_guard lock(mutex_);
   if (copier_) {
     copier_->cancel("the daemon died, and a ring's early chunks lived with it", /*only_ring=*/true);
@@ -88,6 +89,7 @@ void Core::on_lost(const std::string& why) {
 // The daemon is done with a snapshot that was captured and never became durable.
 bool Core::is_lost(const Outstanding& one, const arena::TrainerSide::Progress& now) {
   return (now.flags & arena::kDone) != 0 && one.snapshot.progress->info().state == SnapshotState::captured &&
+         one.snapshot.progress->info().persisted &&
          (now.state == arena::RecordState::sealed || now.state == arena::RecordState::copying);
 }
 
@@ -190,6 +192,7 @@ Status Core::wait_finished(const base::Deadline& deadline) {
       const bool finished = std::all_of(outstanding_.begin(), outstanding_.end(), [this](const Outstanding& one) {
         const SnapshotState state = one.snapshot.progress->info().state;
         if (state == SnapshotState::verified || one.snapshot.progress->ended()) return true;
+        if (state == SnapshotState::captured && !one.snapshot.progress->info().persisted) return true;
         const auto now = copier_->trainer_side().progress(one.snapshot.handle);
         return state == SnapshotState::durable && (!now || (now->flags & arena::kDone) != 0);
       });
@@ -212,6 +215,8 @@ Status Core::close(const base::Deadline& deadline) {
   Status result;
   if (copier_) {
     result = copier_->fence(deadline);
+    (void)copier_->wait_idle(deadline);  // a fence on a GPU returns before the seal
+    send_newest_to_store();
     const Status finished = wait_finished(deadline);
     if (result.ok()) result = finished;
   }
@@ -224,6 +229,22 @@ Status Core::close(const base::Deadline& deadline) {
   return result.ok() ? newest_failure_ : result;
 }
 
+nlohmann::json Core::crash_cost_json() const {
+  const capture::CrashCost cost = ledger_->cost();
+  return {{"trainer_crash_seconds", cost.trainer_crash_seconds},
+          {"power_loss_seconds", cost.power_loss_seconds},
+          {"text", capture::describe(cost)}};
+}
+
+nlohmann::json Core::suggested_cadence_json() const {
+  const double block_seconds = ledger_->mean_block_seconds();
+  const double between_seconds = options_.mean_time_between_failures_seconds;
+  if (block_seconds <= 0 || between_seconds <= 0) return nullptr;
+  return {{"snapshot_every_seconds", capture::optimum_interval_seconds(block_seconds, between_seconds)},
+          {"mean_block_seconds", block_seconds},
+          {"mean_time_between_failures_seconds", between_seconds}};
+}
+
 std::string Core::status_json() const {
   const std::lock_guard lock(mutex_);
   nlohmann::json json{{"store", options_.store},
@@ -234,7 +255,9 @@ std::string Core::status_json() const {
                       {"arena_bytes", arena_ ? arena_->committed_bytes() : 0},
                       {"snapshots",
                        {{"taken", counters_.taken},
+                        {"memory_only", counters_.memory_only},
                         {"skipped", counters_.skipped},
+                        {"superseded", counters_.superseded},
                         {"durable", counters_.durable},
                         {"verified", counters_.verified},
                         {"abandoned", counters_.abandoned},
@@ -242,7 +265,9 @@ std::string Core::status_json() const {
                       {"last_durable_step", nullptr},
                       {"last_durable_age_s", nullptr},
                       {"consecutive_failures", counters_.consecutive_failures},
-                      {"last_error", counters_.last_error}};
+                      {"last_error", counters_.last_error},
+                      {"crash_cost", crash_cost_json()},
+                      {"suggested_cadence", suggested_cadence_json()}};
   json["gather"] = nlohmann::json::object();
   for (const capture::GatherWay& way : copier_ ? copier_->gather_ways() : std::vector<capture::GatherWay>()) {
     json["gather"][way.device] = way.why_plain.empty() ? "kernel" : "plain copies: " + way.why_plain;

@@ -43,6 +43,11 @@ std::shared_ptr<transport::Connection> Link::connection() const {
   return connection_;
 }
 
+PersistCadence Link::cadence() const {
+  const std::lock_guard lock(mutex_);
+  return cadence_;
+}
+
 // Connects and says hello; with a memfd, hands the arena over.
 Status Link::connect(int memfd) {
   const auto deadline = base::Deadline::after_ms(options_.connect_deadline_ms);
@@ -68,6 +73,7 @@ Status Link::connect(int memfd) {
   if (welcome == nullptr) return {Code::corrupt, "the daemon answered hello with something else"};
   const std::lock_guard lock(mutex_);
   daemon_pid_ = welcome->daemon_pid;
+  cadence_ = {welcome->persist_every_steps, welcome->persist_every_seconds};
   connection_ = std::move(fresh);
   guard_ = std::move(guard);
   connected_ = true;

@@ -14,6 +14,7 @@
 
 #include "base/thread.hpp"
 #include "client/fork_guard.hpp"
+#include "client/persist_cadence.hpp"
 #include "client/spawn.hpp"
 #include "protocol/messages.hpp"
 #include "transport/transport.hpp"
@@ -57,6 +58,8 @@ class Link {
   [[nodiscard]] Status leave(const base::Deadline& deadline);
   [[nodiscard]] bool connected() const noexcept { return connected_; }
   [[nodiscard]] std::int64_t daemon_pid() const noexcept { return daemon_pid_; }
+  // What the daemon said of it last; a new daemon may say something else.
+  [[nodiscard]] PersistCadence cadence() const;
 
  private:
   Link(LinkOptions options, LinkEvents events) : options_(std::move(options)), events_(std::move(events)) {}
@@ -80,6 +83,7 @@ class Link {
   std::condition_variable changed_;
   std::shared_ptr<transport::Connection> connection_;
   ForkGuard guard_;
+  PersistCadence cadence_;
   bool asking_ = false;
   bool in_trouble_ = false;  // some attempts to come back have failed in a row
   std::optional<Reply> reply_;

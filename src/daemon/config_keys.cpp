@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uint64_t kDaySeconds = 86'400;
 constexpr std::uint64_t kYearSeconds = 365 * kDaySeconds;
+constexpr std::uint64_t kMostSteps = 1'000'000'000'000;
 constexpr std::size_t kMaxSocketPathBytes = 107;  // sockaddr_un, without its closing zero
 
 struct Range {
@@ -124,10 +125,19 @@ std::vector<KeyRule> make_rules() {
       "arena.budget_bytes", {kChunkBytes, kMaxImageBytes, true}, [](Config & c) -> auto& { return c.budget_bytes; },
       "host memory of all clients together, in bytes; 0: half of what is available at start"));
   rules.push_back(integer_key(
+      "arena.hot_restore_seconds", {0, kDaySeconds}, [](Config & c) -> auto& { return c.hot_restore_seconds; },
+      "the newest image of a killed trainer stays in memory so long for the next one; 0: only until it is durable"));
+  rules.push_back(integer_key(
       "persist.encoder_threads", {0, 256}, [](Config & c) -> auto& { return c.encoder_threads; },
       "threads that encode chunks; 0: one per core, at most 8"));
   rules.push_back(string_key("persist.codec", "\"planes_lz4\" or \"raw\"", set_codec,
                              "how chunks are stored: \"planes_lz4\" or \"raw\""));
+  rules.push_back(integer_key(
+      "persist.every_steps", {0, kMostSteps}, [](Config & c) -> auto& { return c.persist_every_steps; },
+      "only the first snapshot at or after each multiple of so many steps goes to the store; 0: not counted"));
+  rules.push_back(integer_key(
+      "persist.every_seconds", {0, kYearSeconds}, [](Config & c) -> auto& { return c.persist_every_seconds; },
+      "a snapshot goes to the store so many seconds after the last one that did; 0: not counted"));
   rules.push_back(integer_key(
       "persist.group_deadline_seconds", {1, kDaySeconds}, [](Config & c) -> auto& { return c.group_deadline_seconds; },
       "ranks of a group seal the same step within so many seconds, else none is kept"));

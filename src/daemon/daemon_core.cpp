@@ -100,6 +100,7 @@ DaemonCore::Task DaemonCore::accept_loop() {
 
 DaemonCore::Task DaemonCore::serve(ClientPtr client) {
   co_await serve_messages(client);
+  let_go_of_hot(client);
   last_used_ns_ = base::system_clock().monotonic_ns();
   const auto& session = client->session;
   if (session == nullptr || client->said_bye || session->gone()) co_return;
@@ -153,6 +154,10 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
     co_await handle_settle(client, std::get<protocol::Settle>(*decoded));
   } else if (auto* request = std::get_if<protocol::ArenaRequest>(&*decoded)) {
     co_await handle_arena(client, *request);
+  } else if (auto* hot = std::get_if<protocol::HotRequest>(&*decoded)) {
+    co_await handle_hot_request(client, *hot);
+  } else if (std::holds_alternative<protocol::HotDone>(*decoded)) {
+    handle_hot_done(client);
   } else if (std::holds_alternative<protocol::Bye>(*decoded)) {
     co_await handle_bye(client);
   } else {
@@ -180,7 +185,7 @@ DaemonCore::Task DaemonCore::watch_trainer(std::shared_ptr<RunSession> session) 
 
 void DaemonCore::trainer_gone(const std::shared_ptr<RunSession>& session, const char* how) {
   base::log(base::LogLevel::info, "trainer.gone", {{"run", session->run()}, {"pid", session->pid()}, {"how", how}});
-  session->trainer_gone();
+  session->trainer_gone(transport::process_ended(session->pidfd()));
   asio::co_spawn(io_, retire(session, nullptr), asio::detached);
 }
 
@@ -194,6 +199,7 @@ DaemonCore::Task DaemonCore::retire(std::shared_ptr<RunSession> session, ClientP
     drained = co_await poll_until(is_drained, base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000));
   } while (!drained && session->progress() != progress);
   if (!drained) base::log(base::LogLevel::error, "trainer.not_drained", {{"run", session->run()}, {"pid", session->pid()}});
+  if (session->died()) co_await stay_for_successor(session);
   const std::function<bool()> drop = [session] {
     session->drop();
     return true;
@@ -236,7 +242,8 @@ DaemonCore::Task DaemonCore::watch_idle() {
   while (!stopping_) {
     timer.expires_after(std::chrono::milliseconds(250));
     co_await timer.async_wait(asio::use_awaitable);
-    if (!sessions_.empty()) last_used_ns_ = base::system_clock().monotonic_ns();
+    const bool in_use = std::ranges::any_of(sessions_, [](const auto& one) { return !one->stay().is_resting(); });
+    if (in_use) last_used_ns_ = base::system_clock().monotonic_ns();
     if (base::system_clock().monotonic_ns() - last_used_ns_ < limit_ns) continue;
     base::log(base::LogLevel::info, "daemon.idle", {{"seconds", config_.idle_exit_seconds}});
     co_await stop();

@@ -32,6 +32,7 @@ class DaemonCore {
   struct Client {
     transport::Connection connection;
     std::shared_ptr<RunSession> session;  // null until Hello, and for clients that only ask
+    std::shared_ptr<RunSession> hot;      // a dead predecessor whose memory this client reads
     bool said_bye = false;
   };
   using ClientPtr = std::shared_ptr<Client>;
@@ -46,6 +47,12 @@ class DaemonCore {
   Task handle_settle(ClientPtr client, protocol::Settle settle);
   Task handle_arena(ClientPtr client, protocol::ArenaRequest request);
   Task handle_bye(ClientPtr client);
+  Task handle_hot_request(ClientPtr client, protocol::HotRequest request);
+  void handle_hot_done(const ClientPtr& client);
+  void let_go_of_hot(const ClientPtr& client);
+  // Memory that only waits for a successor goes where an arena needs the room.
+  Task make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request);
+  Task stay_for_successor(std::shared_ptr<RunSession> session);
   Task watch_trainer(std::shared_ptr<RunSession> session);
   Task retire(std::shared_ptr<RunSession> session, ClientPtr farewell);
   Task stop_on_signal();

@@ -185,7 +185,9 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
   base::log(base::LogLevel::info, "trainer.joined",
             {{"run", hello.run}, {"store", hello.store}, {"pid", hello.pid}, {"adopted", hello.adopt ? "yes" : "no"}});
   asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
-  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid()});
+  const RunSession::Cadence cadence = (*opened)->persist_cadence();
+  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid(), cadence.every_steps,
+                                   cadence.every_seconds});
 }
 
 DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle settle) {
@@ -205,6 +207,8 @@ DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle se
 
 DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
   const auto session = client->session;
+  let_go_of_hot(client);
+  for (const auto& before : predecessors(*session)) before->stay().end();
   const std::function<bool()> no_predecessor = [this, session] {
     return predecessors(*session).empty() && !granting_;
   };
@@ -214,6 +218,7 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
     reply(*client, protocol::Failure{Code::deadline, "the memory of the process before is not free yet"});
     co_return;
   }
+  co_await make_room(session, request);
   const bool first = session->arena_facts().memfd < 0;
   const std::uint64_t used = used_arena_bytes();
   const std::uint64_t free_bytes = config_.budget_bytes > used ? config_.budget_bytes - used : 0;

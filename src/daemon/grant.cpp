@@ -28,6 +28,15 @@ Result<ArenaGrant> decide_grant(const ArenaWish& wish, std::uint64_t budget_byte
                       base::human_bytes(budget_bytes) + ", and the daemon has " + base::human_bytes(free_bytes) +
                       " left of its own (arena.budget_bytes); raise the smaller one");
   }
+  if (wish.rare_persist && grant.mode != arena::Mode::twofold) {
+    return Status(Code::invalid_argument,
+                  "to persist fewer snapshots than are taken (persist_every_steps, persist_every_seconds) an arena holds two "
+                  "images of " + base::human_bytes(wish.image_bytes) + ", in all " +
+                      base::human_bytes(2 * need * kChunkBytes + arena::control_bytes(2 * need)) +
+                      "; the trainer's budget is " + base::human_bytes(budget_bytes) + ", and the daemon has " +
+                      base::human_bytes(free_bytes) +
+                      " left of its own (arena.budget_bytes); raise the smaller one, or persist every snapshot");
+  }
   return grant;
 }
 

@@ -96,7 +96,10 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
                                                        base::WorkerPool& encoders,
                                                        std::function<void(const persist::News&)> on_news) {
   const std::uint64_t budget = hello_.budget_bytes != 0 ? hello_.budget_bytes : config_.budget_bytes;
-  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0};
+  const Cadence cadence = persist_cadence();
+  // Of an arena that grows the trainer sees itself what no longer fits twice: then every snapshot goes to the store.
+  const bool rare_persist = !arena_ && (cadence.every_steps > 1 || (cadence.every_steps == 0 && cadence.every_seconds != 0));
+  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0, rare_persist};
   if (arena_) {
     wish.slots = arena_->slot_count();
     wish.committed_slots = arena_->committed_slots();
@@ -137,10 +140,30 @@ Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
   return {};
 }
 
-void RunSession::trainer_gone() noexcept {
+RunSession::Cadence RunSession::persist_cadence() const noexcept {
+  const bool clients = hello_.persist_every_steps != 0 || hello_.persist_every_seconds != 0;
+  return clients ? Cadence{hello_.persist_every_steps, hello_.persist_every_seconds}
+                 : Cadence{config_.persist_every_steps, config_.persist_every_seconds};
+}
+
+void RunSession::trainer_gone(bool died) noexcept {
+  died_ = died;
   gone_ = true;
   const std::lock_guard lock(mutex_);
   if (persister_) persister_->trainer_died();
+}
+
+Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
+  const std::lock_guard not_dropped_meanwhile(drop_mutex_);
+  const arena::Arena* arena = nullptr;
+  const persist::Persister* persister = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    arena = arena_.get();
+    persister = persister_.get();
+  }
+  if (arena == nullptr || persister == nullptr) return std::optional<HotOffer>();
+  return daemon::offer_hot_image(*arena, *persister);
 }
 
 void RunSession::finish() noexcept {

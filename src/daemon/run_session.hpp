@@ -12,6 +12,7 @@
 #include "base/unique_fd.hpp"
 #include "daemon/config.hpp"
 #include "daemon/grant.hpp"
+#include "daemon/hot_image.hpp"
 #include "daemon/scrubber.hpp"
 #include "persist/persister.hpp"
 #include "protocol/messages.hpp"
@@ -40,8 +41,13 @@ class RunSession {
   [[nodiscard]] Status adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
 
-  // The trainer is gone: what is sealed goes on, the rest is given up.
-  void trainer_gone() noexcept;
+  // The trainer is gone: what is sealed goes on, the rest is given up. `died`: its memory may serve its successor.
+  void trainer_gone(bool died = false) noexcept;
+  [[nodiscard]] bool died() const noexcept { return died_; }
+  // The newest image that the dead trainer left whole in memory; nullopt when there is none. Waits until it is hashed.
+  [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image();
+  // How long the memory of a dead trainer stays after all is durable; the event loop's alone.
+  [[nodiscard]] HotStay& stay() noexcept { return stay_; }
   // The daemon stops: what is sealed goes on, what is being copied is left for the next daemon.
   void finish() noexcept;
   // The line to a living trainer broke; it may come back with its arena.
@@ -72,6 +78,12 @@ class RunSession {
   [[nodiscard]] std::int64_t pid() const noexcept { return hello_.pid; }
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
   [[nodiscard]] bool gone() const noexcept { return gone_; }
+  struct Cadence {
+    std::uint64_t every_steps = 0;
+    std::uint64_t every_seconds = 0;
+  };
+  // Which snapshots go to the store: the trainer's word, else the daemon's.
+  [[nodiscard]] Cadence persist_cadence() const noexcept;
   [[nodiscard]] persist::PersistCounters counters() const;
 
  private:
@@ -89,6 +101,8 @@ class RunSession {
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;
   std::atomic<bool> gone_{false};
+  std::atomic<bool> died_{false};
+  HotStay stay_;
   std::atomic<bool> away_{false};
   std::mutex drop_mutex_;     // a second drop() returns only when the first has ended
   mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to

@@ -37,6 +37,10 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
                                                     std::function<void(const News&)> on_news) {
   std::unique_ptr<Persister> persister(
       new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));
+  SF_ASSIGN(persister->keeper_, Keeper::start(arena, persister->options_.run, [raw = persister.get()](const auto& view) {
+              raw->on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt,
+                              "torn, withdrawn while it was kept in memory", {}});
+            }));
   SF_ASSIGN(persister->verifier_,
             Verifier::start(persister->side_, persister->store_, persister->options_.run, persister->options_.retention,
                             [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
@@ -51,10 +55,12 @@ Persister::~Persister() {
   side_.wake_self();
   thread_.join();
   verifier_.reset();
+  keeper_.reset();
 }
 
 void Persister::trainer_died() noexcept {
   trainer_dead_ = true;
+  keeper_->trainer_died();
   verifier_->trainer_died();
   side_.wake_self();
 }
@@ -76,8 +82,9 @@ void Persister::finish() noexcept {
 
 bool Persister::drained() const {
   const std::vector<arena::RecordView> records = side_.records();
-  const bool sealed_waits = std::any_of(records.begin(), records.end(), [this](const arena::RecordView& view) {
-    return view.state == arena::RecordState::sealed && !is_next_daemons(view);
+  const std::uint64_t newest = newest_captured(records);
+  const bool sealed_waits = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& view) {
+    return view.state == arena::RecordState::sealed && !is_next_daemons(view) && !stays_in_memory(view, newest);
   });
   {
     const std::lock_guard lock(mutex_);
@@ -107,7 +114,7 @@ Status Persister::adopt_finished() {
   for (arena::RecordView view : records) {
     if ((view.flags & arena::kDone) != 0) continue;
     if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
-      side_.release_all(view);
+      give_slots_back(view);
       side_.done(view);
     }
     if (view.state == arena::RecordState::failed || view.sequence == 0) continue;
@@ -152,14 +159,18 @@ void Persister::run() {
 bool Persister::step() {
   release_where_due();
   const bool trainer_dead = trainer_dead_;  // before the records: what was sealed until then is seen as sealed
-  for (const arena::RecordView& view : side_.records()) {
-    if ((view.flags & arena::kDone) != 0) continue;
+  const std::vector<arena::RecordView> records = side_.records();
+  const std::uint64_t newest = newest_captured(records);
+  for (const arena::RecordView& view : records) {
+    if ((view.flags & arena::kDone) != 0 || stays_in_memory(view, newest)) continue;
+    if ((view.flags & arena::kMemoryOnly) != 0 && !keeper_->claim_for_store(view)) continue;
     if (view.state == arena::RecordState::abandoned) {
       give_up(view);
       return true;
     }
     if (view.state == arena::RecordState::sealed) {
-      if (is_next_daemons(view)) continue;
+      const bool superseded = (view.flags & arena::kSuperseded) != 0;
+      if (is_next_daemons(view) || (superseded && !trainer_dead)) continue;
       return take(view);
     }
     if (view.state == arena::RecordState::copying) {
@@ -203,6 +214,7 @@ bool Persister::take(const arena::RecordView& view) {
 }
 
 Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view, Written& written) {
+  if (!side_.take(view)) return Outcome::given_up;
   set_phase("copying", view);
   Outcome outcome = Outcome::published;
   SF_ASSIGN(const std::vector<std::byte> bytes, wait_for_descriptor(view, outcome));
@@ -315,6 +327,12 @@ std::optional<Persister::Outcome> Persister::interrupted(const arena::RecordView
 // A trainer that goes on sealing would keep a daemon from ever ending. It is alive, and hands its arena to the next one.
 bool Persister::is_next_daemons(const arena::RecordView& view) const noexcept {
   return finishing_ && !trainer_dead_ && view.snapshot_id > last_to_finish_;
+}
+
+// Kept by the keeper. The newest is not, once its trainer has died or this daemon ends: captured must not be lost.
+bool Persister::stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept {
+  const bool last_call = (trainer_dead_ || finishing_) && view.snapshot_id == newest && !is_next_daemons(view);
+  return (view.flags & arena::kMemoryOnly) != 0 && !(last_call && view.state == arena::RecordState::sealed);
 }
 
 bool Persister::is_sealed(const arena::RecordView& view) const {

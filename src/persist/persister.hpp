@@ -16,6 +16,7 @@
 #include "codec/codec.hpp"
 #include "persist/alarm_tally.hpp"
 #include "persist/inspector.hpp"
+#include "persist/keeper.hpp"
 #include "persist/verifier.hpp"
 #include "retention/policy.hpp"
 #include "store/store.hpp"
@@ -62,7 +63,7 @@ struct PersistCounters {
   std::vector<StandingAlarm> alarms;  // of the newest durable snapshot
 };
 
-// One thread for persist, one for verification. `arena`, `encoders` and `store` outlive it; the caller holds the run's lock.
+// One thread for persist, one for verification, one that keeps what is for memory only (persist/keeper.hpp). `arena`, `encoders` and `store` outlive it; the caller holds the run's lock.
 class Persister {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Persister>> start(const arena::Arena& arena, store::Store store,
@@ -73,7 +74,8 @@ class Persister {
   Persister(const Persister&) = delete;
   Persister& operator=(const Persister&) = delete;
 
-  // The trainer is dead: what is not sealed will never be, and what is not confirmed never will be either.
+  // The trainer is dead: what is not sealed will never be, and what is not confirmed never will be either. The newest
+  // snapshot goes to the store, also when it was for memory only; from now on its image stays in the arena.
   void trainer_died() noexcept;
   // The next images and their descriptors may take so many chunks: a finished image is kept only beside room for them.
   void set_next_need(std::uint64_t chunks) noexcept;
@@ -87,6 +89,8 @@ class Persister {
   [[nodiscard]] bool writing() const;
   // The checkpoint is in the hands of the one who verifies after durable.
   [[nodiscard]] bool verifies(const std::string& name) const { return verifier_->holds(name); }
+  // Every chunk of a sealed snapshot that has no hash yet gets one; false while a chunk is missing.
+  [[nodiscard]] bool hash_all(const arena::RecordView& view) const { return keeper_->hash_all(view); }
 
  private:
   enum class Outcome { published, given_up, left };
@@ -116,6 +120,9 @@ class Persister {
                                              const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] bool stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept;
+  void give_slots_back(const arena::RecordView& view);
+  [[nodiscard]] bool has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const;
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
@@ -126,6 +133,7 @@ class Persister {
   void publish_done(const arena::RecordView& view, Written written);
   void count_alarms(const arena::RecordView& view, const std::vector<FoundAlarm>& found);
   void give_up(const arena::RecordView& view);
+  void retire_abandoned();
   void fail(const arena::RecordView& view, const Status& status);
   void on_verdict(const Verdict& verdict);
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
@@ -152,6 +160,7 @@ class Persister {
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
+  std::unique_ptr<Keeper> keeper_;  // before those whose threads use it
   std::unique_ptr<Verifier> verifier_;
   base::Thread thread_;
 };

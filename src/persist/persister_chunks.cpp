@@ -1,6 +1,7 @@
 // The persister's inner loop, and what happens after it: chunks out of the arena, slots and records back to the trainer.
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "base/log.hpp"
 #include "persist/encode_pipeline.hpp"
@@ -30,6 +31,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
     SF_TRY(writer.sync_data());
+    const auto still = keeper_->hold_still();
     for (const OnItsWay& chunk : unsynced) side_.release_chunk(view, chunk.index, chunk.slot);
     unsynced.clear();
     side_.wake_trainer();
@@ -39,9 +41,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const std::uint64_t chunks = view.image_chunks();
   std::uint64_t next = 0;
   std::uint64_t written = 0;
+  std::uint32_t looked_at = side_.signal();
   while (written < chunks) {
     const std::uint32_t seen = side_.signal();
     if (const auto stop = interrupted(view)) return *stop;
+    if (std::exchange(looked_at, seen) != seen) retire_abandoned();
     const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
@@ -57,8 +61,11 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");
       }
+      if (!has_the_hash(from.slot, from.generation, chunk.record.raw_hash)) {
+        return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " is no longer what was captured: its memory was "
+                                                                             "changed since");
+      }
       SF_TRY(writer.append(chunk.record, chunk.stored));
-      side_.set_hash(from.slot, chunk.record.raw_hash);
       if (ring) unsynced.push_back(from);
       ++written;
       count_chunk();
@@ -73,6 +80,21 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   }
   if (!unsynced.empty()) SF_TRY(give_back());
   return Outcome::published;
+}
+
+// As it was when the daemon read the chunk first. The keeper hashes too: one at a time.
+bool Persister::has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const {
+  const auto still = keeper_->hold_still();
+  side_.set_hash(slot, generation, hash);
+  return side_.hash(slot) == hash;
+}
+
+// A dead trainer leases nothing: what it leaves stays whole, for its successor to restore from.
+void Persister::give_slots_back(const arena::RecordView& view) {
+  const auto still = keeper_->hold_still();
+  const auto now = side_.view(view.record);
+  const bool left_behind = trainer_dead_ && now && (now->flags & arena::kSealed) != 0;
+  if (!left_behind) side_.release_all(view);
 }
 
 void Persister::publish_done(const arena::RecordView& view, Written written) {
@@ -120,20 +142,30 @@ void Persister::count_alarms(const arena::RecordView& view, const std::vector<Fo
   counters_.alarms = tally_.standing();
 }
 
-// Abandoned by the trainer, cut off by its death, or withdrawn as torn before it was published.
+// Abandoned by the trainer, cut off by its death, superseded, or withdrawn as torn before it was published.
 void Persister::give_up(const arena::RecordView& view) {
   const auto now = side_.view(view.record);
   const bool sealed = now && now->state == arena::RecordState::sealed;
   const bool withdrawn = sealed && (now->flags & arena::kWithdrawn) != 0;
-  if (sealed && !withdrawn) return;  // sealed since it was looked at: captured, and taken next
+  const bool superseded = sealed && (now->flags & arena::kSuperseded) != 0;
+  if (superseded && !trainer_dead_) return;  // its trainer is about to free it
+  if (sealed && !withdrawn && !superseded) return;  // sealed since it was looked at: captured, and taken next
   if (withdrawn && !side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
   base::log(base::LogLevel::info, withdrawn ? "snapshot.withdrawn" : "snapshot.abandoned",
             {{"run", options_.run}, {"step", view.step}});
   if (withdrawn) {
     on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published", {}});
   }
-  side_.release_all(view);
+  give_slots_back(view);
   side_.done(view);
+}
+
+// Their records are the trainer's again at once: while one snapshot is written for long, several may be superseded.
+void Persister::retire_abandoned() {
+  for (const arena::RecordView& view : side_.records()) {
+    const bool ours = (view.flags & (arena::kDone | arena::kMemoryOnly)) == 0;  // the keeper's otherwise
+    if (ours && view.state == arena::RecordState::abandoned) give_up(view);
+  }
 }
 
 void Persister::fail(const arena::RecordView& view, const Status& status) {
@@ -152,7 +184,7 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
   // a seal between the two finds the second.
   if (side_.advance(view, arena::RecordState::copying, arena::RecordState::failed)) return;
   if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
-  side_.release_all(view);
+  give_slots_back(view);
   side_.done(view);
 }
 
@@ -193,7 +225,7 @@ void Persister::on_verdict(const Verdict& verdict) {
     if (one.view.snapshot_id != view.snapshot_id) continue;
     one.checked = true;
     // A whole sealed image is kept for the sake of a good one; whoever waits for the end of this one waits no longer.
-    if (verdict.kind != Verdict::Kind::verified && !std::exchange(one.slots_released, true)) side_.release_all(one.view);
+    if (verdict.kind != Verdict::Kind::verified && !std::exchange(one.slots_released, true)) give_slots_back(one.view);
   }
   collect_finished();
 }
@@ -219,7 +251,7 @@ void Persister::release_where_due() {
               other.state == arena::RecordState::verified);
     });
     if (twofold && !newer_sealed) continue;
-    side_.release_all(one.view);
+    give_slots_back(one.view);
     one.slots_released = true;
   }
   collect_finished();

@@ -12,7 +12,8 @@ using Json = nlohmann::json;
 template <typename V> void fields(V& v, Hello& m) {
   v("protocol", m.protocol), v("client_version", m.client_version), v("store", m.store), v("run", m.run);
   v("group", m.group), v("rank", m.rank), v("world_size", m.world_size), v("budget_bytes", m.budget_bytes);
-  v("retention_json", m.retention_json), v("pid", m.pid), v("adopt", m.adopt);
+  v("retention_json", m.retention_json), v("persist_every_steps", m.persist_every_steps);
+  v("persist_every_seconds", m.persist_every_seconds), v("pid", m.pid), v("adopt", m.adopt);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
@@ -22,6 +23,7 @@ template <typename V> void fields(V&, Bye&) {}
 template <typename V> void fields(V&, StatusRequest&) {}
 template <typename V> void fields(V& v, Welcome& m) {
   v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
+  v("persist_every_steps", m.persist_every_steps), v("persist_every_seconds", m.persist_every_seconds);
 }
 template <typename V> void fields(V& v, ArenaReady& m) {
   v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);
@@ -35,6 +37,14 @@ template <typename V> void fields(V& v, SnapshotNews& m) {
   v("alarms", m.alarms);
 }
 
+template <typename V> void fields(V& v, HotRequest& m) { v("deadline_ms", m.deadline_ms); }
+template <typename V> void fields(V&, HotDone&) {}
+template <typename V> void fields(V& v, HotImage& m) {
+  v("record", m.record), v("snapshot_id", m.snapshot_id), v("step", m.step), v("image_bytes", m.image_bytes);
+  v("descriptor_bytes", m.descriptor_bytes), v("name", m.name);
+}
+template <typename V> void fields(V& v, HotNone& m) { v("why", m.why); }
+
 template <typename M> constexpr const char* kType = nullptr;
 template <> constexpr const char* kType<Hello> = "hello";
 template <> constexpr const char* kType<Settle> = "settle";
@@ -47,6 +57,10 @@ template <> constexpr const char* kType<Done> = "done";
 template <> constexpr const char* kType<Failure> = "failure";
 template <> constexpr const char* kType<StatusReply> = "status_reply";
 template <> constexpr const char* kType<SnapshotNews> = "snapshot_news";
+template <> constexpr const char* kType<HotRequest> = "hot_request";
+template <> constexpr const char* kType<HotDone> = "hot_done";
+template <> constexpr const char* kType<HotImage> = "hot_image";
+template <> constexpr const char* kType<HotNone> = "hot_none";
 
 struct Writer {
   Json& json;

@@ -13,7 +13,7 @@
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // ---- trainer to daemon ----
 
@@ -28,6 +28,8 @@ struct Hello {
   std::uint32_t world_size = 1;
   std::uint64_t budget_bytes = 0;  // 0: the daemon's configuration stands
   std::string retention_json;      // of this run (retention::policy_to_json); empty: the daemon's configuration stands
+  std::uint64_t persist_every_steps = 0;    // which snapshots go to the store; both 0: the daemon's configuration stands
+  std::uint64_t persist_every_seconds = 0;
   std::int64_t pid = 0;
   bool adopt = false;
 };
@@ -41,6 +43,14 @@ struct ArenaRequest {
   std::uint64_t descriptor_bytes = 0;
   std::uint64_t deadline_ms = 0;
 };
+// Before the first arena: is the newest image of a dead predecessor still in memory? Answered by HotImage, with a descriptor
+// of its memory for reading only, by HotNone, or by Failure. The image then stays until HotDone, the next ArenaRequest, the
+// end of the line, or the deadline.
+struct HotRequest {
+  std::uint64_t deadline_ms = 0;
+};
+// The image was read, or is not wanted. Answered by Done.
+struct HotDone {};
 // The trainer leaves and takes its memory along. Answered by Done.
 struct Bye {};
 // From anybody of the same user; answered by StatusReply.
@@ -52,11 +62,26 @@ struct Welcome {
   std::uint32_t protocol = kProtocolVersion;
   std::string daemon_version;
   std::int64_t daemon_pid = 0;
+  std::uint64_t persist_every_steps = 0;  // what stands for this trainer; both 0: every snapshot
+  std::uint64_t persist_every_seconds = 0;
 };
 struct ArenaReady {
   std::uint64_t slots = 0;
   std::uint64_t committed_slots = 0;
   std::uint64_t budget_bytes = 0;
+};
+// A sealed snapshot that is whole in memory, newer than or equal to what the store has of the run. `record` says where in the
+// memory, the others what must stand there.
+struct HotImage {
+  std::uint32_t record = 0;
+  std::uint64_t snapshot_id = 0;
+  std::int64_t step = 0;
+  std::uint64_t image_bytes = 0;
+  std::uint64_t descriptor_bytes = 0;
+  std::string name;  // of its checkpoint in the store; empty: not durable yet
+};
+struct HotNone {
+  std::string why;
 };
 struct Done {};
 struct Failure {
@@ -80,7 +105,7 @@ struct SnapshotNews {
 };
 
 using Message = std::variant<Hello, Settle, ArenaRequest, Bye, StatusRequest, Welcome, ArenaReady, Done, Failure,
-                             StatusReply, SnapshotNews>;
+                             StatusReply, SnapshotNews, HotRequest, HotDone, HotImage, HotNone>;
 
 [[nodiscard]] std::string encode(const Message& message);
 // corrupt for anything that encode() would not write: unknown or missing members, wrong types, values out of range.

@@ -66,8 +66,7 @@ Result<Plan> make_plan(const format::ImageLayout& layout, std::span<const Target
 // Workers take the next chunk of the plan until none is left or one of them failed.
 class Loader {
  public:
-  Loader(const store::CheckpointReader& reader, std::size_t rank_index, const Plan& plan)
-      : reader_(reader), rank_index_(rank_index), layout_(reader.manifest().ranks[rank_index].layout), plan_(plan) {}
+  Loader(const ChunkSource& source, const Plan& plan) : source_(source), layout_(source.layout()), plan_(plan) {}
 
   void work(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
     std::vector<std::byte> raw;
@@ -102,11 +101,11 @@ class Loader {
     const Entry& first = layout_.entries[range.first];
     const auto destination = plan_.destinations[range.first];
     if (!destination.empty() && first.offset <= start && first.offset + first.bytes >= start + length) {
-      return reader_.read_chunk(rank_index_, chunk, destination.subspan(start - first.offset, length), scratch);
+      return source_.read_chunk(chunk, destination.subspan(start - first.offset, length), scratch);
     }
     raw.resize(kChunkBytes);
     const auto bytes = std::span(raw).first(length);
-    SF_TRY(reader_.read_chunk(rank_index_, chunk, bytes, scratch));
+    SF_TRY(source_.read_chunk(chunk, bytes, scratch));
     for (std::size_t i = range.first; i < range.last; ++i)
       place(layout_.entries[i], plan_.destinations[i], start, bytes);
     return Status();
@@ -121,8 +120,7 @@ class Loader {
     std::memcpy(destination.data() + (from - entry.offset), chunk.data() + (from - start), to - from);
   }
 
-  const store::CheckpointReader& reader_;
-  const std::size_t rank_index_;
+  const ChunkSource& source_;
   const format::ImageLayout& layout_;
   const Plan& plan_;
   std::atomic<std::size_t> next_{0};
@@ -141,8 +139,13 @@ Status load(const store::CheckpointReader& reader, std::size_t rank_index, std::
                                       std::to_string(reader.manifest().ranks.size()) + " rank(s), asked for index " +
                                       std::to_string(rank_index) + "; nothing was touched");
   }
-  SF_ASSIGN(const Plan plan, make_plan(reader.manifest().ranks[rank_index].layout, targets));
-  Loader loader(reader, rank_index, plan);
+  return load(RankOfCheckpoint(reader, rank_index), targets, threads, progress);
+}
+
+Status load(const ChunkSource& source, std::span<const Target> targets, std::size_t threads,
+            const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+  SF_ASSIGN(const Plan plan, make_plan(source.layout(), targets));
+  Loader loader(source, plan);
   const std::size_t wanted = threads != 0 ? threads : std::min(kMaxThreads, base::core_count());
   const std::size_t helpers = std::min(wanted, plan.chunks.size());
   {
@@ -154,7 +157,7 @@ Status load(const store::CheckpointReader& reader, std::size_t rank_index, std::
     }
     loader.work(progress);
   }
-  SF_TRY(loader.result().with_context("restoring from '" + reader.name() + "' (the targets are partly overwritten)"));
+  SF_TRY(loader.result().with_context("restoring from '" + source.name() + "' (the targets are partly overwritten)"));
   if (progress && plan.raw_bytes > 0) progress(plan.raw_bytes, plan.raw_bytes);
   return Status();
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "restore/chunk_source.hpp"
 #include "store/reader.hpp"
 
 namespace stillframe::restore {
@@ -21,6 +22,9 @@ struct Target {
 // is called from one thread with raw bytes done and total.
 [[nodiscard]] Status load(const store::CheckpointReader& reader, std::size_t rank_index,
                           std::span<const Target> targets, std::size_t threads,
+                          const std::function<void(std::uint64_t, std::uint64_t)>& progress);
+// The same from anywhere else.
+[[nodiscard]] Status load(const ChunkSource& source, std::span<const Target> targets, std::size_t threads,
                           const std::function<void(std::uint64_t, std::uint64_t)>& progress);
 
 }  // namespace stillframe::restore

@@ -26,15 +26,23 @@ int be_daemon(std::span<char*> settings) {
 }
 
 // "plain": captures and waits to be killed. "fork": leaves a child behind first, as a DataLoader does. "clone":
-// likewise, and the child keeps every descriptor, since no fork handler runs in it.
+// likewise, and the child keeps every descriptor, since no fork handler runs in it. "memory": the step before is durable,
+// and the step itself was captured for memory only.
 int be_trainer(const std::string& socket, const std::string& store, const std::string& how, std::int64_t step) {
   CheckpointerOptions options;
   options.store = store;
   options.socket = socket;
+  if (how == "memory") options.persist_every_steps = 1'000'000;
   State state;
-  state.set(step);
   auto made = Checkpointer::open(options);
   Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
+  if (status.ok() && how == "memory") {
+    state.set(step - 1);
+    const auto before = made->snapshot(step - 1);
+    status = before.ok() ? before->wait_durable(kPatienceMs) : before.status();
+    if (status.ok()) status = made->fence();
+  }
+  state.set(step);
   if (status.ok()) {
     const auto ticket = made->snapshot(step, /*wait=*/true);
     status = ticket.ok() ? ticket->wait_captured(kPatienceMs) : ticket.status();

@@ -56,6 +56,14 @@ class Process {
   void signal(int number) const {
     if (pid_ > 0 && !exit_) ::kill(pid_, number);
   }
+  // Every thread of it stands still when this returns true; SIGCONT lets it go on.
+  [[nodiscard]] bool stop() const {
+    signal(SIGSTOP);
+    return wait_until([this] {
+      siginfo_t seen{};
+      return ::waitid(P_PID, static_cast<id_t>(pid_), &seen, WSTOPPED | WNOHANG) == 0 && seen.si_pid == pid_;
+    });
+  }
   // The next line of its output, without the end; nullopt when it ended or kept silent.
   [[nodiscard]] std::optional<std::string> line() {
     std::string text;

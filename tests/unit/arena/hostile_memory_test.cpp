@@ -39,7 +39,7 @@ void use_as_daemon(const Arena& arena) {
       if (!slot) continue;
       ASSERT_LT(*slot, arena.slot_count());
       (void)base::xxh128(daemon.chunk(*slot));
-      daemon.set_hash(*slot, {});
+      daemon.set_hash(*slot, daemon.generation(*slot), {});
       daemon.release_chunk(view, index, *slot);
     }
     daemon.set_sequence(view, 1);

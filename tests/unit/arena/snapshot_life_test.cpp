@@ -92,7 +92,7 @@ TEST(SnapshotLife, EveryLeaseCountsTheGenerationUpAndForgetsTheHash) {
     EXPECT_EQ(arena.slot(0).generation.load(), i + 1);
     EXPECT_EQ(arena.slot(0).raw_hash, (std::array<std::uint8_t, 16>{}));
     side.mark_filled(*handle, *slot);
-    daemon.set_hash(0, base::xxh128(std::as_bytes(std::span(&i, 1))));
+    daemon.set_hash(0, i + 1, base::xxh128(std::as_bytes(std::span(&i, 1))));
     daemon.release_chunk(*daemon.view(handle->record), i, 0);
   }
 }

@@ -43,10 +43,14 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_client_close(nullptr, 0));
   expect_refused(sf_client_status(nullptr, &text));
   expect_refused(sf_client_next_warning(nullptr, &text));
+  expect_refused(sf_client_set_block_seconds(nullptr, 1));
+  expect_refused(sf_client_reserve(nullptr, 1, 1, 0));
   expect_refused(sf_plan_create(nullptr, nullptr, 0, 0, &plan));
   expect_refused(sf_plan_describe(nullptr, &text));
   expect_refused(sf_snapshot(nullptr, &request, &ticket));
   expect_refused(sf_fence(nullptr, nullptr, 0, 0));
+  expect_refused(sf_wait_copied(nullptr, nullptr, 0, 0));
+  expect_refused(sf_place(nullptr, nullptr, nullptr, 0, 0));
   expect_refused(sf_ticket_get(nullptr, &info));
   expect_refused(sf_ticket_wait(nullptr, SF_STATE_DURABLE, 0));
   expect_refused(sf_ticket_withdraw(nullptr, "x"));

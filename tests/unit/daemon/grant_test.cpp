@@ -68,6 +68,19 @@ TEST(GrantOfASharedBudget, ARefusalNamesBothLimitsAndWhatIsNeeded) {
   EXPECT_THAT(refused.status().message(), HasSubstr("arena.budget_bytes"));
 }
 
+TEST(GrantForARarePersist, TakesRoomForTwoImagesOrIsRefusedWithTheFigures) {
+  const ArenaWish wish{10 * kChunkBytes, 1000, 0, 0, true};
+  const auto granted = decide_grant(wish, budget_of(22), kPlenty);
+  ASSERT_TRUE(granted.ok()) << granted.status().message();
+  EXPECT_EQ(granted->mode, Mode::twofold);
+  for (const std::uint64_t slots : {21, 11, 6}) {
+    const auto refused = decide_grant(wish, budget_of(slots), kPlenty);
+    EXPECT_EQ(refused.status().code(), Code::invalid_argument) << slots;
+    EXPECT_THAT(refused.status().message(), HasSubstr("persist_every_steps"));
+    EXPECT_THAT(refused.status().message(), HasSubstr("22.0 MiB")) << "what is needed";
+  }
+}
+
 TEST(GrantOfAGrowingArena, NeverShrinksAndNeverOutgrowsItsSlots) {
   const auto smaller = decide_grant({2 * kChunkBytes, 1000, 200, 100}, budget_of(200), kPlenty);
   ASSERT_TRUE(smaller.ok());

@@ -41,14 +41,25 @@ class ArenaTrainer {
  public:
   explicit ArenaTrainer(const arena::Arena& arena) : arena_(arena), side_(arena) {}
 
-  [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout, std::vector<std::byte> descriptor) {
+  [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout, std::vector<std::byte> descriptor,
+                           bool memory_only = false) {
     Shot shot{{}, layout, image_of(layout, step), std::move(descriptor), step};
-    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs}).value();
+    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs, memory_only}).value();
     return shot;
   }
   [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout) {
     return begin(step, layout,
                  format::encode_descriptor(format::encode_layout(layout), format::flat_tree(layout), "{}"));
+  }
+  [[nodiscard]] Shot begin_for_memory(std::int64_t step, const format::ImageLayout& layout) {
+    return begin(step, layout, format::encode_descriptor(format::encode_layout(layout), format::flat_tree(layout), "{}"),
+                 /*memory_only=*/true);
+  }
+  [[nodiscard]] Shot capture_for_memory(std::int64_t step, const format::ImageLayout& layout) {
+    Shot shot = begin_for_memory(step, layout);
+    fill_all(shot);
+    EXPECT_TRUE(side_.seal(shot.handle));
+    return shot;
   }
   void fill_descriptor(const Shot& shot) { fill(shot, arena::SlotKind::descriptor, 0, shot.descriptor); }
   void fill_chunk(const Shot& shot, std::uint64_t chunk) {

@@ -16,18 +16,23 @@ using Json = nlohmann::json;
 // One of every kind, no member at its default.
 std::vector<Message> one_of_each() {
   return {
-      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, R"({"keep_last":5})", 4711, true},
+      Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, 1ULL << 34U, R"({"keep_last":5})", 20, 600, 4711,
+            true},
       Settle{5000},
       ArenaRequest{123'456'789, 4096, 7000},
       Bye{},
       StatusRequest{},
-      Welcome{kProtocolVersion, "0.1.0", 42},
+      Welcome{kProtocolVersion, "0.1.0", 42, 20, 600},
       ArenaReady{100, 90, 1ULL << 40U},
       Done{},
       Failure{Code::no_space, "the disk is full"},
       StatusReply{R"({"runs":[{"name":"main"}]})"},
       SnapshotNews{9, "failed", 17, "main-17", 1000, 900, Code::io_error, "it did not fit",
                    {{"stale_state", "nothing \"moved\""}, {"non_finite_loss", "NaN"}}},
+      HotRequest{9000},
+      HotDone{},
+      HotImage{3, 17, -5, 123'456'789, 4096, "000004-step000005-20261122T123005Z"},
+      HotNone{"there was nobody"},
   };
 }
 
@@ -55,8 +60,17 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(hello.world_size, 8U);
   EXPECT_EQ(hello.budget_bytes, 1ULL << 34U);
   EXPECT_EQ(hello.retention_json, R"({"keep_last":5})");
+  EXPECT_EQ(hello.persist_every_steps, 20U);
+  EXPECT_EQ(hello.persist_every_seconds, 600U);
   EXPECT_EQ(hello.pid, 4711);
   EXPECT_TRUE(hello.adopt);
+  const auto hot = std::get<HotImage>(*decode(encode(one_of_each()[13])));
+  EXPECT_EQ(hot.record, 3U);
+  EXPECT_EQ(hot.snapshot_id, 17U);
+  EXPECT_EQ(hot.step, -5);
+  EXPECT_EQ(hot.image_bytes, 123'456'789U);
+  EXPECT_EQ(hot.descriptor_bytes, 4096U);
+  EXPECT_EQ(hot.name, "000004-step000005-20261122T123005Z");
   const auto news = std::get<SnapshotNews>(*decode(encode(one_of_each()[10])));
   EXPECT_EQ(news.snapshot_id, 9U);
   EXPECT_EQ(news.state, "failed");
@@ -88,7 +102,7 @@ TEST(Messages, TheLargestNumbersComeBack) {
   EXPECT_EQ(request.descriptor_bytes, kMost - 1);
   for (const std::int64_t pid :
        {std::numeric_limits<std::int64_t>::min(), std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
-    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid}))).daemon_pid, pid);
+    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid, 0, 0}))).daemon_pid, pid);
   }
 }
 

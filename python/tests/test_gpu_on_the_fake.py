@@ -1,0 +1,114 @@
+"""From Python to a GPU and back, on the fake of its driver: tensors that the host cannot touch are captured behind the call
+in the order of their stream, and restored onto the GPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+from training import DEADLINE_SECONDS, HERE
+
+pytestmark = pytest.mark.usefixtures("library")
+
+SCHEDULES = ["eager", "adversarial", "lazy"]
+
+
+def folder_of_the_fake() -> Path:
+    build = os.environ.get("STILLFRAME_BUILD_DIR")
+    if not build:
+        pytest.fail("STILLFRAME_BUILD_DIR is not set: it names the build directory (scripts/test sets it)")
+    found = Path(build, "tests", "fake_cuda")
+    assert (found / "libcuda.so.1").exists(), f"{found} holds no fake of the driver"
+    return found
+
+
+class Done:
+    """A gpu_training.py that has ended."""
+
+    def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000) -> None:
+        variables: Dict[str, str] = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+            "LD_LIBRARY_PATH": str(folder_of_the_fake()),
+            "FAKE_CUDA_SCHEDULE": schedule,
+            "FAKE_CUDA_DELAY_MS": "5",
+            "FAKE_CUDA_RACES": "fatal",
+            "FAKE_CUDA_DTOH_BYTES_PER_S": str(bytes_per_s),  # whoever does not wait for a copy has the time to show it
+            "GPU_TRAINING_WITHOUT": without,
+        }
+        command = [sys.executable, str(HERE / "gpu_training.py"), *map(str, arguments)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS)
+        self.code, self.errors = done.returncode, done.stderr
+        self._lines = done.stdout.splitlines()
+
+    def said(self, word: str) -> List[str]:
+        """The words behind `word`; the test fails when it was not said."""
+        found = [line.split()[1:] for line in self._lines if line.split()[:1] == [word]]
+        assert found, f"{word!r} was not said; {self.code}: {self._lines} {self.errors}"
+        return found[0]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_loop_resumes_equal_after_its_end_and_after_its_death(schedule: str, tmp_path: Path) -> None:
+    first = Done(schedule, "train", tmp_path)
+    assert first.code == 0 and first.said("verified") == ["1", "2", "3"], first.errors
+    # The last snapshot is cut off in its second chunk, after the two before it were captured.
+    second = Done(schedule, "train", tmp_path, 1 << 21)
+    assert second.code == -signal.SIGKILL and second.said("resumed") == ["3", "equal"], second.errors
+    third = Done(schedule, "train", tmp_path)
+    assert third.code == 0 and third.said("resumed") == ["5", "equal"], third.errors
+
+
+@pytest.mark.parametrize(("sabotage", "doing"), [
+    ("fence", "train"), ("memory_kept", "give_up_memory"), ("gather", "train")
+])  # fmt: skip
+def test_what_is_taken_out_of_the_package_shows_as_a_race(sabotage: str, doing: str, tmp_path: Path) -> None:
+    done = Done("lazy", doing, tmp_path, without=sabotage)
+    assert done.code == -signal.SIGABRT and "race" in done.errors, (done.code, done.errors)
+
+
+def test_a_stream_that_is_not_the_trainings_is_a_race(tmp_path: Path) -> None:
+    done = Done("adversarial", "on_another_stream", tmp_path)
+    assert done.code == -signal.SIGABRT and "race" in done.errors, done.errors
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_beside_a_graph_that_is_captured_nothing_is_given_to_its_stream(schedule: str, tmp_path: Path) -> None:
+    done = Done(schedule, "capture", tmp_path)
+    assert done.said("beside") == ["skipped", "BusyError"]
+    # What was recorded moved the version counters, and no byte: the pending snapshot is whole.
+    assert done.said("pending") == ["verified"]
+    assert done.said("after") == ["verified", "True"]
+    assert done.code == 0, done.errors
+
+
+@pytest.mark.parametrize("schedule", ["adversarial", "lazy"])
+def test_memory_given_up_behind_the_fence_lives_until_its_copy_has_ended(schedule: str, tmp_path: Path) -> None:
+    done = Done(schedule, "give_up_memory", tmp_path)
+    assert done.code == 0, done.errors
+    assert int(done.said("held")[0]) > 0, "it was given back afterwards"
+
+
+def test_memory_lives_until_its_copy_has_ended_also_when_the_checkpointer_goes(tmp_path: Path) -> None:
+    done = Done("lazy", "end_in_mid_copy", tmp_path, bytes_per_s=3_000_000)
+    assert done.code == 0 and done.said("ended") == [], done.errors
+
+
+def test_what_no_fence_guards_must_fit_into_the_scratch(tmp_path: Path) -> None:
+    done = Done("eager", "scratch", tmp_path)
+    why = " ".join(done.said("refused"))
+    assert "on cuda:0 1620224 bytes" in why and "model.table of 1600000" in why and "ckpt.fence()" in why, why
+    assert done.said("guarded")[0] == "verified" and done.code == 0, done.errors
+
+
+def test_a_missed_fence_is_found_and_the_tensor_taken_in_the_call_from_then_on(tmp_path: Path) -> None:
+    done = Done("adversarial", "missed_fence", tmp_path)
+    assert done.said("torn") == ["abandoned", "['missed_fence']", "1"]
+    assert done.said("again") == ["verified"] and done.said("holds") == ["True"]
+    assert done.code == 0, done.errors

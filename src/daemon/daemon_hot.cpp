@@ -1,0 +1,87 @@
+// The daemon's side of a restore from memory: offers, holds, and how long the memory of a dead trainer stays.
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "daemon/blocking.hpp"
+#include "daemon/daemon_core.hpp"
+
+namespace stillframe::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+// A client that reads for longer goes on reading its own mapping; only the memory is no longer counted.
+constexpr std::uint64_t kLongestHoldMs = 600'000;
+constexpr std::int64_t kNsPerMs = 1'000'000;
+
+std::int64_t now_ns() { return base::system_clock().monotonic_ns(); }
+
+protocol::HotImage to_message(const HotOffer& offer) {
+  return {offer.view.record,      offer.view.snapshot_id,      offer.view.step,
+          offer.view.image_bytes, offer.view.descriptor_bytes, offer.name};
+}
+
+}  // namespace
+
+DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotRequest request) {
+  let_go_of_hot(client);
+  std::string why = "no process before has left an image in memory";
+  std::vector<std::shared_ptr<RunSession>> before = predecessors(*client->session);
+  std::reverse(before.begin(), before.end());  // the last one first
+  for (const auto& dead : before) {
+    if (!dead->died()) continue;
+    // Before it is looked at: from here on it is not dropped.
+    const auto held_ms = static_cast<std::int64_t>(std::min(request.deadline_ms, kLongestHoldMs));
+    dead->stay().hold_until(now_ns() + held_ms * kNsPerMs);
+    client->hot = dead;
+    const std::function<Result<std::optional<HotOffer>>()> offer = [dead] { return dead->offer_hot_image(); };
+    const auto offered = co_await run_blocking(*blocking_, offer);
+    if (offered.ok() && *offered) {
+      base::log(base::LogLevel::info, "hot.offered",
+                {{"run", dead->run()}, {"step", (*offered)->view.step}, {"image_bytes", (*offered)->view.image_bytes}});
+      reply(*client, to_message(**offered), (*offered)->memory.get());
+      co_return;
+    }
+    if (!offered.ok()) why = offered.status().message();
+    let_go_of_hot(client);
+  }
+  reply(*client, protocol::HotNone{why});
+}
+
+void DaemonCore::handle_hot_done(const ClientPtr& client) {
+  let_go_of_hot(client);
+  reply(*client, protocol::Done{});
+}
+
+void DaemonCore::let_go_of_hot(const ClientPtr& client) {
+  if (const auto dead = std::exchange(client->hot, nullptr)) dead->stay().let_go();
+}
+
+// A process that is started anew is there within seconds or minutes; the memory waits for it, unless somebody needs it.
+DaemonCore::Task DaemonCore::stay_for_successor(std::shared_ptr<RunSession> session) {
+  const std::int64_t rest_ns = static_cast<std::int64_t>(config_.hot_restore_seconds) * 1000 * kNsPerMs;
+  session->stay().rest_until(now_ns() + rest_ns);
+  const std::function<bool()> not_wanted = [session] { return !session->stay().is_wanted(now_ns()); };
+  const std::uint64_t longest_ms = config_.hot_restore_seconds * 1000 + kLongestHoldMs;
+  (void)co_await poll_until(not_wanted, base::Deadline::after_ms(longest_ms));
+}
+
+DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
+  const std::uint64_t chunks = arena::chunks_of(request.image_bytes) + arena::chunks_of(request.descriptor_bytes) + 1;
+  const std::uint64_t wanted_bytes = (2 * chunks + kSegmentChunks) * kChunkBytes + arena::control_bytes(2 * chunks);
+  const std::uint64_t has_bytes = session->arena_facts().committed_bytes;
+  const auto deadline = base::Deadline::after_ms(request.deadline_ms);
+  const auto is_short = [&] { return used_arena_bytes() - has_bytes + wanted_bytes > config_.budget_bytes; };
+  const auto can_go = [](const auto& one) { return one->stay().is_resting() && !one->stay().is_held(now_ns()); };
+  while (is_short() && !deadline.expired()) {
+    const auto resting = std::ranges::find_if(sessions_, can_go);
+    if (resting == sessions_.end()) co_return;
+    const std::shared_ptr<RunSession> goes = *resting;
+    goes->stay().end();
+    const std::function<bool()> gone = [this, goes] { return std::ranges::find(sessions_, goes) == sessions_.end(); };
+    if (!co_await poll_until(gone, deadline)) co_return;
+  }
+}
+
+}  // namespace stillframe::daemon

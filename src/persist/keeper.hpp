@@ -1,0 +1,63 @@
+// The keeper: hashes what is filled, and looks after the snapshots that are for memory only, so that neither waits for a disk
+// that is slow. One thread beside the persister's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "arena/daemon_side.hpp"
+#include "base/thread.hpp"
+
+namespace stillframe::persist {
+
+// The newest snapshot that is captured and not torn: it must not be lost. 0 when there is none.
+[[nodiscard]] std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept;
+
+// What becomes of a snapshot that is for memory only.
+enum class Keeping { keep, let_go, withdraw };
+[[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_captured, bool trainer_dead) noexcept;
+
+// `arena` outlives it.
+class Keeper {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Keeper>> start(const arena::Arena& arena, std::string run,
+                                                             std::function<void(const arena::RecordView&)> on_withdrawn);
+  ~Keeper();
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  void trainer_died() noexcept;
+  // While it is held no chunk is being hashed and no snapshot let go: slots are given back under it, and claimed.
+  [[nodiscard]] std::unique_lock<std::mutex> hold_still() const { return std::unique_lock(mutex_); }
+  // Takes a sealed snapshot of memory only for the store; false when it is no longer there, or no longer sealed.
+  [[nodiscard]] bool claim_for_store(const arena::RecordView& view) const;
+  // Every chunk of a sealed snapshot, the descriptor's too, that has no hash yet. False while one is missing.
+  [[nodiscard]] bool hash_all(const arena::RecordView& view) const;
+
+ private:
+  Keeper(const arena::Arena& arena, std::string run, std::function<void(const arena::RecordView&)> on_withdrawn)
+      : arena_(&arena), side_(arena), run_(std::move(run)), on_withdrawn_(std::move(on_withdrawn)) {}
+  void run();
+  void look_after(const arena::RecordView& view, std::uint64_t newest);
+  void hash_filled(const arena::RecordView& view);
+  [[nodiscard]] bool hash_chunk(const arena::RecordView& view, std::uint64_t index) const;
+  [[nodiscard]] bool hash_descriptor(const arena::RecordView& view) const;
+
+  const arena::Arena* arena_;
+  const arena::DaemonSide side_;
+  const std::string run_;
+  const std::function<void(const arena::RecordView&)> on_withdrawn_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> trainer_dead_{false};
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, std::uint64_t> hashed_;  // snapshot -> image chunks, from the first; the thread's own
+  base::Thread thread_;
+};
+
+}  // namespace stillframe::persist

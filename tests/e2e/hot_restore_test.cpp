@@ -1,0 +1,240 @@
+// A trainer is killed, and the next one goes on from the daemon's memory: without the disk, and without a byte that is not
+// what was captured.
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "arena/daemon_side.hpp"
+#include "client/hot_restore.hpp"
+#include "e2e/rig.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class HotRestore : public DaemonTest {
+ protected:
+  // No sequence can be claimed while it is held, as on a disk that hangs.
+  [[nodiscard]] base::UniqueFd hold_the_store() const {
+    base::UniqueFd lock(::open((store_path() + "/store.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    EXPECT_EQ(::flock(lock.get(), LOCK_EX), 0);
+    return lock;
+  }
+  // The arena of a living trainer, as a stray pointer of its own would reach it.
+  [[nodiscard]] static arena::Arena arena_of(const Process& trainer) {
+    const std::string fds = "/proc/" + std::to_string(trainer.pid()) + "/fd";
+    for (const auto& entry : std::filesystem::directory_iterator(fds)) {
+      std::error_code error;
+      if (std::filesystem::read_symlink(entry.path(), error).string().find("stillframe-arena") == std::string::npos) continue;
+      return arena::Arena::attach(base::UniqueFd(::open(entry.path().c_str(), O_RDWR | O_CLOEXEC))).value();
+    }
+    ADD_FAILURE() << "the trainer has no arena";
+    return arena::Arena::create(1).value();
+  }
+  [[nodiscard]] static arena::RecordView newest_of(const arena::Arena& arena) {
+    return arena::DaemonSide(arena).records().back();
+  }
+  // Once the daemon has read it, as it does of its own accord.
+  static void flip_a_byte(const arena::Arena& arena, std::uint64_t chunk) {
+    const arena::DaemonSide side(arena);
+    const auto slot = side.filled_slot(newest_of(arena), chunk);
+    ASSERT_TRUE(slot.has_value());
+    ASSERT_TRUE(wait_until([&] { return side.hash(*slot).has_value(); })) << "never hashed";
+    arena.chunk(*slot)[12'345] ^= std::byte{1};
+  }
+  // Sessions of dead trainers that the daemon still counts.
+  [[nodiscard]] std::size_t dead_sessions() const {
+    const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+    if (!status.ok()) return 99;
+    std::size_t dead = 0;
+    const auto parsed = nlohmann::json::parse(*status);
+    for (const auto& session : parsed.at("sessions")) dead += session.at("alive").get<bool>() ? 0U : 1U;
+    return dead;
+  }
+  // `source` empty: from either.
+  void expect_restored(std::int64_t step, const std::string& source) {
+    auto successor = open(state_);
+    SF_ASSERT_OK(successor);
+    const auto restored = successor->restore();
+    SF_ASSERT_OK(restored);
+    ASSERT_TRUE(restored->has_value());
+    EXPECT_EQ((*restored)->step, step);
+    EXPECT_TRUE(source.empty() || (*restored)->source == source) << (*restored)->source;
+    EXPECT_TRUE(state_.is(step));
+    restored_ = **restored;
+    successor_.emplace(std::move(successor).value());
+  }
+
+  State state_;
+  Restored restored_;
+  std::optional<Checkpointer> successor_;
+};
+
+TEST_F(HotRestore, ComesFromMemoryWhileTheDiskHangsAndTheRunGoesOnInOrder) {
+  start_daemon();
+  base::UniqueFd hung;
+  {
+    SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+    hung = hold_the_store();
+    Process trainer = start_trainer("plain", 9);
+    trainer.kill();
+  }
+  expect_restored(9, "memory");
+  EXPECT_THAT(restored_.name, StartsWith("memory-step000009-"));
+  EXPECT_THAT(steps(), IsEmpty()) << "nothing was durable when it was restored";
+  hung.reset();
+  state_.set(10);
+  const auto ticket = successor_->snapshot(10);
+  SF_ASSERT_OK(ticket);
+  SF_ASSERT_OK(successor_->fence());
+  SF_ASSERT_OK(ticket->wait_verified(kPatienceMs));
+  SF_ASSERT_OK(successor_->close(kPatienceMs));
+  EXPECT_THAT(steps(), ElementsAre(10, 9));
+}
+
+TEST_F(HotRestore, WhatIsDurableAlreadyComesFromMemoryUnderItsNameAndOnceMoreForTheNext) {
+  start_daemon();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  ASSERT_TRUE(wait_until([this] { return !steps().empty(); }));
+  expect_restored(9, "memory");
+  EXPECT_THAT(restored_.name, StartsWith("000001-step000009-"));
+  successor_.reset();
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, WhatWasForMemoryOnlyIsRestoredAndGoesToTheStoreAfterTheDeath) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  EXPECT_THAT(steps(), ElementsAre(8));
+  trainer.kill();
+  expect_restored(9, "memory");
+  EXPECT_TRUE(wait_until([this] { return steps() == std::vector<std::int64_t>{9, 8}; }));
+}
+
+TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  std::filesystem::remove(store_path() + "/sequence");
+  std::filesystem::create_directory(store_path() + "/sequence");
+  trainer.kill();
+  expect_restored(9, "memory");
+  EXPECT_THAT(steps(), ElementsAre(8));
+}
+
+TEST_F(HotRestore, AByteThatChangedSinceItWasCapturedIsFoundAndTheStoreIsRead) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    flip_a_byte(arena, 1);
+    trainer.kill();
+  }
+  expect_restored(8, "store");
+  ASSERT_EQ(restored_.skipped.size(), 1U);
+  EXPECT_THAT(restored_.skipped[0], StartsWith("memory-step000009-"));
+  EXPECT_THAT(restored_.skipped[0], HasSubstr("chunk 1"));
+  EXPECT_THAT(steps(), ElementsAre(8)) << "nor is it written to the store";
+}
+
+TEST_F(HotRestore, ATornSnapshotIsNotRestored) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    const arena::RecordView view = newest_of(arena);
+    arena::TrainerSide(arena).withdraw({view.record, view.snapshot_id});
+  }
+  trainer.kill();
+  expect_restored(8, "");  // from memory when the older image had not been let go of yet
+}
+
+TEST_F(HotRestore, WithTheDaemonKilledTooTheStoreIsRead) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  trainer.kill();
+  daemon_.kill();
+  start_daemon();
+  auto successor = open(state_);
+  SF_ASSERT_OK(successor);
+  const auto restored = successor->restore();
+  SF_ASSERT_OK(restored);
+  ASSERT_TRUE(restored->has_value());
+  EXPECT_EQ((*restored)->source, "store");
+  EXPECT_TRUE(state_.is((*restored)->step));
+}
+
+TEST_F(HotRestore, AfterAGoodEndTheMemoryIsGivenBackAtOnce) {
+  start_daemon();
+  auto first = open(state_);
+  SF_ASSERT_OK(first);
+  state_.set(4);
+  SF_ASSERT_OK(first->snapshot(4));
+  SF_ASSERT_OK(first->close(kPatienceMs));
+  EXPECT_EQ(dead_sessions(), 0U);
+  expect_restored(4, "store");
+}
+
+class HotHold : public HotRestore {
+ protected:
+  // Reads the memory of a trainer that has died, all of which is durable.
+  void start_reading(std::uint64_t deadline_ms) {
+    start_daemon({"arena.hot_restore_seconds=0"});
+    SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+    base::UniqueFd hung = hold_the_store();
+    Process trainer = start_trainer("plain", 9);
+    trainer.kill();
+    auto opened = client::Core::open(options());
+    SF_ASSERT_OK(opened);
+    core_ = std::move(opened).value();
+    auto image = core_->hot_image(base::Deadline::after_ms(deadline_ms));
+    SF_ASSERT_OK(image);
+    ASSERT_NE(*image, nullptr);
+    image_ = std::move(image).value();
+    hung.reset();
+    ASSERT_TRUE(wait_until([this] { return steps().size() == 1; }));
+    SF_ASSERT_OK(core_->settle(base::Deadline::after_ms(kPatienceMs)));
+  }
+  [[nodiscard]] bool lets_go() const {
+    return wait_until([this] { return dead_sessions() == 0; });
+  }
+  // For longer than the daemon takes to see that nobody wants it.
+  [[nodiscard]] bool keeps() const {
+    const auto from_ns = base::system_clock().monotonic_ns();
+    return !wait_until([&] { return dead_sessions() == 0 || base::system_clock().monotonic_ns() - from_ns > 200'000'000; }) ||
+           dead_sessions() == 1;
+  }
+
+  std::shared_ptr<client::Core> core_;
+  std::unique_ptr<restore::MemoryImage> image_;
+};
+
+TEST_F(HotHold, LastsUntilTheReaderHasDone) {
+  ASSERT_NO_FATAL_FAILURE(start_reading(kPatienceMs));
+  EXPECT_TRUE(keeps());
+  core_->hot_done();
+  EXPECT_TRUE(lets_go());
+}
+
+TEST_F(HotHold, EndsWithTheReadersLine) {
+  ASSERT_NO_FATAL_FAILURE(start_reading(kPatienceMs));
+  EXPECT_TRUE(keeps());
+  core_.reset();
+  EXPECT_TRUE(lets_go());
+}
+
+TEST_F(HotHold, EndsAtTheDeadlineAndTheReaderStillReadsWhatWasThere) {
+  ASSERT_NO_FATAL_FAILURE(start_reading(1000));
+  EXPECT_TRUE(lets_go());
+  std::vector<std::byte> raw(kChunkBytes), scratch;
+  EXPECT_TRUE(image_->read_chunk(0, raw, scratch).ok());
+}
+
+}  // namespace
+}  // namespace stillframe::test
