@@ -37,6 +37,7 @@ struct Options {
   int rounds = 10;
   std::string store;
   std::uint64_t budget_bytes = 0;
+  std::uint64_t persist_every = 0;  // steps; 0: every snapshot
   std::size_t work_kilobytes = 64 << 10;
   double fit = 1.5;  // forward and backward last so many times as long as the copy
   int steps = 10;
@@ -136,6 +137,7 @@ Result<Checkpointer> checkpointer_of(const GpuRig& rig, const Options& options, 
   CheckpointerOptions wanted;
   wanted.store = options.store;
   wanted.budget_bytes = options.budget_bytes;
+  wanted.persist_every_steps = options.persist_every;
   wanted.retention = Retention{};
   wanted.retention->keep_last = 1;
   SF_ASSIGN(Checkpointer checkpointer, Checkpointer::open(wanted));
@@ -206,8 +208,9 @@ class Loop {
   }
   // Nothing of the snapshots is left to be copied or written.
   [[nodiscard]] Status rest() {
-    if (last_ && last_->info().state != SnapshotState::skipped) SF_TRY(last_->wait_verified(kTicketMs));
-    return {};
+    if (!last_ || last_->info().state == SnapshotState::skipped) return {};
+    SF_TRY(last_->wait_captured(kTicketMs));
+    return last_->info().persisted ? last_->wait_verified(kTicketMs) : Status();
   }
 
  private:
@@ -302,6 +305,7 @@ int main(int argc, char** argv) {
   const CLI::App* const asked_copies = stored(sized(command("copies", "bandwidth of snapshots")));
   CLI::App* const asked_steps = stored(sized(command("steps", "steps with and without a snapshot")));
   asked_steps->add_option("--steps", options.steps, "in a turn, with and then without")->check(CLI::Range(1, 10'000));
+  asked_steps->add_option("--persist-every", options.persist_every, "snapshots of so many steps go to the store; 0: all");
   asked_steps->add_option("--fit", options.fit, "forward and backward, in times of the copy")
       ->check(CLI::Range(0.1, 100.0));
   asked_steps->add_option("--work-kilobytes", options.work_kilobytes, "KiB of one copy of the work")

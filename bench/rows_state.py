@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 from pathlib import Path
 from typing import Any, Dict, List
@@ -16,8 +15,7 @@ from workload import Training
 
 STEP_MEGABYTES = 64.0
 STEPS_IN_A_TURN = 10  # with a snapshot of each, then as many without, and so on
-COPIES_IN_A_STEP = 8.0  # the pass lasts at least so many times as long as the copy
-PERSISTS_IN_A_STEP = 1.5  # and, where every snapshot is persisted, so many times as long as that takes
+COPIES_IN_A_STEP = 8.0  # the pass lasts so many times as long as the copy
 PERSIST_EVERY_STEPS = 20
 MEMORY_MEGABYTES = 640.0  # of which two do not fit into that budget
 MEMORY_SNAPSHOTS = 12
@@ -34,20 +32,6 @@ def copier_cpu_seconds() -> float:
     return ticks / 1e9
 
 
-def rare_persist() -> Dict[str, Any]:
-    """The argument that lets every twentieth snapshot go to the disk, where this build has it."""
-    import stillframe
-
-    known = inspect.signature(stillframe.Checkpointer.__init__).parameters
-    return {"persist_every_steps": PERSIST_EVERY_STEPS} if "persist_every_steps" in known else {}
-
-
-def durable_seconds(checkpointer: Any, step: int) -> float:
-    ticket = snapshot_taken(checkpointer, step)
-    ticket.wait_verified(DURABLE_TIMEOUT_SECONDS)
-    return float(ticket.timings.durable_seconds)
-
-
 def step_on_the_host(args: argparse.Namespace, folder: Path) -> Outcome:
     """Guarded host tensors: what a step with a snapshot lasts longer than one without, in turns in one run."""
     import stillframe
@@ -55,15 +39,14 @@ def step_on_the_host(args: argparse.Namespace, folder: Path) -> Outcome:
     torch.set_num_threads(1)
     outcome = Outcome()
     training = Training(STEP_MEGABYTES)
-    options = rare_persist()
     plain: List[float] = []
     snapped: List[float] = []
     skipped = number = 0
     with stillframe.Checkpointer(folder / "store", model=training.model, optimizer=training.optimizer,
-                                 retention=stillframe.Retention(keep_last=1), **options) as checkpointer:  # fmt: skip
-        persist = max(durable_seconds(checkpointer, 0) for _ in range(3))
-        wanted = COPIES_IN_A_STEP * training.copy_seconds()
-        training.make_last(wanted if options else max(wanted, PERSISTS_IN_A_STEP * persist))
+                                 retention=stillframe.Retention(keep_last=1),
+                                 persist_every_steps=PERSIST_EVERY_STEPS) as checkpointer:  # fmt: skip
+        snapshot_taken(checkpointer, 0).wait_verified(DURABLE_TIMEOUT_SECONDS)
+        training.make_last(COPIES_IN_A_STEP * training.copy_seconds())
         before = copier_cpu_seconds()
         for turn in range(2 * args.turns):
             for _ in range(STEPS_IN_A_TURN):
@@ -82,12 +65,11 @@ def step_on_the_host(args: argparse.Namespace, folder: Path) -> Outcome:
         copying = (copier_cpu_seconds() - before) / max(1, len(snapped))
     raw = outcome.raw
     raw.update(state_bytes=training.state_bytes(), plain_seconds=plain, with_snapshot_seconds=snapped, skipped=skipped,
-               copy_cpu_seconds=copying, options=options)  # fmt: skip
+               copy_cpu_seconds=copying)  # fmt: skip
     base, lengthened = summary(plain)["median"], summary(snapped)["median"]
     share, beyond = (lengthened - base) / base, (lengthened - base - copying) / base
-    persisted = f"persist every {PERSIST_EVERY_STEPS}th" if options else "every one persisted"
     outcome.rows.append(Row(
-        f"extra step time, a snapshot every step, {persisted}, guarded host tensors, one copy thread",
+        f"extra step time, a snapshot every step, persist every {PERSIST_EVERY_STEPS}th, guarded host tensors, one copy thread",
         "<= 3 % beyond the copy's own CPU time", f"{beyond:+.2%} beyond it, {share:+.2%} in all", beyond <= 0.03,
         f"a step {base * 1e3:.1f} ms, the copy's CPU time {copying * 1e3:.1f} ms; {skipped} skipped",
     ))  # fmt: skip

@@ -82,9 +82,9 @@ SF_API sf_code sf_client_open(const sf_client_options* options, sf_client** out)
 SF_API sf_code sf_client_settle(sf_client* client, uint64_t deadline_ms);
 
 /* Waits until every captured snapshot that goes to the store (the newest always does) is durable and verified or has failed,
- * then says goodbye to the daemon. SF_DEADLINE
- * when that took too long: what is captured stays with the daemon. When the newest snapshot could not be written, its
- * failure is returned: the end of the run is not in the store. Earlier failures are in tickets, warnings and status. */
+ * then says goodbye to the daemon. SF_DEADLINE when that took too long: what is captured stays with the daemon. When the
+ * newest snapshot could not be copied or written, its failure is returned: the end of the run is not in the store. Earlier
+ * failures are in tickets, warnings and status. */
 SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 
@@ -97,7 +97,8 @@ SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64
  * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
  * "last_error":…, "crash_cost": {"trainer_crash_seconds":…, "power_loss_seconds":…, "text": "trainer crash: 41 s; power loss:
  * 4 min 10 s"}, "suggested_cadence": null or {"snapshot_every_seconds":…, "mean_block_seconds":…,
- * "mean_time_between_failures_seconds":…}}. Costs are seconds of training to be done again; the suggestion is Daly's
+ * "mean_time_between_failures_seconds":…}, "gather": {"cuda:0": "kernel", or "plain copies: " and why}}, the last for the
+ * GPUs that have had anything to gather. Costs are seconds of training to be done again; the suggestion is Daly's
  * optimum for the measured host time of a snapshot and the time between failures that was given. */
 SF_API sf_code sf_client_status(sf_client* client, const char** json);
 

@@ -67,8 +67,9 @@ class Checkpointer:
     the order of its current stream. Tensors of another accelerator are brought to the host in the call, which waits.
 
     Raises TypeError with the path of the first leaf that cannot be stored, BusyError when another process writes the
-    run, NoSpaceError when the tensors on a GPU that no fence guards exceed scratch_bytes, StorageError when the store cannot be made or written, UnavailableError when no daemon can be reached or
-    started. After that, failures of a snapshot never stop the training: they are in its ticket, and warned of once.
+    run, NoSpaceError when the budget is too small for any snapshot or the tensors on a GPU that no fence guards exceed
+    scratch_bytes, StorageError when the store cannot be made or written, UnavailableError when no daemon can be reached
+    or started. After that, failures of a snapshot never stop the training: they are in its ticket, and warned of once.
     """
 
     def __init__(self, store: Union[str, "os.PathLike[str]"], *, model: Any = None, optimizer: Any = None,

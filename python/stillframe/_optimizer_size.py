@@ -7,6 +7,8 @@ from typing import Any, Callable, Dict
 
 import torch
 
+from ._shards import local_of
+
 
 @dataclass(frozen=True)
 class Size:
@@ -68,5 +70,5 @@ def state_to_come(optimizer: Any) -> Size:
             lacks_shape = isinstance(parameter, torch.nn.UninitializedParameter)
             if parameter in optimizer.state or not parameter.requires_grad or lacks_shape or tensors == 0:
                 continue
-            size += Size(tensors * parameter.numel() * parameter.element_size(), tensors) + _COUNTER
+            size += Size(tensors * local_of(parameter).nbytes, tensors) + _COUNTER
     return size

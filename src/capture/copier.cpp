@@ -55,6 +55,7 @@ void Copier::stop() {
 Status Copier::prepare(const Plan& plan) {
   const std::lock_guard lock(mutex_);
   if (copying_) return {Code::busy, "the snapshot before is still being copied"};
+  SF_TRY(still_stuck());  // memory that is let go for more must not be under copies
   return streams_.prepare(plan, scratch_limit_);
 }
 

@@ -44,7 +44,8 @@ class Copier {
   Copier(const Copier&) = delete;
   Copier& operator=(const Copier&) = delete;
 
-  // Opens what the plan's snapshots need on its devices, before the first of them. busy while a snapshot is being copied.
+  // Opens what the plan's snapshots need on its devices, before the first of them. busy while a snapshot is being copied,
+  // unavailable while one that was given up may still be.
   [[nodiscard]] Status prepare(const Plan& plan);
 
   // Takes unguarded entries (into the scratch, or by waiting for the whole copy when they are larger than it) and hands

@@ -23,7 +23,9 @@ Status grow(device::Device& device, std::unique_ptr<device::CopyList>& list, std
 }
 
 void say_how(const device::Device& device, const std::string& why_plain) {
-  if (why_plain.empty()) return base::log(base::LogLevel::info, "capture.gather", {{"device", device.name()}, {"by", "kernel"}});
+  if (why_plain.empty()) {
+    return base::log(base::LogLevel::info, "capture.gather", {{"device", device.name()}, {"by", "kernel"}});
+  }
   base::log(base::LogLevel::warn, "capture.gather",
             {{"device", device.name()},
              {"by", "plain copies, one a tensor: slower, with the same result"},
@@ -49,7 +51,8 @@ Status CopyStreams::prepare(const Plan& plan, std::uint64_t gpu_scratch_limit_by
     }
     const auto scratch = plan.gpu_scratch_bytes.find(device);
     if (scratch != plan.gpu_scratch_bytes.end()) SF_TRY(make_scratch(one, scratch->second));
-    if (device != kHost) SF_TRY(make_lists(one, number_on(device, plan.gathered_sources), number_on(device, plan.bundled_pieces)));
+    if (device == kHost) continue;
+    SF_TRY(make_lists(one, number_on(device, plan.gathered_sources), number_on(device, plan.bundled_pieces)));
   }
   return {};
 }
@@ -66,8 +69,8 @@ Status CopyStreams::make_scratch(OneDevice& one, std::uint64_t bytes) {
 
 // What keeps the kernel away is no error: the lists stay away with it.
 Status CopyStreams::make_lists(OneDevice& one, std::size_t gathered_sources, std::size_t bundled_pieces) {
-  const bool nothing_new = one.why_plain && !one.why_plain->empty();
-  if (nothing_new || (gathered_sources == 0 && bundled_pieces == 0)) return {};
+  const bool plain_for_good = one.why_plain && !one.why_plain->empty();
+  if (plain_for_good || (gathered_sources == 0 && bundled_pieces == 0)) return {};
   Status made = grow(*one.device, one.gathered, gathered_sources);
   if (made.ok()) made = grow(*one.device, one.bundled, bundled_pieces);
   if (made.ok() && bundled_pieces != 0 && one.staging == nullptr) {

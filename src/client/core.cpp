@@ -340,7 +340,7 @@ void Core::confirm(const Snapshot& snapshot) {
 void Core::withdraw(const Snapshot& snapshot, const std::string& reason) {
   if (snapshot.handle.snapshot_id == 0) return;
   {
-    // What the copier then says of it is no news.
+    // What copier and daemon then say of it is no news.
     const std::lock_guard lock(mutex_);
     for (Outstanding& one : outstanding_) {
       if (one.snapshot.handle.snapshot_id == snapshot.handle.snapshot_id) one.abandonment_told = true;

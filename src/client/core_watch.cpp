@@ -49,12 +49,15 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
     warn_of_alarms(news.alarms);
   } else if (news.state == "verified") {
     if (progress.set_verified()) ++counters_.verified;
+  } else if (news.state == "withdrawn" && one.abandonment_told) {
+    // By us, who have said so.
   } else if (news.state == "failed" || !progress.ended()) {  // the copier may have seen the failure before its words came
-    one.abandonment_told = true;
+    const bool counted = std::exchange(one.abandonment_told, true);
     progress.end(news.state == "withdrawn" ? SnapshotState::abandoned : SnapshotState::failed, news.code, news.error);
     const bool newest = !outstanding_.empty() && outstanding_.back().snapshot.handle.snapshot_id == news.snapshot_id;
     if (newest) newest_failure_ = Status(news.code, news.error);
-    count_failure(news.error);
+    if (!counted) count_failure(news.error);
+    counters_.last_error = news.error;
     warn(news.error);
   }
 }

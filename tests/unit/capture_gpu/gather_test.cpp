@@ -72,6 +72,19 @@ TEST_F(Gathering, TenThousandSmallTensorsAreAFewCopies) {
   EXPECT_EQ(fake_cuda::races(), 0U) << fake_cuda::last_race();
 }
 
+TEST_F(Gathering, SmallTensorsOfSeveralChunksArriveEachWithItsOwnBytes) {
+  constexpr std::size_t kTensors = 9000;
+  constexpr int kPrime = 251;
+  start_training({}, small_tensors(kTensors, 7));
+  const auto value_of = [](std::size_t tensor) { return static_cast<int>(tensor) % kPrime; };
+  for (std::size_t i = 0; i < kTensors; ++i) set(i, value_of(i));
+  const Taken shot = snapshot(1);
+  expect_ok(fence());
+  expect_ok(shot.progress->wait(SnapshotState::captured, soon()));
+  ASSERT_GT(plan_->layout.chunk_count(), 1U);
+  EXPECT_EQ(tensors_that_are(shot.handle, value_of), kTensors);
+}
+
 TEST_F(Gathering, ABuildWithoutTheKernelCopiesOneByOneAndSaysSo) {
   options_.gather_image = {};
   start_training({}, small_tensors(300, 10));

@@ -205,7 +205,8 @@ TEST_F(GpuCapture, AHundredSnapshotsLeaveNoHandleBehind) {
     if (step == 10) after_ten = fake_cuda::statistics();
   }
   const fake_cuda::Statistics after = fake_cuda::statistics();
-  EXPECT_LE(after.events, after_ten.events + 2);
+  constexpr std::uint64_t kAtAnyMoment = 8;  // behind the last work of a stream, until it is looked at again
+  EXPECT_LE(after.events, after_ten.events + kAtAnyMoment);
   EXPECT_EQ(after.allocations, after_ten.allocations);
   EXPECT_EQ(after.streams, after_ten.streams);
   EXPECT_EQ(after.registrations, after_ten.registrations);

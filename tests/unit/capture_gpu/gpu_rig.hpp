@@ -2,6 +2,7 @@
 // copier, the arena and the daemon's eyes beside it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -117,8 +118,13 @@ class GpuCapture : public device::CudaTest {
   }
   [[nodiscard]] Status fence() { return copier_->fence(soon(), streams()); }
 
-  // How many tensors of the captured image are all of that value.
+  // How many tensors of the captured image are all of that value, ...
   [[nodiscard]] std::size_t tensors_that_are(const arena::SnapshotHandle& handle, int value) const {
+    return tensors_that_are(handle, [value](std::size_t) { return value; });
+  }
+  // ... each of its own, by its place among those given.
+  [[nodiscard]] std::size_t tensors_that_are(const arena::SnapshotHandle& handle,
+                                             const std::function<int(std::size_t)>& value_of) const {
     const auto seen = daemon_->view(handle.record);
     EXPECT_TRUE(seen.has_value());
     Bytes image;
@@ -129,7 +135,9 @@ class GpuCapture : public device::CudaTest {
       image.insert(image.end(), chunk.begin(), chunk.end());
     }
     std::size_t right = 0;
-    for (const Entry& entry : plan_->layout.entries) {
+    for (std::size_t i = 0; i < plan_->layout.entries.size(); ++i) {
+      const Entry& entry = plan_->layout.entries[i];
+      const int value = value_of(plan_->source_of_entry[i]);
       const auto begin = image.begin() + static_cast<std::ptrdiff_t>(entry.offset);
       const bool all = std::all_of(begin, begin + static_cast<std::ptrdiff_t>(entry.bytes),
                                    [value](std::byte byte) { return byte == static_cast<std::byte>(value); });

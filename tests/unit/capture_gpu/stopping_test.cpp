@@ -58,6 +58,7 @@ TEST_F(Stopping, WhereItCannotBeKnownThatTheCopiesEndedTheirChunksAreNotGivenAwa
   EXPECT_TRUE(copier_->is_stuck());
   EXPECT_EQ(daemon_->view(shot.handle.record)->state, arena::RecordState::copying);
   EXPECT_EQ(copier_->submit(job(2), soon()).status().code(), Code::unavailable);
+  EXPECT_EQ(copier_->prepare(*plan_).code(), Code::unavailable);
 }
 
 TEST_F(Stopping, TheEndOfTheCopierWaitsForTheCopiesThatItGave) {
