@@ -123,7 +123,8 @@ class STILLFRAME_EXPORT Checkpointer {
 
   // Into the memory given to add(): the image that a killed predecessor left in the daemon's memory, when it is whole and every
   // chunk matches its hash; else the newest checkpoint that verifies. nullopt when the run has none. mismatch, naming
-  // every difference and touching nothing, when names, dtypes or shapes disagree.
+  // every difference and touching nothing, when names, dtypes or shapes disagree. Of a group from the store only; deadline when
+  // what the ranks before had captured is not there in time, lest each rank find another newest one.
   [[nodiscard]] Result<std::optional<Restored>> restore();
 
   // Returns before the bytes are copied, on a GPU without waiting for it; call fence() before changing the memory. When earlier snapshots still hold the

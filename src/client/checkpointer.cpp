@@ -41,6 +41,9 @@ struct Checkpointer::Impl {
 
 namespace {
 
+// Ranks of a group wait for each other's seal for persist.group_deadline_seconds, by default 120.
+constexpr std::uint64_t kGroupSettleMs = 300'000;
+
 // Every way in which a checkpoint differs from the memory that was added.
 Status compare(const std::vector<capture::EntrySpec>& specs, const format::ImageLayout& layout, const std::string& name) {
   std::string differences;
@@ -165,7 +168,8 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     hot->seconds = seconds_since(from_ns);
     return hot;
   }
-  SF_TRY(impl_->core->settle(deadline));
+  const bool of_group = impl_->options.world_size > 1;
+  SF_TRY(impl_->core->settle(of_group ? deadline.at_least_ms(kGroupSettleMs) : deadline));
   format::Address address;
   address.store = impl_->core->store_path();
   address.run = impl_->options.run;
