@@ -117,7 +117,9 @@ GroupCommit::Records GroupCommit::records_of_all() const {
 void GroupCommit::note_seals(const Records& records, std::int64_t now_ns) {
   for (std::uint32_t rank = 0; rank < world_size_; ++rank) {
     for (const arena::RecordView& view : records[rank]) {
-      if (is_sealed_whole(view)) rounds_.has_sealed(rank, view.step, view.snapshot_id, now_ns);
+      // What is durable is of a round before, whose step may have come again.
+      const bool on_its_way = view.state == arena::RecordState::sealed && is_sealed_whole(view);
+      if (on_its_way) rounds_.has_sealed(rank, view.step, view.snapshot_id, now_ns);
     }
   }
 }
