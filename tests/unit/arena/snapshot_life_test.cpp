@@ -52,6 +52,24 @@ TEST(SnapshotLife, ASealedSnapshotIsReadWholeAndItsRecordComesBack) {
   EXPECT_EQ(side.free_slots(100), 8U);
 }
 
+TEST(SnapshotLife, CapturedIsTakenBackFromARecordThatHasBecomeAnothers) {
+  const Arena arena = make_arena(8);
+  SteppedTrainer trainer(arena, kFacts);
+  take(trainer);
+  const DaemonSide daemon(arena);
+  const RecordView before = daemon.records().front();
+  EXPECT_TRUE(daemon.mark_captured(before));
+  EXPECT_NE(daemon.view(before.record)->flags & kCaptured, 0U);
+  daemon.release_all(before);
+  daemon.done(before);
+  ASSERT_TRUE(trainer.side().recycle(trainer.handle()));
+  const auto next = trainer.side().begin(kFacts);
+  ASSERT_TRUE(next.ok());
+  ASSERT_EQ(next->record, before.record);
+  EXPECT_FALSE(daemon.mark_captured(before));
+  EXPECT_EQ(daemon.view(before.record)->flags & kCaptured, 0U) << "the next one is still being copied";
+}
+
 TEST(SnapshotLife, ASlotInUseIsNeverLeasedAgain) {
   const Arena arena = make_arena(8, 6);
   TrainerSide side(arena);
