@@ -1,5 +1,5 @@
-// Which generation of a run's group a trainer joins. Pure. A generation is the set of processes, one for each rank, that
-// train together; a restart begins another, once every process of the one before has ended.
+// Which generation of a run's group a trainer joins. Pure. A generation is the set of processes, one for each rank,
+// that train together; a restart begins another, once every process of the one before has ended.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +28,12 @@ struct Seated {
 };
 
 struct Placement {
-  Status refused;                         // busy: who is in the way, or invalid_argument
-  std::string generation;                 // to join; empty: a new one, or a trainer alone
+  Status refused;          // busy: who is in the way, or invalid_argument
+  std::string generation;  // to join; empty: a new one, or a trainer alone
 };
 
-// The process of the session opens the same place anew, without the memory it had: what it captured before is not the new
-// one's, so the old place ends, and its generation with it.
+// The process of the session opens the same place anew, without the memory it had: what it captured before is not the
+// new one's, so the old place ends, and its generation with it.
 [[nodiscard]] bool begins_anew(const Seated& one, const protocol::Hello& hello);
 
 // `sessions`: of the run, oldest first. invalid_argument also for a generation of another group or size.

@@ -40,8 +40,8 @@ bool GroupCommit::is_open() const {
 
 Status GroupCommit::enter(std::uint32_t rank, Member member) {
   if (rank >= world_size_) {
-    return {Code::invalid_argument, "group '" + name_ + "' has " + std::to_string(world_size_) + " ranks and no rank " +
-                                        std::to_string(rank)};
+    return {Code::invalid_argument,
+            "group '" + name_ + "' has " + std::to_string(world_size_) + " ranks and no rank " + std::to_string(rank)};
   }
   const std::lock_guard calling(calling_mutex_);
   const std::lock_guard lock(mutex_);
@@ -325,7 +325,8 @@ void GroupCommit::tell(const Verdict& verdict) {
     const auto found = published_.find(verdict.name);
     if (found == published_.end()) return;
     for (const auto& [rank, witness] : found->second.witnesses) {
-      if (members_[rank]) told.emplace_back(&*members_[rank], Verdict{witness.view, verdict.name, verdict.kind, verdict.error});
+      if (members_[rank])
+        told.emplace_back(&*members_[rank], Verdict{witness.view, verdict.name, verdict.kind, verdict.error});
     }
     published_.erase(found);
   }

@@ -1,5 +1,5 @@
-// The ranks of one group, between their persisters: one directory and one sequence for all, published once every rank has
-// sealed the step and written its part, or not at all. One object for each generation of a run's group.
+// The ranks of one group, between their persisters: one directory and one sequence for all, published once every rank
+// has sealed the step and written its part, or not at all. One object for each generation of a run's group.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@
 
 namespace stillframe::persist {
 
-// Thread-safe. Nothing here waits but for a mutex: a persister asks, and sleeps on the signal of its own arena, which moves
-// when the answer may have changed.
+// Thread-safe. Nothing here waits but for a mutex: a persister asks, and sleeps on the signal of its own arena, which
+// moves when the answer may have changed.
 class GroupCommit {
  public:
   using Turn = GroupRounds::Turn;
@@ -45,8 +45,8 @@ class GroupCommit {
 
   struct Member {
     std::shared_ptr<const arena::Arena> arena;
-    std::function<void(const Verdict&)> on_verdict;               // on the thread that verified
-    std::function<void(const arena::RecordView&)> on_captured;    // on any persister's watch thread
+    std::function<void(const Verdict&)> on_verdict;             // on the thread that verified
+    std::function<void(const arena::RecordView&)> on_captured;  // on any persister's watch thread
   };
   // invalid_argument for a rank that the group does not have.
   [[nodiscard]] Status enter(std::uint32_t rank, Member member);
@@ -137,9 +137,9 @@ class GroupCommit {
   [[nodiscard]] std::uint32_t flags_of(std::uint32_t rank, const Witness& witness) const;  // with mutex_ held
   void wake_all() const;                                                                   // likewise
   using Records = std::vector<std::vector<arena::RecordView>>;
-  [[nodiscard]] Records records_of_all() const;                    // likewise
-  void note_seals(const Records& records, std::int64_t now_ns);    // likewise
-  void look_at_clock();                                            // likewise
+  [[nodiscard]] Records records_of_all() const;                  // likewise
+  void note_seals(const Records& records, std::int64_t now_ns);  // likewise
+  void look_at_clock();                                          // likewise
   using Writers = std::vector<std::shared_ptr<store::CheckpointWriter>>;
   [[nodiscard]] Writers tidy();  // likewise: what is over; to be let go without it, since that unlinks files
 

@@ -55,7 +55,8 @@ GroupRounds::Round& GroupRounds::open_round(std::int64_t step) {
     for (const Round& other : rounds_) {
       const Seat& seat = other.seats[rank];
       if (other.step <= step || seat.snapshot_id == 0 || seat.left || other.stage == Stage::published) continue;
-      obstruct(round, Code::busy, name_of(rank) + " has no snapshot of it and is at step " + std::to_string(other.step));
+      obstruct(round, Code::busy,
+               name_of(rank) + " has no snapshot of it and is at step " + std::to_string(other.step));
     }
   }
   rounds_.push_back(std::move(round));
@@ -77,7 +78,8 @@ std::uint64_t GroupRounds::join(std::uint32_t rank, std::int64_t step, std::uint
   for (Round& other : rounds_) {
     Seat& own = other.seats[rank];
     if (other.step >= step || own.attempt != 0 || own.left) continue;
-    const std::string why = own.snapshot_id == 0 ? " has no snapshot of it" : " did not come back to its snapshot of it";
+    const std::string why =
+        own.snapshot_id == 0 ? " has no snapshot of it" : " did not come back to its snapshot of it";
     obstruct(other, Code::busy, name_of(rank) + why + " and went on to step " + std::to_string(step));
     own.left = true;
   }
@@ -241,9 +243,8 @@ Status GroupRounds::obstacle(std::uint64_t id) const {
 }
 
 bool GroupRounds::is_obstructed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id) const {
-  return std::any_of(rounds_.begin(), rounds_.end(), [&](const Round& round) {
-    return round.obstacle && suits(round, rank, step, snapshot_id);
-  });
+  return std::any_of(rounds_.begin(), rounds_.end(),
+                     [&](const Round& round) { return round.obstacle && suits(round, rank, step, snapshot_id); });
 }
 
 std::optional<std::int64_t> GroupRounds::step(std::uint64_t id) const {

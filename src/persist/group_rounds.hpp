@@ -1,5 +1,5 @@
-// Which step the ranks of a group can commit together, and whose turn it is. Pure: it is told what happened and asked what
-// follows. A round is one step on its way; ranks find each other by the step, and each brings one snapshot of it.
+// Which step the ranks of a group can commit together, and whose turn it is. Pure: it is told what happened and asked
+// what follows. A round is one step on its way; ranks find each other by the step, and each brings one snapshot of it.
 #pragma once
 
 #include <cstdint>
@@ -16,40 +16,41 @@ namespace stillframe::persist {
 class GroupRounds {
  public:
   enum class Turn : std::uint8_t {
-    wait,       // for others
-    open,       // this rank makes room and directory for all; asked for once
-    write,      // its own part
-    commit,     // this rank publishes for all; asked for once
-    publishing, // another rank does so now: nobody can leave any more
+    wait,        // for others
+    open,        // this rank makes room and directory for all; asked for once
+    write,       // its own part
+    commit,      // this rank publishes for all; asked for once
+    publishing,  // another rank does so now: nobody can leave any more
     published,
-    again,      // what was written so far is given up: join anew
-    off,        // the step will never be whole: obstacle()
+    again,  // what was written so far is given up: join anew
+    off,    // the step will never be whole: obstacle()
   };
 
   // `patience_ms`: from the first rank's seal of a step to the last one's.
   GroupRounds(std::uint32_t world_size, std::uint64_t patience_ms);
 
-  // The rank has come to its snapshot of `step`. Lower steps that it has not come to, or has stepped back from with another
-  // snapshot, can never be whole. Joining again with the same snapshot of the same step gives the same round.
+  // The rank has come to its snapshot of `step`. Lower steps that it has not come to, or has stepped back from with
+  // another snapshot, can never be whole. Joining again with the same snapshot of the same step gives the same round.
   [[nodiscard]] std::uint64_t join(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id);
   // It knows how much it will write. `can_rewrite`: its image stays in memory until the commit.
   void ready(std::uint64_t round, std::uint32_t rank, std::uint64_t needed_bytes, bool can_rewrite);
   void sealed(std::uint64_t round, std::uint32_t rank, std::int64_t now_ns);
-  // The same, by what its record says: a rank that is busy with a slow disk has not come to the round, or does not look up.
+  // The same, by what its record says: a rank that is busy with a slow disk has not come to the round, or does not look
+  // up.
   void has_sealed(std::uint32_t rank, std::int64_t step, std::uint64_t snapshot_id, std::int64_t now_ns);
   // Counts the times that the round was begun anew: what was opened for an earlier one is of no use.
   [[nodiscard]] std::uint32_t attempt(std::uint64_t round) const;
   void opened(std::uint64_t round, std::uint32_t attempt);
   void part_done(std::uint64_t round, std::uint32_t rank);
   void published(std::uint64_t round);
-  // The step will never be whole, for this reason; the first reason stands. False when it is too late: it is published or
-  // being published.
+  // The step will never be whole, for this reason; the first reason stands. False when it is too late: it is published
+  // or being published.
   bool obstruct(std::uint64_t round, Code code, std::string text);
-  // The rank stops, and may come back to this snapshot under another daemon: what all have written so far is given up; where
-  // a ring has given chunks back, for ever.
+  // The rank stops, and may come back to this snapshot under another daemon: what all have written so far is given up;
+  // where a ring has given chunks back, for ever.
   void step_back(std::uint64_t round, std::uint32_t rank);
-  // What the rank knows of was written in vain. Tried anew, unless that is of no use or was the third time: then obstructed.
-  // One attempt fails once, however many ranks say so.
+  // What the rank knows of was written in vain. Tried anew, unless that is of no use or was the third time: then
+  // obstructed. One attempt fails once, however many ranks say so.
   void fail_attempt(std::uint64_t round, std::uint32_t rank, Code code, const std::string& text);
   // The rank has no more to do with it.
   void leave(std::uint64_t round, std::uint32_t rank);

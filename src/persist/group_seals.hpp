@@ -15,9 +15,10 @@ struct SealedByAll {
   std::uint32_t rank = 0;
   arena::RecordView view;
 };
-// `records`: of each rank, oldest first, every rank of the group. By step that all ranks have sealed: those that do not bear
-// kCaptured yet, also when a daemon before this one has said so of their fellows. Where a step is there twice, the oldest
-// of each rank go together.
-[[nodiscard]] std::vector<std::vector<SealedByAll>> sealed_by_all(const std::vector<std::vector<arena::RecordView>>& records);
+// `records`: of each rank, oldest first, every rank of the group. By step that all ranks have sealed: those that do not
+// bear kCaptured yet, also when a daemon before this one has said so of their fellows. Where a step is there twice, the
+// oldest of each rank go together.
+[[nodiscard]] std::vector<std::vector<SealedByAll>> sealed_by_all(
+    const std::vector<std::vector<arena::RecordView>>& records);
 
 }  // namespace stillframe::persist

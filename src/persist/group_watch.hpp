@@ -13,8 +13,10 @@ namespace stillframe::persist {
 
 class GroupWatch {
  public:
-  // `on_change` is called on the watch's thread when the state or a flag of a record has changed, and once at the start.
-  [[nodiscard]] static Result<std::unique_ptr<GroupWatch>> start(arena::DaemonSide side, std::function<void()> on_change);
+  // `on_change` is called on the watch's thread when the state or a flag of a record has changed, and once at the
+  // start.
+  [[nodiscard]] static Result<std::unique_ptr<GroupWatch>> start(arena::DaemonSide side,
+                                                                 std::function<void()> on_change);
   ~GroupWatch();
   GroupWatch(const GroupWatch&) = delete;
   GroupWatch& operator=(const GroupWatch&) = delete;

@@ -1,4 +1,5 @@
-// The persister of a rank among others: one directory and one sequence for all, published once each has written its part.
+// The persister of a rank among others: one directory and one sequence for all, published once each has written its
+// part.
 #include <algorithm>
 
 #include "base/log.hpp"
@@ -15,7 +16,8 @@ constexpr std::uint64_t kSequencePatienceMs = 30'000;
 // Why a snapshot of this rank can never be part of a checkpoint; said of "rank 3".
 std::string reason_of(std::uint32_t rank, const std::optional<arena::RecordView>& now) {
   const std::string who = "rank " + std::to_string(rank);
-  if (!now || now->state == arena::RecordState::abandoned) return who + " gave it up before it was sealed; its ticket says why";
+  if (!now || now->state == arena::RecordState::abandoned)
+    return who + " gave it up before it was sealed; its ticket says why";
   if ((now->flags & arena::kSuperseded) != 0) return who + " let it give way to a newer one";
   if ((now->flags & arena::kWithdrawn) != 0) return who + " withdrew it: a tensor changed while it was copied";
   return who + " ended before it had sealed it";
@@ -42,8 +44,8 @@ void Persister::leave_group() {
   options_.joint->leave(options_.rank);
 }
 
-// A rank that was away when its fellows heard the verdict reads it off the marks. After was_published(): a verdict that comes
-// later is told.
+// A rank that was away when its fellows heard the verdict reads it off the marks. After was_published(): a verdict that
+// comes later is told.
 std::optional<Verdict> Persister::verdict_in_store(const arena::RecordView& view, const std::string& name) const {
   const auto marks = store_.marks(name);
   if (!marks.ok()) return std::nullopt;
@@ -67,8 +69,9 @@ Result<Persister::Outcome> Persister::persist_with_group(const arena::RecordView
     if (!once.ok()) {
       group.fail_attempt(*round_, options_.rank, once.status().code(),
                          "rank " + std::to_string(options_.rank) + ": " + once.status().message());
-      base::log(base::LogLevel::warn, "group.attempt_failed",
-                {{"run", options_.run}, {"step", view.step}, {"rank", options_.rank}, {"error", once.status().message()}});
+      base::log(
+          base::LogLevel::warn, "group.attempt_failed",
+          {{"run", options_.run}, {"step", view.step}, {"rank", options_.rank}, {"error", once.status().message()}});
     }
     outcome = once.ok() ? *once : Outcome::again;
     if (outcome == Outcome::again && stopping_) outcome = Outcome::left;
@@ -199,7 +202,8 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
   GroupCommit::Gathered gathered = group.gather(*round_);
   if (gathered.torn) {
     const std::string who = "rank " + std::to_string(*gathered.torn);
-    return group.fail_attempt(*round_, options_.rank, Code::corrupt, who + " withdrew it: a tensor changed while it was copied");
+    return group.fail_attempt(*round_, options_.rank, Code::corrupt,
+                              who + " withdrew it: a tensor changed while it was copied");
   }
   set_phase("committing", view);
   base::log(base::LogLevel::info, "commit.begin",

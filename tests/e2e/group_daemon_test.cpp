@@ -1,4 +1,5 @@
-// Ranks of one group under a real daemon: one checkpoint for all or none, deaths on either side, and what a restart finds.
+// Ranks of one group under a real daemon: one checkpoint for all or none, deaths on either side, and what a restart
+// finds.
 #include "e2e/rig.hpp"
 #include "protocol/messages.hpp"
 #include "transport/transport.hpp"
@@ -14,7 +15,8 @@ constexpr std::uint32_t kRanks = 2;
 
 class Group : public DaemonTest {
  protected:
-  [[nodiscard]] Result<Checkpointer> open_rank(State& state, std::uint32_t rank, std::uint32_t world_size = kRanks) const {
+  [[nodiscard]] Result<Checkpointer> open_rank(State& state, std::uint32_t rank,
+                                               std::uint32_t world_size = kRanks) const {
     CheckpointerOptions of_rank = options();
     of_rank.rank = rank;
     of_rank.world_size = world_size;

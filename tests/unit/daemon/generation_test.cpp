@@ -94,7 +94,8 @@ TEST(PlaceOf, AGenerationIsOfOneGroupAndSize) {
 TEST(PlaceOf, WhatWasAdoptedIsJoinedByItsIdOnly) {
   Seated adopted = seat(0, 10);
   adopted.rebuilt = true;
-  EXPECT_EQ(place_of({adopted}, hello(1, 12)).refused.code(), Code::busy) << "a process of a group that is started anew";
+  EXPECT_EQ(place_of({adopted}, hello(1, 12)).refused.code(), Code::busy)
+      << "a process of a group that is started anew";
   protocol::Hello fellow = hello(1, 11);
   fellow.generation = "g1";
   const Placement placement = place_of({adopted}, fellow);

@@ -112,7 +112,8 @@ TEST_F(GroupPersisting, NothingIsCapturedOrPublishedBeforeTheLastRankHasSealed) 
   const Shot second = ranks_[1].trainer->begin(7, layout_of(1));
   ranks_[1].trainer->fill_all(second);
   ASSERT_TRUE(wait_until([&] { return ranks_[1].persister->counters().chunks_written == 2; }));
-  ASSERT_TRUE(wait_until([&] { return ranks_[0].persister->counters().phase == "waiting for the other ranks with step 7"; }));
+  ASSERT_TRUE(
+      wait_until([&] { return ranks_[0].persister->counters().phase == "waiting for the other ranks with step 7"; }));
   EXPECT_FALSE(is_captured(0, first));
   EXPECT_THAT(steps(), IsEmpty());
   EXPECT_FALSE(ranks_[0].persister->drained());

@@ -1,7 +1,8 @@
 // Whose turn it is, and when a step can never be whole: the decisions of a group, without files or threads.
+#include "persist/group_rounds.hpp"
+
 #include <gmock/gmock.h>
 
-#include "persist/group_rounds.hpp"
 #include "persist/group_seals.hpp"
 
 namespace stillframe::persist {
@@ -219,7 +220,8 @@ TEST_F(Rounds, WhatWasOpenedForAnEarlierAttemptIsOfNoUse) {
 
 // ---- captured
 
-arena::RecordView record(std::uint64_t snapshot_id, std::int64_t step, arena::RecordState state, std::uint32_t flags = 0) {
+arena::RecordView record(std::uint64_t snapshot_id, std::int64_t step, arena::RecordState state,
+                         std::uint32_t flags = 0) {
   arena::RecordView view;
   view.snapshot_id = snapshot_id;
   view.step = step;
