@@ -208,6 +208,40 @@ def end_in_mid_copy(store: str) -> None:
     say("ended")
 
 
+def two_optimizers(store: str) -> None:
+    """Each updates its parameter on a stream of its own, while the snapshot is being copied."""
+    training = Training(1)
+    gpu, parameters = training.gpu, dict(training.model.named_parameters())
+    halves = {name: torch.optim.SGD([one], lr=1.0) for name, one in parameters.items()}
+    streams = {"bias": gpu.stream, "weight": gpu.make_stream()}
+    gpu.wait()
+    with stillframe.Checkpointer(store, model=training.model, optimizer=halves) as ckpt:
+        ticket = ckpt.snapshot(0)
+        training.steps = 1
+        for name, gpu.stream in streams.items():
+            halves[name].step()  # its hook; there is no gradient
+            training.set(parameters[name], name)
+        ticket.wait_verified(WAIT_SECONDS)
+        say("whole", ticket.state)
+        for gpu.stream in streams.values():
+            gpu.wait()
+
+
+def restore_on_another_stream(store: str) -> None:
+    """The snapshot's fence was passed on the stream before."""
+    training = Training(1)
+    with training.checkpointer(store) as ckpt:
+        first = ckpt.snapshot(0)
+        first.wait_verified(WAIT_SECONDS)
+        training.gpu.wait()
+        ckpt.snapshot(1)
+        ckpt.fence()
+        training.gpu.stream = training.gpu.make_stream()
+        restored = ckpt.restore(step=0)
+        say("restored", restored is not None)
+        training.gpu.wait()
+
+
 def scratch(store: str) -> None:
     """A table beyond the scratch memory is refused, and may be guarded instead."""
     training = Training(1)
@@ -266,7 +300,8 @@ def main() -> None:
     if sabotage:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
-        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, scratch, missed_fence)
+        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, two_optimizers,
+                                      restore_on_another_stream, scratch, missed_fence)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))

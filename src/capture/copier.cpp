@@ -179,6 +179,8 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
   {
     const std::lock_guard lock(mutex_);
     progress = pending_;
+    // Confirmed, and a GPU copies on: every further stream must be told to wait. What was given up may be overwritten.
+    if (progress == nullptr && copying_ && !cancel_reason_) progress = job_->progress;
   }
   if (progress == nullptr) return {};
   const std::int64_t from_ns = base::system_clock().monotonic_ns();

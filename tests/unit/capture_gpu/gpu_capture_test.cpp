@@ -77,6 +77,25 @@ TEST_F(GpuCapture, TheHostWaitsForNoCopyNeitherInTheCallNorAtTheFence) {
   EXPECT_EQ(tensors_that_are(shot.handle, 1), 2U);
 }
 
+TEST_F(GpuCapture, AFenceOnASecondStreamHoldsThatOneBackToo) {
+  start_training({}, {{3 << 20, true, 0}});
+  CUstream second = nullptr;
+  EXPECT_CU(user_.cuStreamCreate(&second, cuda::kStreamNonBlocking));
+  set_all(true, 1);
+  fake_cuda::hang_stream(compute_);
+  const Taken shot = snapshot(1);
+  expect_ok(fence());
+  std::swap(compute_, second);
+  expect_ok(fence());
+  set_all(true, 2);
+  fake_cuda::release_streams();
+  expect_ok(shot.progress->wait(SnapshotState::captured, soon()));
+  EXPECT_EQ(tensors_that_are(shot.handle, 1), 1U);
+  expect_ok(taken(training(compute_)->record())->wait(soon()));
+  std::swap(compute_, second);
+  EXPECT_CU(user_.cuStreamDestroy(second));
+}
+
 TEST_F(GpuCapture, InARingTheFenceWaitsForTheChunksThatComeBack) {
   constexpr std::uint64_t kRingSlots = 6;
   start_training(scheduled(Schedule::adversarial, 1), {{16 << 20, true, 0}}, kRingSlots);
