@@ -57,7 +57,7 @@ class Copier {
   // What the caller changes from now on changes after the pending snapshot was copied: on the host it has been when this
   // returns; on a GPU the trainer's streams wait, and the caller only until every copy is enqueued; further streams also
   // behind its fence, as long as it is being copied. deadline: it was
-  // abandoned. busy: a graph is being captured from one of the streams, nothing was issued, and it stays pending.
+  // abandoned. busy: a graph is being captured from one of the streams, which got nothing; the others wait; it stays pending.
   [[nodiscard]] Status wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
   // The same, and the snapshot is confirmed: nothing had moved before it was copied.
   [[nodiscard]] Status fence(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
