@@ -242,6 +242,39 @@ def restore_on_another_stream(store: str) -> None:
         training.gpu.wait()
 
 
+def plan_that_fails(store: str) -> None:
+    """A snapshot of another state is refused while the one before is being copied."""
+    training = Training()
+    streams = (training.gpu.stream, training.gpu.make_stream())
+    training.gpu.wait()
+    with training.checkpointer(store) as ckpt:
+        ticket = ckpt.snapshot(0)
+        training.model.register_buffer("more", torch.zeros(3))
+        client: Any = ckpt._client
+        whole, client._library = client._library, NoMorePlans(client._library)
+        refused = ckpt.snapshot(1)
+        client._library = whole
+        say("refused", refused.state)
+        training.gpu.stream = streams[1]
+        training.optimizer.step()
+        ticket.wait_verified(WAIT_SECONDS)
+        say("whole", ticket.state)
+        training.gpu.wait()
+        training.gpu.stream = streams[0]
+        training.gpu.wait()
+
+
+class NoMorePlans:
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def sf_plan_create(self, *arguments: Any) -> int:
+        return int(self._library.sf_plan_create(None, *arguments[1:]))
+
+
 def scratch(store: str) -> None:
     """A table beyond the scratch memory is refused, and may be guarded instead."""
     training = Training(1)
@@ -301,7 +334,7 @@ def main() -> None:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
         one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, two_optimizers,
-                                      restore_on_another_stream, scratch, missed_fence)
+                                      restore_on_another_stream, plan_that_fails, scratch, missed_fence)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))
