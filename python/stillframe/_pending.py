@@ -34,6 +34,16 @@ class PendingSnapshot:
         self._still_read: List[Ticket] = []
         self.fence_seconds = 0.0  # of all snapshots so far
 
+    @property
+    def unconfirmed(self) -> bool:
+        """There is one."""
+        return self._ticket is not None
+
+    @property
+    def wants_a_fence(self) -> bool:
+        """Something may still read the tensors."""
+        return self._ticket is not None or bool(self._still_read)
+
     def replace(self, ticket: Ticket) -> Optional[Loss]:
         """`ticket` is the newest now. No update came since the one before, or its counters say so."""
         before, self._ticket = self._ticket, ticket
