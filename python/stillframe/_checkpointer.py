@@ -7,9 +7,10 @@ import os
 import threading
 import time
 import weakref
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from . import _abi, _accelerator
 from ._client import Client
@@ -22,6 +23,7 @@ from ._restore import Restored, restore_from_memory, restore_into
 from ._retention import Retention
 from ._scratch import check_scratch
 from ._state import TrainingState
+from ._strangers import Strangers, stranger_hook
 from ._ticket import Alarm, Ticket
 from ._walk import Walk, walk
 from ._walk_cache import CachedWalk, WalkCache
@@ -104,6 +106,9 @@ class Checkpointer:
         this = weakref.ref(self)
         for one in self._state.optimizers:
             self._hooks.append(one.register_step_pre_hook(fence_hook(this)))
+        self._strangers = Strangers(self._state)
+        self._warned_of: Set[str] = set()  # kinds of optimizers
+        self._hooks.append(register_optimizer_step_pre_hook(stranger_hook(this)))
         self._exit = at_exit(this)
         atexit.register(self._exit)
         # Not what a dead predecessor still holds: that is waited for by restore(), or by the first snapshot.
@@ -174,7 +179,9 @@ class Checkpointer:
         the snapshot is withdrawn (marked bad when it was published) with a RuntimeWarning and an alarm on its ticket,
         and the tensor is guarded no more, but copied in the call, until guard() is called for it. What moves no counter
         is not found, and needs a fence before it: writing through `.data` or `.numpy()` or `data_ptr()`, custom kernels
-        and extensions, replays of CUDA graphs, and collectives that write into parameters.
+        and extensions, fused updates (`fused=True`) that are not the step() of a torch optimizer, replays of CUDA graphs,
+        and collectives that write into parameters. The step() of a torch optimizer that is not tracked is fenced as well,
+        with a RuntimeWarning.
 
         While a graph is captured from the current stream nothing is given to it: the host waits in its place until the
         pending snapshot is captured. A replay runs no hook: call fence() before each one that changes guarded tensors.
@@ -310,6 +317,20 @@ class Checkpointer:
             ticket.finish()
 
     # ---- the pending snapshot
+
+    def _before_step_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Of any optimizer of the process, in any thread of it."""
+        if self._strangers.is_tracked(optimizer) or not self._pending.wants_a_fence or self._foreign():
+            return
+        with self._lock:
+            if not self._strangers.changes_guarded(optimizer):
+                return
+            kind, unfenced = type(optimizer).__name__, self._pending.unconfirmed
+            self.fence()
+            if unfenced and kind not in self._warned_of:
+                self._warned_of.add(kind)
+                warn(f"stillframe: {kind}, which is not tracked, updates guarded tensors. Its step was fenced; give it as "
+                     "optimizer=, so that its state is in the checkpoint, or call ckpt.fence() before its step()")
 
     def _confirm(self) -> None:
         if not self._foreign():

@@ -308,8 +308,11 @@ Status Core::passed(Status passed) {
   if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
-    // The newest: fences come before the next one is taken. Where none is left, it was told already.
-    if (!outstanding_.empty()) count_abandoned(outstanding_.back(), passed);
+    const std::uint64_t whose = copier_->given_up_at_fence();
+    // Where it is outstanding no more, it was told already.
+    for (Outstanding& one : outstanding_) {
+      if (one.snapshot.handle.snapshot_id == whose) count_abandoned(one, passed);
+    }
   }
   return passed;
 }
