@@ -225,7 +225,7 @@ DaemonCore::Task DaemonCore::stop_on_signal() {
 DaemonCore::Task DaemonCore::stop() {
   if (std::exchange(stopping_, true)) co_return;
   listener_.reset();  // who comes now starts the next daemon
-  for (const auto& session : sessions_) session->finish();
+  for (const auto& session : sessions_) session->finish(/*stopping=*/true);
   const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
   const std::function<bool()> all_drained = [this] {
     return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& one) { return one->drained(); });

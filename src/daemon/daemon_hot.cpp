@@ -78,11 +78,11 @@ DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, prot
   const std::uint64_t has_bytes = session->arena_facts().committed_bytes;
   const auto deadline = base::Deadline::after_ms(request.deadline_ms);
   const auto is_short = [&] { return used_arena_bytes() - has_bytes + wanted_bytes > config_.budget_bytes; };
-  const auto can_go = [](const auto& one) { return one->stay().is_resting() && !one->stay().is_held(now_ns()); };
+  const auto can_go = [](const auto& one) { return one->died() && one->drained() && !one->stay().is_held(now_ns()); };
   while (is_short() && !deadline.expired()) {
-    const auto resting = std::ranges::find_if(sessions_, can_go);
-    if (resting == sessions_.end()) co_return;
-    const std::shared_ptr<RunSession> goes = *resting;
+    const auto waiting = std::ranges::find_if(sessions_, can_go);
+    if (waiting == sessions_.end()) co_return;
+    const std::shared_ptr<RunSession> goes = *waiting;
     goes->stay().end();
     const std::function<bool()> gone = [this, goes] { return std::ranges::find(sessions_, goes) == sessions_.end(); };
     if (!co_await poll_until(gone, deadline)) co_return;

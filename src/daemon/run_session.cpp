@@ -166,9 +166,9 @@ Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
   return daemon::offer_hot_image(*arena, *persister);
 }
 
-void RunSession::finish() noexcept {
+void RunSession::finish(bool stopping) noexcept {
   const std::lock_guard lock(mutex_);
-  if (persister_) persister_->finish();
+  if (persister_) persister_->finish(stopping);
 }
 
 bool RunSession::drained() const {

@@ -49,8 +49,9 @@ class RunSession {
   [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image();
   // How long the memory of a dead trainer stays after all is durable; the event loop's alone.
   [[nodiscard]] HotStay& stay() noexcept { return stay_; }
-  // The daemon stops: what is sealed goes on, what is being copied is left for the next daemon.
-  void finish() noexcept;
+  // The daemon stops, or (not `stopping`) the line to a living trainer broke: what is sealed goes on, what is being copied is
+  // left for the next daemon.
+  void finish(bool stopping = false) noexcept;
   // The line to a living trainer broke; it may come back with its arena.
   void set_away() noexcept { away_ = true; }
   [[nodiscard]] bool away() const noexcept { return away_; }

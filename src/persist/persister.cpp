@@ -70,12 +70,13 @@ void Persister::set_next_need(std::uint64_t chunks) noexcept {
   side_.wake_self();
 }
 
-void Persister::finish() noexcept {
+void Persister::finish(bool stopping) noexcept {
   std::uint64_t newest_sealed = 0;
   for (const arena::RecordView& view : side_.records()) {
     if (view.state == arena::RecordState::sealed) newest_sealed = std::max(newest_sealed, view.snapshot_id);
   }
   last_to_finish_ = newest_sealed;  // before the flag: whoever sees that one sees this
+  if (stopping) last_call_ = true;
   finishing_ = true;
   side_.wake_self();
 }
@@ -331,7 +332,7 @@ bool Persister::is_next_daemons(const arena::RecordView& view) const noexcept {
 
 // Kept by the keeper. The newest is not, once its trainer has died or this daemon ends: captured must not be lost.
 bool Persister::stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept {
-  const bool last_call = (trainer_dead_ || finishing_) && view.snapshot_id == newest && !is_next_daemons(view);
+  const bool last_call = (trainer_dead_ || last_call_) && view.snapshot_id == newest && !is_next_daemons(view);
   return (view.flags & arena::kMemoryOnly) != 0 && !(last_call && view.state == arena::RecordState::sealed);
 }
 

@@ -81,7 +81,8 @@ class Persister {
   void set_next_need(std::uint64_t chunks) noexcept;
   // The daemon is about to stop, or the trainer may come back with its arena: what is sealed now is still finished, what is
   // being copied, or sealed later, is left as it is for the next daemon. When the trainer dies, all that is sealed is ours.
-  void finish() noexcept;
+  // `stopping`: the daemon leaves; the newest snapshot goes to the store then, also when it was for memory only.
+  void finish(bool stopping = false) noexcept;
   // True when nothing sealed waits to become durable, and nothing that can be checked waits to be verified.
   [[nodiscard]] bool drained() const;
   [[nodiscard]] PersistCounters counters() const;
@@ -151,6 +152,7 @@ class Persister {
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finishing_{false};
+  std::atomic<bool> last_call_{false};  // what is for memory only would be lost
   std::atomic<std::uint64_t> last_to_finish_{0};  // of the sealed ones, once finishing
   std::atomic<bool> trainer_dead_{false};
   std::atomic<std::uint64_t> next_need_{0};

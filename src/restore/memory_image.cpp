@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "arena/read_through.hpp"
 #include "base/clock.hpp"
 #include "format/names.hpp"
 
@@ -68,7 +69,7 @@ Status MemoryImage::read_descriptor() {
 // Copied first and checked where it went, while it is warm: one pass, and no byte is handed out that was not checked.
 Status MemoryImage::read_chunk(std::uint64_t chunk, std::span<std::byte> raw, std::vector<std::byte>&) const {
   const std::uint64_t slot = slots_[chunk];
-  std::memcpy(raw.data(), side_.chunk(slot).data(), raw.size());
+  SF_TRY(arena::read_through(arena_, slot, raw));
   if (side_.hash(slot) == base::xxh128(raw)) return {};
   return wrong("chunk " + std::to_string(chunk) + " does not match the hash that was taken when it was captured;");
 }

@@ -86,6 +86,7 @@ DOORS = [
                 {"memfd_create", "mmap", "fallocate", "posix_fallocate", "ftruncate"},
                 "the arena is memory that is shared through a descriptor; nothing reaches a disk",
             ),
+            "src/arena/read_through.cpp": ({"pread"}, "that memory through its descriptor"),
             "src/arena/arena.cpp": ({"open"}, "that memory once more through its own descriptor, for reading only"),
             "src/apps/detach.cpp": ({"open"}, "the standard streams of a daemon that detaches go to /dev/null"),
             "src/transport/": (

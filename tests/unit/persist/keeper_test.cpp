@@ -114,6 +114,18 @@ TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerDies) {
   EXPECT_TRUE(is_hashed(newest)) << "and its image stays in memory";
 }
 
+TEST_F(Kept, ItStaysInMemoryWhileTheLineIsBrokenAndGoesToTheStoreWhenTheDaemonStops) {
+  start(8);
+  const Shot shot = trainer_->capture_for_memory(1, three_chunk_layout());
+  persister_->finish();
+  ASSERT_TRUE(drains());
+  EXPECT_EQ(trainer_->state(shot), RecordState::sealed);
+  EXPECT_THAT(steps(), IsEmpty());
+  persister_->finish(/*stopping=*/true);
+  ASSERT_TRUE(drains());
+  EXPECT_THAT(steps(), ElementsAre(1));
+}
+
 TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerSaysSo) {
   start(8);
   const Shot shot = trainer_->capture_for_memory(1, three_chunk_layout());
