@@ -19,9 +19,12 @@ namespace stillframe::persist {
 // The newest snapshot that is captured and not torn: it must not be lost. 0 when there is none.
 [[nodiscard]] std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept;
 
+// The newest of these that was also confirmed: it can no longer prove torn. 0 when there is none.
+[[nodiscard]] std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records) noexcept;
+
 // What becomes of a snapshot that is for memory only.
 enum class Keeping { keep, let_go, withdraw };
-[[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_captured, bool trainer_dead) noexcept;
+[[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confirmed, bool trainer_dead) noexcept;
 
 // `arena` outlives it.
 class Keeper {
@@ -44,7 +47,7 @@ class Keeper {
   Keeper(const arena::Arena& arena, std::string run, std::function<void(const arena::RecordView&)> on_withdrawn)
       : arena_(&arena), side_(arena), run_(std::move(run)), on_withdrawn_(std::move(on_withdrawn)) {}
   void run();
-  void look_after(const arena::RecordView& view, std::uint64_t newest);
+  void look_after(const arena::RecordView& view);
   void hash_filled(const arena::RecordView& view);
   [[nodiscard]] bool hash_chunk(const arena::RecordView& view, std::uint64_t index) const;
   [[nodiscard]] bool hash_descriptor(const arena::RecordView& view) const;

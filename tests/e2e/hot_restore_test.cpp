@@ -161,6 +161,18 @@ TEST_F(HotRestore, ATornSnapshotIsNotRestored) {
   expect_restored(8, "");  // from memory when the older image had not been let go of yet
 }
 
+TEST_F(HotRestore, ATornSnapshotLeavesTheOneBeforeItInMemory) {
+  start_daemon();
+  Process trainer = start_trainer("twice", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    const arena::RecordView view = newest_of(arena);
+    arena::TrainerSide(arena).withdraw({view.record, view.snapshot_id});
+  }
+  trainer.kill();
+  expect_restored(8, "memory");
+}
+
 TEST_F(HotRestore, OneThatIsKilledInTheMiddleLeavesTheMemoryToTheNext) {
   start_daemon();
   Process trainer = start_trainer("memory", 9);

@@ -1,4 +1,4 @@
-// Snapshots for memory only: hashed, kept until a newer one is sealed, and never lost by a death.
+// Snapshots for memory only: hashed, kept until a newer one is confirmed, and never lost by a death.
 #include "unit/persist/persist_rig.hpp"
 
 namespace stillframe::test {
@@ -25,7 +25,14 @@ TEST(NewestCaptured, IsTheNewestThatIsSealedAndNotTorn) {
             2U);
 }
 
-TEST(Keeping, UntilANewerOneIsSealed) {
+TEST(NewestConfirmed, IsOneThatCanNoLongerProveTorn) {
+  EXPECT_EQ(persist::newest_confirmed({record_of(1, RecordState::sealed, arena::kConfirmed), record_of(2, RecordState::durable),
+                                       record_of(3, RecordState::sealed, arena::kConfirmed | arena::kWithdrawn),
+                                       record_of(4, RecordState::copying, arena::kConfirmed)}),
+            1U);
+}
+
+TEST(Keeping, UntilANewerOneIsConfirmed) {
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 3, false), Keeping::keep);
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 3, true), Keeping::keep);
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 2, false), Keeping::keep);
@@ -70,7 +77,7 @@ class Kept : public PersistTest {
   }
 };
 
-TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsSealedAndNeverReachesTheStore) {
+TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsConfirmedAndNeverReachesTheStore) {
   start(8);
   const Shot kept = trainer_->capture_for_memory(1, three_chunk_layout());
   EXPECT_TRUE(is_hashed(kept));
@@ -81,9 +88,23 @@ TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsSealedAndNeverReachesTheStore) {
   EXPECT_EQ(trainer_->free_slots(), 0U);
   EXPECT_TRUE(image_is_hashed(filling)) << "as it is filled";
   EXPECT_TRUE(trainer_->side().seal(filling.handle));
+  trainer_->side().confirm(filling.handle);
   EXPECT_TRUE(trainer_->is_done(kept));
   EXPECT_EQ(trainer_->free_slots(), 4U);
   EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(Kept, AGoodOneStaysUntilTheNewerOneIsConfirmed) {
+  start(12);
+  const Shot good = trainer_->capture_for_memory(1, three_chunk_layout());
+  const Shot torn = trainer_->capture_for_memory(2, three_chunk_layout());
+  EXPECT_TRUE(is_hashed(torn)) << "the keeper has seen it sealed";
+  trainer_->side().withdraw(torn.handle);
+  ASSERT_TRUE(trainer_->is_done(torn));
+  EXPECT_TRUE(is_hashed(good)) << "whole in memory";
+  const Shot sound = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(sound.handle);
+  EXPECT_TRUE(trainer_->is_done(good));
 }
 
 TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
@@ -94,6 +115,7 @@ TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
   const Shot kept = trainer_->capture_for_memory(2, three_chunk_layout());
   EXPECT_TRUE(is_hashed(kept));
   const Shot newer = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(newer.handle);
   EXPECT_TRUE(trainer_->is_done(kept));
   EXPECT_TRUE(is_hashed(newer));
   EXPECT_TRUE(is_hashed(written));
@@ -106,6 +128,7 @@ TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerDies) {
   start(8);
   const Shot older = trainer_->capture_for_memory(1, three_chunk_layout());
   const Shot newest = trainer_->capture_for_memory(2, three_chunk_layout());
+  trainer_->side().confirm(newest.handle);
   ASSERT_TRUE(trainer_->is_done(older));
   persister_->trainer_died();
   ASSERT_TRUE(drains());
