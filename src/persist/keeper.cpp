@@ -14,27 +14,37 @@ bool is_captured(const arena::RecordView& view) noexcept {
          view.state == arena::RecordState::verified;
 }
 
-std::uint64_t newest_with(std::uint32_t flags, const std::vector<arena::RecordView>& records) noexcept {
+}  // namespace
+
+bool is_kept_unwritten(const arena::RecordView& view) noexcept {
+  constexpr std::uint32_t kAsked = arena::kUnwritten | arena::kDone | arena::kWithdrawn;
+  return view.state == arena::RecordState::failed && (view.flags & kAsked) == arena::kUnwritten;
+}
+
+std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept {
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
-    const bool counts = is_captured(view) && (view.flags & (flags | arena::kWithdrawn | arena::kSuperseded)) == flags;
+    const bool counts = is_captured(view) && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
     if (counts) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
 }
 
-}  // namespace
-
-std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept { return newest_with(0, records); }
-
 std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records) noexcept {
-  return newest_with(arena::kConfirmed, records);
+  constexpr std::uint32_t kAsked = arena::kConfirmed | arena::kWithdrawn | arena::kSuperseded;
+  std::uint64_t newest = 0;
+  for (const arena::RecordView& view : records) {
+    const bool counts = (is_captured(view) || is_kept_unwritten(view)) && (view.flags & kAsked) == arena::kConfirmed;
+    if (counts) newest = std::max(newest, view.snapshot_id);
+  }
+  return newest;
 }
 
 Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confirmed, bool trainer_dead) noexcept {
   if (view.state == arena::RecordState::abandoned) return Keeping::let_go;
   if (view.state == arena::RecordState::copying) return trainer_dead ? Keeping::let_go : Keeping::keep;
   if ((view.flags & arena::kWithdrawn) != 0) return Keeping::withdraw;
+  if (trainer_dead) return Keeping::keep;  // which leases nothing
   return newest_confirmed > view.snapshot_id ? Keeping::let_go : Keeping::keep;
 }
 

@@ -19,7 +19,9 @@ namespace stillframe::persist {
 // The newest snapshot that is captured and not torn: it must not be lost. 0 when there is none.
 [[nodiscard]] std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept;
 
-// The newest of these that was also confirmed: it can no longer prove torn. 0 when there is none.
+// Sealed, and could not be written: its image stays, for want of a checkpoint, until a newer one is confirmed.
+[[nodiscard]] bool is_kept_unwritten(const arena::RecordView& view) noexcept;
+// The newest that is in memory, captured or kept unwritten, and was confirmed: it can no longer prove torn. 0 when there is none.
 [[nodiscard]] std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records) noexcept;
 
 // What becomes of a snapshot that is for memory only.

@@ -114,7 +114,9 @@ Status Persister::adopt_finished() {
   SF_TRY(store_.env().sync_dir(store_.path()));
   for (arena::RecordView view : records) {
     if ((view.flags & arena::kDone) != 0) continue;
-    if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
+    if (is_kept_unwritten(view)) {
+      add_finished(view, /*slots_released=*/false, /*checked=*/true);
+    } else if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
       give_slots_back(view);
       side_.done(view);
     }

@@ -69,6 +69,14 @@ class Kept : public PersistTest {
       return slots && side.hash(slots->front()) == base::xxh128(shot.descriptor);
     });
   }
+  [[nodiscard]] bool is_whole(const Shot& shot) const {
+    const arena::DaemonSide side(*arena_);
+    const auto view = *side.view(shot.handle.record);
+    for (std::uint64_t chunk = 0; chunk < view.image_chunks(); ++chunk) {
+      if (!side.filled_slot(view, chunk)) return false;
+    }
+    return side.descriptor_slots(view).has_value();
+  }
   void flip_a_byte(const Shot& shot, std::uint64_t chunk) {
     const arena::DaemonSide side(*arena_);
     const auto slot = side.filled_slot(*side.view(shot.handle.record), chunk);
@@ -105,6 +113,29 @@ TEST_F(Kept, AGoodOneStaysUntilTheNewerOneIsConfirmed) {
   const Shot sound = trainer_->capture_for_memory(3, three_chunk_layout());
   trainer_->side().confirm(sound.handle);
   EXPECT_TRUE(trainer_->is_done(good));
+}
+
+TEST_F(Kept, AnImageThatCouldNotBeWrittenStaysUntilANewerOneIsCaptured) {
+  start(8);
+  const Shot older = trainer_->capture_for_memory(1, three_chunk_layout());
+  mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
+  hold_at(EnvOp::write_at, std::string(format::data_file(0)));
+  const Shot unwritten = trainer_->begin(2, three_chunk_layout());
+  trainer_->fill_all(unwritten);
+  EXPECT_TRUE(trainer_->side().seal(unwritten.handle));
+  trainer_->side().confirm(unwritten.handle);
+  gate_.open();
+  ASSERT_TRUE(trainer_->reaches(unwritten, RecordState::failed));
+  EXPECT_TRUE(news_.comes("failed"));
+  ASSERT_TRUE(trainer_->is_done(older));
+  EXPECT_FALSE(trainer_->done_now(unwritten));
+  EXPECT_TRUE(is_whole(unwritten));
+  const Shot newer = trainer_->capture_for_memory(3, three_chunk_layout());
+  EXPECT_TRUE(is_hashed(newer)) << "the keeper has seen it sealed";
+  EXPECT_FALSE(trainer_->done_now(unwritten)) << "the newer one may prove torn";
+  trainer_->side().confirm(newer.handle);
+  ASSERT_TRUE(trainer_->is_done(unwritten));
+  EXPECT_EQ(trainer_->free_slots(), 4U);
 }
 
 TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
