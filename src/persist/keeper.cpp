@@ -21,21 +21,21 @@ bool is_kept_unwritten(const arena::RecordView& view) noexcept {
   return view.state == arena::RecordState::failed && (view.flags & kAsked) == arena::kUnwritten;
 }
 
-std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept {
+std::uint64_t newest_captured(const std::vector<arena::RecordView>& records, std::uint64_t up_to) noexcept {
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
     const bool counts = is_captured(view) && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
-    if (counts) newest = std::max(newest, view.snapshot_id);
+    if (counts && view.snapshot_id <= up_to) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
 }
 
-std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records) noexcept {
+std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records, std::uint64_t up_to) noexcept {
   constexpr std::uint32_t kAsked = arena::kConfirmed | arena::kWithdrawn | arena::kSuperseded;
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
     const bool counts = (is_captured(view) || is_kept_unwritten(view)) && (view.flags & kAsked) == arena::kConfirmed;
-    if (counts) newest = std::max(newest, view.snapshot_id);
+    if (counts && view.snapshot_id <= up_to) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
 }
@@ -66,6 +66,11 @@ void Keeper::trainer_died() noexcept {
   side_.wake_self();
 }
 
+void Keeper::leave_with(std::uint64_t newest_snapshot) noexcept {
+  const auto still = hold_still();
+  newest_that_counts_ = newest_snapshot;
+}
+
 void Keeper::run() {
   while (!stopping_) {
     const std::uint32_t seen = side_.signal();
@@ -90,7 +95,7 @@ void Keeper::look_after(const arena::RecordView& seen) {
   // Claimed for the store meanwhile, by the persister or by the trainer's last word.
   const bool ours = view && view->snapshot_id == seen.snapshot_id && (view->flags & arena::kMemoryOnly) != 0;
   if (!ours) return;
-  const Keeping keeping = decide_keeping(*view, newest_confirmed(side_.records()), trainer_dead);
+  const Keeping keeping = decide_keeping(*view, newest_confirmed(side_.records(), newest_that_counts_), trainer_dead);
   if (keeping == Keeping::keep) return;
   // What its trainer supersedes in this instant it frees by itself.
   const bool superseded = view->state == arena::RecordState::sealed && !side_.take(*view);

@@ -121,6 +121,7 @@ class Persister {
                                              const format::ImageLayout& layout, Inspector& inspector);
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
+  [[nodiscard]] std::uint64_t newest_to_write(const std::vector<arena::RecordView>& records) const noexcept;
   [[nodiscard]] bool stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept;
   void give_slots_back(const arena::RecordView& view);
   void give_slots_back_held(const arena::RecordView& view);  // with the keeper held still

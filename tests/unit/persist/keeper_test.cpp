@@ -180,6 +180,23 @@ TEST_F(Kept, ItStaysInMemoryWhileTheLineIsBrokenAndGoesToTheStoreWhenTheDaemonSt
   EXPECT_THAT(steps(), ElementsAre(1));
 }
 
+TEST_F(Kept, TheNewestAtTheStopIsWrittenThoughANewerOneIsSealedMeanwhile) {
+  start(12);
+  hold_at(EnvOp::sync, std::string(format::data_file(0)));
+  const Shot written = trainer_->capture(1, three_chunk_layout());
+  ASSERT_TRUE(wait_until([this] { return gate_.arrived(); }));
+  const Shot newest = trainer_->capture_for_memory(2, three_chunk_layout());
+  persister_->finish(/*stopping=*/true);
+  const Shot next_daemons = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(next_daemons.handle);
+  EXPECT_TRUE(is_hashed(next_daemons)) << "the keeper has seen it sealed";
+  gate_.open();
+  ASSERT_TRUE(drains());
+  EXPECT_THAT(steps(), ElementsAre(2, 1));
+  EXPECT_TRUE(holds(newest));
+  EXPECT_EQ(trainer_->state(next_daemons), RecordState::sealed);
+}
+
 TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerSaysSo) {
   start(8);
   const Shot shot = trainer_->capture_for_memory(1, three_chunk_layout());
