@@ -160,6 +160,10 @@ void DaemonSide::claim_for_store(const RecordView& view) const noexcept {
   arena_->record(view.record).flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
 }
 
+void DaemonSide::set_unwritten(const RecordView& view) const noexcept {
+  arena_->record(view.record).flags.fetch_or(kUnwritten, std::memory_order_acq_rel);
+}
+
 bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState to) const noexcept {
   RecordState expected = from;
   const bool moved =

@@ -61,6 +61,8 @@ class DaemonSide {
   [[nodiscard]] bool take(const RecordView& view) const noexcept;
   // A snapshot that was for memory only goes to the store.
   void claim_for_store(const RecordView& view) const noexcept;
+  // A failed one whose image stays.
+  void set_unwritten(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
   // The record is the trainer's again; nothing of the snapshot is read after this.

@@ -216,13 +216,10 @@ Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   request.wait = wait;
   request.data.assign(impl_->memory.begin(), impl_->memory.end());
   request.streams = impl_->streams;
+  if (impl_->newest) request.unchanged_since = impl_->newest->snapshot;  // a fence would have come first
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));
-  if (impl->snapshot.handle.snapshot_id != 0) {
-    // No update came between: what the one before had copied, nothing had changed.
-    if (impl_->newest) impl_->core->confirm(impl_->newest->snapshot);
-    impl_->newest = impl;
-  }
+  if (impl->snapshot.handle.snapshot_id != 0) impl_->newest = impl;
   return Ticket(std::move(impl));
 }
 

@@ -211,6 +211,8 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   const bool memory_only = !goes_to_store(request.step);
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
+    // Before room is looked for: an image for memory only gives way to a newer one that is confirmed, and to no other.
+    if (request.unchanged_since) confirm(*request.unchanged_since);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
                      format::encode_descriptor(plan->layout_text, tree, metrics), progress, memory_only};
     const std::uint64_t descriptor_bytes = job.descriptor.size();
@@ -228,6 +230,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
   progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
+  if (request.unchanged_since) confirm(*request.unchanged_since);
   if (!handle.ok()) return skipped(std::move(progress), handle.status());
   const std::lock_guard lock(mutex_);
   count_taken({progress, *handle}, from_ns);

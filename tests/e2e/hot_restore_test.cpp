@@ -134,6 +134,21 @@ TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
   EXPECT_THAT(steps(), ElementsAre(8));
 }
 
+TEST_F(HotRestore, AFullDiskBeforeTheDeathLosesNothingThatWasCaptured) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  std::filesystem::remove(store_path() + "/sequence");
+  std::filesystem::create_directory(store_path() + "/sequence");
+  Process trainer = start_trainer("plain", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    ASSERT_TRUE(wait_until([&] { return newest_of(arena).state == arena::RecordState::failed; }));
+  }
+  trainer.kill();
+  expect_restored(9, "memory");
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
 TEST_F(HotRestore, AByteThatChangedSinceItWasCapturedIsFoundAndTheStoreIsRead) {
   start_daemon();
   Process trainer = start_trainer("memory", 9);
@@ -159,6 +174,18 @@ TEST_F(HotRestore, ATornSnapshotIsNotRestored) {
   }
   trainer.kill();
   expect_restored(8, "");  // from memory when the older image had not been let go of yet
+}
+
+TEST_F(HotRestore, ATornSnapshotLeavesTheOneBeforeItInMemory) {
+  start_daemon();
+  Process trainer = start_trainer("twice", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    const arena::RecordView view = newest_of(arena);
+    arena::TrainerSide(arena).withdraw({view.record, view.snapshot_id});
+  }
+  trainer.kill();
+  expect_restored(8, "memory");
 }
 
 TEST_F(HotRestore, OneThatIsKilledInTheMiddleLeavesTheMemoryToTheNext) {
