@@ -18,8 +18,7 @@ from ._errors import BusyError, InvalidArgumentError, StillframeError, Unavailab
 from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import metrics_json
 from ._pending import Loss, PendingSnapshot
-from ._reader import Skipped
-from ._restore import Restored, restore_from_memory, restore_into
+from ._restore import PassedOver, Restored, restore_from_memory, restore_into
 from ._retention import Retention
 from ._scratch import check_scratch
 from ._state import TrainingState
@@ -222,16 +221,19 @@ class Checkpointer:
         What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
         whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
         touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
-        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read.
+        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read, and when an image
+        in memory turned out to be bad while it was read and nothing follows it: then the objects are partly overwritten.
         """
         if self._foreign():
             raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
         with self._lock:
             client = self._open_client()
             self._settle(only_if_captured=False)
-            restored, passed_over = self._restore_from_memory(client, step)
+            tried = self._restore_from_memory(client, step)
             self._warn_unread()
-            if restored is None:
+            if isinstance(tried, Restored):
+                restored: Optional[Restored] = tried
+            else:
                 try:
                     client.settle(_SETTLE_SECONDS)
                 except StillframeError as error:
@@ -239,27 +241,28 @@ class Checkpointer:
                 self._warn_unread()
                 selector = "latest" if step is None else str(int(step))
                 address = f"{self._store}/:{self._run}@{selector}"
-                restored = restore_into(address, self._rank, self._state, client.place, passed_over)
-            self._reserve_after_restore(client)
+                restored = restore_into(address, self._rank, self._state, client.place, tried)
+            # The memory of the predecessor is free once the store has all of it: what came without the store waits for none.
+            self._reserve_after_restore(client, 0.0 if isinstance(tried, Restored) else _SETTLE_SECONDS)
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
 
-    def _reserve_after_restore(self, client: Client) -> None:
+    def _reserve_after_restore(self, client: Client, seconds: float) -> None:
         if self._reserved:
             return
         try:
-            self._reserved = client.reserve(self._size.bytes, self._size.tensors, _SETTLE_SECONDS)
+            self._reserved = client.reserve(self._size.bytes, self._size.tensors, seconds)
         except StillframeError as error:
             warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
-    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Tuple[Optional[Restored], List[Skipped]]:
+    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Union[None, Restored, PassedOver]:
         try:
             reader = client.hot_reader(self._rank, _SETTLE_SECONDS)
         except StillframeError as error:
             warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
-            return None, []
-        return (None, []) if reader is None else restore_from_memory(reader, step, self._state, client.place)
+            return None
+        return None if reader is None else restore_from_memory(reader, step, self._state, client.place)
 
     # ---- the end
 

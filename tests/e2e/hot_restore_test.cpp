@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -62,6 +63,28 @@ class HotRestore : public DaemonTest {
     const auto core = client::Core::open(options());
     SF_ASSERT_OK(core);
     SF_ASSERT_OK((*core)->settle(base::Deadline::after_ms(kPatienceMs)));
+  }
+  // For longer than the daemon takes to see that nobody wants it.
+  [[nodiscard]] bool keeps() const {
+    const auto from_ns = base::system_clock().monotonic_ns();
+    return !wait_until([&] { return dead_sessions() == 0 || base::system_clock().monotonic_ns() - from_ns > 200'000'000; }) ||
+           dead_sessions() == 1;
+  }
+  // Step 9 of a trainer that is killed, in memory: step 8 was the last that the store took.
+  void leave_an_only_copy() {
+    Process trainer = start_trainer("memory", 9);
+    std::filesystem::remove(store_path() + "/sequence");
+    std::filesystem::create_directory(store_path() + "/sequence");
+    trainer.kill();
+    ASSERT_TRUE(wait_until([this] { return failed_writes() > 0; }));
+  }
+  [[nodiscard]] std::uint64_t failed_writes() const {
+    const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+    std::uint64_t failed = 0;
+    if (!status.ok()) return failed;
+    const auto parsed = nlohmann::json::parse(*status);
+    for (const auto& session : parsed.at("sessions")) failed += session.at("failed").get<std::uint64_t>();
+    return failed;
   }
   // `source` empty: from either.
   void expect_restored(std::int64_t step, const std::string& source) {
@@ -126,10 +149,7 @@ TEST_F(HotRestore, WhatWasForMemoryOnlyIsRestoredAndGoesToTheStoreAfterTheDeath)
 
 TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
   start_daemon();
-  Process trainer = start_trainer("memory", 9);
-  std::filesystem::remove(store_path() + "/sequence");
-  std::filesystem::create_directory(store_path() + "/sequence");
-  trainer.kill();
+  leave_an_only_copy();
   expect_restored(9, "memory");
   EXPECT_THAT(steps(), ElementsAre(8));
 }
@@ -193,10 +213,83 @@ TEST_F(HotRestore, OneThatIsKilledInTheMiddleLeavesTheMemoryToTheNext) {
   Process trainer = start_trainer("memory", 9);
   trainer.kill();
   for (int killed = 0; killed < 2; ++killed) {
-    Process reader({"/proc/self/exe", "--role-reader", socket(), store_path()});
+    Process reader({"/proc/self/exe", "--role-reader", socket(), store_path(), "plain"});
     ASSERT_EQ(reader.line(), "reading");
     reader.kill();
   }
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, AReaderThatDiesWithoutAnArenaLeavesNoSession) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  trainer.kill();
+  Process reader({"/proc/self/exe", "--role-reader", socket(), store_path(), "plain"});
+  ASSERT_EQ(reader.line(), "reading");
+  reader.kill();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 2; })) << "until the trainer's own rests";
+  EXPECT_TRUE(wait_until([this] { return dead_sessions() == 1; }));
+}
+
+TEST_F(HotRestore, AnArenaRequestThatDoesNotWaitLeavesTheMemory) {
+  start_daemon();
+  leave_an_only_copy();
+  auto core = client::Core::open(options());
+  SF_ASSERT_OK(core);
+  SF_ASSERT_OK((*core)->settle(base::Deadline::after_ms(kPatienceMs)));
+  EXPECT_EQ((*core)->reserve(kFloats * sizeof(float), 1, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_TRUE(keeps());
+  const auto image = (*core)->hot_image(base::Deadline::after_ms(kPatienceMs));
+  SF_ASSERT_OK(image);
+  EXPECT_NE(*image, nullptr);
+}
+
+TEST_F(HotRestore, ABadImageAndNothingInTheStoreIsAnErrorThatSaysWhatWasTouched) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    flip_a_byte(arena, 1);
+    trainer.kill();
+  }
+  hung.reset();
+  auto successor = open(state_);
+  SF_ASSERT_OK(successor);
+  const auto restored = successor->restore();
+  EXPECT_EQ(restored.status().code(), Code::corrupt);
+  EXPECT_THAT(restored.status().message(), HasSubstr("partly overwritten"));
+  EXPECT_THAT(restored.status().message(), HasSubstr("memory-step000009-"));
+  EXPECT_THAT(restored.status().message(), HasSubstr("no checkpoint"));
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksIsNotEvictedForASecondImageOfAnotherRun) {
+  start_daemon({"arena.budget_bytes=73400320"});  // a segment, and room for one image more
+  leave_an_only_copy();
+  ASSERT_TRUE(keeps());
+  auto other = open(state_, "other");
+  SF_ASSERT_OK(other);
+  SF_ASSERT_OK(other->prepare());
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksGoesWhereARunWouldGetNoMemoryAtAll) {
+  start_daemon({"arena.budget_bytes=10485760"});
+  leave_an_only_copy();
+  auto other = open(state_, "other");
+  SF_ASSERT_OK(other);
+  EXPECT_TRUE(wait_until([&] { return other->prepare().ok(); }));
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksKeepsAnIdleDaemon) {
+  start_daemon({"daemon.idle_exit_seconds=1"});
+  leave_an_only_copy();
+  ASSERT_TRUE(wait_until([this] { return dead_sessions() == 1; }));
+  // Unasked: a question is a use.
+  const auto from_ns = base::system_clock().monotonic_ns();
+  ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from_ns > 3'000'000'000; }));
   expect_restored(9, "memory");
 }
 
@@ -263,12 +356,6 @@ class HotHold : public HotRestore {
   [[nodiscard]] bool lets_go() const {
     return wait_until([this] { return dead_sessions() == 0; });
   }
-  // For longer than the daemon takes to see that nobody wants it.
-  [[nodiscard]] bool keeps() const {
-    const auto from_ns = base::system_clock().monotonic_ns();
-    return !wait_until([&] { return dead_sessions() == 0 || base::system_clock().monotonic_ns() - from_ns > 200'000'000; }) ||
-           dead_sessions() == 1;
-  }
 
   std::shared_ptr<client::Core> core_;
   std::unique_ptr<restore::MemoryImage> image_;
@@ -285,6 +372,28 @@ TEST_F(HotHold, EndsWithTheReadersLine) {
   ASSERT_NO_FATAL_FAILURE(start_reading(kPatienceMs));
   EXPECT_TRUE(keeps());
   core_.reset();
+  EXPECT_TRUE(lets_go());
+}
+
+TEST_F(HotHold, TheEndOfAnOlderReaderLeavesTheNewOnesHold) {
+  start_daemon({"arena.hot_restore_seconds=0"});
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  Process older({"/proc/self/exe", "--role-reader", socket(), store_path(), "clone"});
+  ASSERT_EQ(older.line(), "reading");
+  const pid_t holder_of_its_line = std::stoi(older.line().value_or("0"));
+  ASSERT_GT(holder_of_its_line, 0);
+  older.kill();
+  core_ = client::Core::open(options()).value();
+  image_ = core_->hot_image(base::Deadline::after_ms(kPatienceMs)).value();
+  ASSERT_NE(image_, nullptr);
+  hung.reset();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 1 && dead_sessions() == 1; }));
+  ASSERT_EQ(::kill(holder_of_its_line, SIGKILL), 0);
+  EXPECT_TRUE(keeps());
+  core_->hot_done();
   EXPECT_TRUE(lets_go());
 }
 

@@ -67,8 +67,8 @@ int be_trainer(const std::string& socket, const std::string& store, const std::s
   for (;;) ::pause();
 }
 
-// The successor of a trainer that has died, in the middle of its restore from memory.
-int be_reader(const std::string& socket, const std::string& store) {
+// The successor of a trainer that has died, in the middle of its restore from memory. "clone": as a trainer's.
+int be_reader(const std::string& socket, const std::string& store, const std::string& how) {
   CheckpointerOptions options;
   options.store = store;
   options.socket = socket;
@@ -76,7 +76,10 @@ int be_reader(const std::string& socket, const std::string& store) {
   const auto image = core.ok() ? (*core)->hot_image(base::Deadline::after_ms(kPatienceMs)) : core.status();
   if (!image.ok()) std::cerr << image.status().message() << std::endl;
   if (!image.ok() || *image == nullptr) return 1;
-  std::cout << "reading" << std::endl;
+  pid_t child = -1;
+  if (how == "clone") child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (child > 0) std::cout << "reading\n" << child << std::endl;
+  if (child < 0) std::cout << "reading" << std::endl;
   ::alarm(120);
   for (;;) ::pause();
 }
@@ -91,7 +94,7 @@ int main(int argc, char** argv) {
   if (role == "--role-trainer") {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
   }
-  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3]);
+  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3], arguments[4]);
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
 }
