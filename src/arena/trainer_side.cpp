@@ -129,6 +129,17 @@ bool TrainerSide::supersede(const SnapshotHandle& handle) noexcept {
   return true;
 }
 
+std::uint64_t TrainerSide::supersedable_slots(const SnapshotHandle& handle) const noexcept {
+  const auto now = progress(handle);
+  if (!now || now->state != RecordState::sealed || (now->flags & (kTaken | kSuperseded | kDone)) != 0) return 0;
+  std::uint64_t count = 0;
+  for (std::uint64_t i = 0; i < arena_->committed_slots(); ++i) {
+    const ChunkSlot& slot = arena_->slot(i);
+    if (slot.snapshot_id == handle.snapshot_id && slot.state.load(std::memory_order_acquire) == SlotState::filled) ++count;
+  }
+  return count;
+}
+
 void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {
   SnapshotRecord& record = arena_->record(handle.record);
   if (record.snapshot_id != handle.snapshot_id) return;

@@ -246,11 +246,15 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
 }
 
 // One that is captured and that the daemon has not begun to write gives way, when it is chunks that are missing: not while the
-// copier is busy, nor when there is no record.
+// copier is busy, nor when there is no record, nor when all that could give way would not make room enough.
 bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
   if (!copier_->wait_idle(base::Deadline::after_ms(0))) return false;
-  if (copier_->trainer_side().free_slots(need_chunks) >= need_chunks) return false;
+  const arena::TrainerSide& arena = copier_->trainer_side();
+  std::uint64_t within_reach = arena.free_slots(need_chunks);
+  if (within_reach >= need_chunks || !arena.has_free_record()) return false;
   const std::lock_guard lock(mutex_);
+  for (const Outstanding& one : outstanding_) within_reach += arena.supersedable_slots(one.snapshot.handle);
+  if (within_reach < need_chunks) return false;
   for (Outstanding& one : outstanding_) {
     capture::Progress& progress = *one.snapshot.progress;
     if (progress.info().state != SnapshotState::captured || !copier_->trainer_side().supersede(one.snapshot.handle)) continue;
