@@ -130,13 +130,14 @@ void Persister::publish_done(const arena::RecordView& view, Written written) {
              {"stored_bytes", published.stored_bytes}});
   count_alarms(view, written.findings.alarms);
   remembered_ = std::move(written.findings.remembered);
-  on_news_(news);  // before the state: whoever sees durable finds the name
+  // Room first: whoever sees durable takes the next snapshot. Then the words: whoever sees the state finds the name.
+  add_finished(view, /*slots_released=*/false, /*checked=*/false);
+  release_where_due();
+  on_news_(news);
   const bool advanced = side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable);
   if (!advanced) {
     base::log(base::LogLevel::error, "arena.state", {{"run", options_.run}, {"step", view.step}});
   }
-  add_finished(view, /*slots_released=*/false, /*checked=*/false);
-  release_where_due();
   verifier_->add(view, published.name);
 }
 
