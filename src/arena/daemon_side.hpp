@@ -75,6 +75,13 @@ class DaemonSide {
   void wake_trainer() const noexcept;
 
  private:
+  struct SlotFacts {
+    SlotKind kind = SlotKind::image;
+    std::uint64_t snapshot_id = 0;
+    std::uint64_t index = 0;
+  };
+  [[nodiscard]] std::optional<SlotFacts> filled(std::uint64_t slot) const noexcept;
+
   const Arena* arena_;
 };
 
