@@ -168,8 +168,10 @@ SF_API sf_code sf_snapshot(sf_plan* plan, const sf_snapshot_request* request, sf
 /* Call before the next in-place update: what is changed after this call is changed after every byte of the pending snapshot
  * has left the live tensors. On the host it waits for that; on a GPU the given streams do (`streams` as in the request; the
  * update must run on them), and the call waits only until the copies are enqueued. On the deadline (0: fence_deadline_ms) the
- * snapshot is abandoned, SF_DEADLINE is returned, and the update may go on. SF_OK at once when nothing is pending. SF_BUSY
- * while a graph is being captured from one of the streams: nothing was issued, and the snapshot stays pending. */
+ * snapshot is abandoned, SF_DEADLINE is returned, and the update may go on. SF_OK at once when nothing is pending and nothing is
+ * being copied; a fence on a further stream makes that one wait too, as often as it is called. SF_BUSY
+ * when a graph is being captured from one of the streams: nothing was issued there, the other streams wait, and the snapshot
+ * stays pending; call it again behind the capture, before the graph is replayed. */
 SF_API sf_code sf_fence(sf_client* client, const sf_stream* streams, size_t count, uint64_t deadline_ms);
 
 /* The waiting half of sf_fence(), without its word that nothing had moved: a caller that watches its tensors looks at them

@@ -7,9 +7,10 @@ import os
 import threading
 import time
 import weakref
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from . import _abi, _accelerator
 from ._client import Client
@@ -17,12 +18,12 @@ from ._errors import BusyError, InvalidArgumentError, StillframeError, Unavailab
 from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import metrics_json
 from ._pending import Loss, PendingSnapshot
-from ._ranks import place_of
-from ._reader import Skipped
-from ._restore import Restored, restore_from_memory, restore_into
+from ._ranks import SETTLE_SECONDS, place_of, settle_predecessors
+from ._restore import PassedOver, Restored, restore_from_memory, restore_into
 from ._retention import Retention
 from ._scratch import check_scratch
 from ._state import TrainingState
+from ._strangers import Strangers, stranger_hook
 from ._ticket import Alarm, Ticket
 from ._walk import Walk, walk
 from ._walk_cache import CachedWalk, WalkCache
@@ -108,6 +109,9 @@ class Checkpointer:
         this = weakref.ref(self)
         for one in self._state.optimizers:
             self._hooks.append(one.register_step_pre_hook(fence_hook(this)))
+        self._strangers = Strangers(self._state)
+        self._warned_of: Set[str] = set()  # kinds of optimizers
+        self._hooks.append(register_optimizer_step_pre_hook(stranger_hook(this)))
         self._exit = at_exit(this)
         atexit.register(self._exit)
         # Not what a dead predecessor still holds: that is waited for by restore(), or by the first snapshot.
@@ -178,7 +182,9 @@ class Checkpointer:
         the snapshot is withdrawn (marked bad when it was published) with a RuntimeWarning and an alarm on its ticket,
         and the tensor is guarded no more, but copied in the call, until guard() is called for it. What moves no counter
         is not found, and needs a fence before it: writing through `.data` or `.numpy()` or `data_ptr()`, custom kernels
-        and extensions, replays of CUDA graphs, and collectives that write into parameters.
+        and extensions, fused updates (`fused=True`) that are not the step() of a torch optimizer, replays of CUDA graphs,
+        and collectives that write into parameters. The step() of a torch optimizer that is not tracked is fenced as well,
+        with a RuntimeWarning.
 
         While a graph is captured from the current stream nothing is given to it: the host waits in its place until the
         pending snapshot is captured. A replay runs no hook: call fence() before each one that changes guarded tensors.
@@ -219,52 +225,47 @@ class Checkpointer:
         What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
         whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
         touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one, with a RuntimeWarning and an item in Restored.skipped. Returns
-        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read, and in a group
-        DeadlineError when what the ranks before had captured is not in the store in time: call it again then.
+        None when the run has no checkpoint. Raises CorruptError when there are some and none can be read, and when an image
+        in memory turned out to be bad while it was read and nothing follows it: then the objects are partly overwritten.
+        In a group only the store is read: DeadlineError when what the ranks before had captured is not there in time;
+        call it again then.
         """
         if self._foreign():
             raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
         with self._lock:
             client = self._open_client()
             self._settle(only_if_captured=False)
-            restored, passed_over = self._restore_from_memory(client, step)
+            tried = self._restore_from_memory(client, step)
             self._warn_unread()
-            if restored is None:
-                self._settle_predecessors(client)
+            if isinstance(tried, Restored):
+                restored: Optional[Restored] = tried
+            else:
+                settle_predecessors(client, self._ranks)
                 self._warn_unread()
                 selector = "latest" if step is None else str(int(step))
                 address = f"{self._store}/:{self._run}@{selector}"
-                restored = restore_into(address, self._rank, self._state, client.place, passed_over)
-            self._reserve_after_restore(client)
+                restored = restore_into(address, self._rank, self._state, client.place, tried)
+            # The memory of the predecessor is free once the store has all of it: what came without the store waits for none.
+            self._reserve_after_restore(client, 0.0 if isinstance(tried, Restored) else SETTLE_SECONDS)
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
 
-    def _settle_predecessors(self, client: Client) -> None:
-        if self._ranks > 1:
-            # Each rank would find another newest checkpoint: better none of them goes on.
-            client.settle(_GROUP_SETTLE_SECONDS)
-            return
-        try:
-            client.settle(_SETTLE_SECONDS)
-        except StillframeError as error:
-            warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
-
-    def _reserve_after_restore(self, client: Client) -> None:
+    def _reserve_after_restore(self, client: Client, seconds: float) -> None:
         if self._reserved:
             return
         try:
-            self._reserved = client.reserve(self._size.bytes, self._size.tensors, _SETTLE_SECONDS)
+            self._reserved = client.reserve(self._size.bytes, self._size.tensors, seconds)
         except StillframeError as error:
             warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
-    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Tuple[Optional[Restored], List[Skipped]]:
+    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Union[None, Restored, PassedOver]:
         try:
-            reader = client.hot_reader(self._rank, _SETTLE_SECONDS)
+            reader = client.hot_reader(self._rank, SETTLE_SECONDS)
         except StillframeError as error:
             warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
-            return None, []
-        return (None, []) if reader is None else restore_from_memory(reader, step, self._state, client.place)
+            return None
+        return None if reader is None else restore_from_memory(reader, step, self._state, client.place)
 
     # ---- the end
 
@@ -323,6 +324,20 @@ class Checkpointer:
 
     # ---- the pending snapshot
 
+    def _before_step_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Of any optimizer of the process, in any thread of it."""
+        if self._strangers.is_tracked(optimizer) or not self._pending.wants_a_fence or self._foreign():
+            return
+        with self._lock:
+            if not self._strangers.changes_guarded(optimizer):
+                return
+            kind, unfenced = type(optimizer).__name__, self._pending.unconfirmed
+            self.fence()
+            if unfenced and kind not in self._warned_of:
+                self._warned_of.add(kind)
+                warn(f"stillframe: {kind}, which is not tracked, updates guarded tensors. Its step was fenced; give it as "
+                     "optimizer=, so that its state is in the checkpoint, or call ckpt.fence() before its step()")
+
     def _confirm(self) -> None:
         if not self._foreign():
             with self._lock:
@@ -371,8 +386,3 @@ class Checkpointer:
 
     def _foreign(self) -> bool:
         return os.getpid() != self._pid
-
-
-_SETTLE_SECONDS = 120.0
-# Ranks of a group wait for each other's seal for persist.group_deadline_seconds, by default 120.
-_GROUP_SETTLE_SECONDS = 300.0

@@ -68,7 +68,7 @@ class Client:
         self._plan: Optional[ctypes.c_void_p] = None
         self._layout: Optional[Layout] = None
         self.has_planned = False  # once a plan was made, what comes later is no wrong call
-        self._gpus: List[int] = []  # of the plan
+        self._gpus: List[int] = []  # of the newest plan that was made: copies of its snapshots may be under way
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
 
     def settle(self, seconds: float) -> None:
@@ -171,7 +171,6 @@ class Client:
             # so.
             self.wait_copied()
         finally:
-            self._gpus = []
             self._library.sf_plan_destroy(plan)
 
     def next_warning(self) -> Optional[str]:

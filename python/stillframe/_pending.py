@@ -34,6 +34,16 @@ class PendingSnapshot:
         self._still_read: List[Ticket] = []
         self.fence_seconds = 0.0  # of all snapshots so far
 
+    @property
+    def unconfirmed(self) -> bool:
+        """There is one."""
+        return self._ticket is not None
+
+    @property
+    def wants_a_fence(self) -> bool:
+        """Something may still read the tensors."""
+        return self._ticket is not None or bool(self._still_read)
+
     def replace(self, ticket: Ticket) -> Optional[Loss]:
         """`ticket` is the newest now. No update came since the one before, or its counters say so."""
         before, self._ticket = self._ticket, ticket
@@ -46,11 +56,12 @@ class PendingSnapshot:
         return torn
 
     def settle(self, only_if_captured: bool) -> Optional[Loss]:
-        """Withdraws it when a version counter moved; else fences it, which confirms it."""
+        """Withdraws it when a version counter moved; else fences it, which confirms it. Where it was confirmed before and
+        a GPU still copies it, the streams of this moment wait as those before did."""
         self._let_go_of_copied()
         ticket = self._ticket
         if ticket is None:
-            return None
+            return None if only_if_captured else self._hold_back_from_copies()
         begun = time.perf_counter()
         ended = ticket.error is not None
         try:
@@ -76,6 +87,19 @@ class PendingSnapshot:
         self._ticket = None
         self._still_read = []
 
+    def _hold_back_from_copies(self) -> Optional[Loss]:
+        if not self._still_read:
+            return None
+        ticket = self._still_read[-1]  # the others have ended: one snapshot is copied at a time
+        begun = time.perf_counter()
+        try:
+            self._wait_copied(ticket)
+        except StillframeError as error:
+            return Loss(ticket, error, [])
+        finally:
+            self.fence_seconds += time.perf_counter() - begun
+        return None
+
     # A graph that is being captured takes no waits, and what is captured changes no byte now, though it moves the counters.
     # So the host waits in its place.
     def _wait_copied(self, ticket: Ticket) -> bool:
@@ -84,15 +108,18 @@ class PendingSnapshot:
             return ticket.until_captured(self._fence_deadline)
         try:
             self._client.wait_copied()
-        except BusyError:
-            return False  # the capture is on another stream of the plan
+        except BusyError:  # the capture is on another stream of the plan
+            return ticket.until_captured(self._fence_deadline)
         return True
 
     def _confirm(self, ticket: Ticket) -> None:
         if self._beside_a_capture():
             ticket.confirm()
-        else:
+            return
+        try:
             self._client.fence()
+        except BusyError:
+            ticket.confirm()
 
     def _beside_a_capture(self) -> bool:
         return self._client.on_gpu and _accelerator.capturing()

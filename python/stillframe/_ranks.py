@@ -1,11 +1,17 @@
-"""Which rank of which group this process is: as given, or as torchrun's environment says."""
+"""Which rank of which group this process is, as given, or as torchrun's environment says; and what it waits for before it restores."""
 
 from __future__ import annotations
 
 import os
 from typing import Mapping, Optional, Tuple
 
-from ._errors import InvalidArgumentError
+from ._client import Client
+from ._errors import InvalidArgumentError, StillframeError
+from ._loop import warn
+
+SETTLE_SECONDS = 120.0
+# Ranks of a group wait for each other's seal for persist.group_deadline_seconds, by default 120.
+_GROUP_SETTLE_SECONDS = 300.0
 
 
 def place_of(rank: Optional[int], world_size: Optional[int],
@@ -31,6 +37,18 @@ def place_of(rank: Optional[int], world_size: Optional[int],
     if not 0 <= rank < world_size:
         raise InvalidArgumentError(f"rank {rank} of {world_size}: a rank is 0 or more and below the world size")
     return rank, world_size
+
+
+def settle_predecessors(client: Client, world_size: int) -> None:
+    """Until what the processes before had captured is in the store. Raises DeadlineError in a group only: there each rank
+    would find another newest checkpoint, and better none of them goes on; one alone is warned."""
+    if world_size > 1:
+        client.settle(_GROUP_SETTLE_SECONDS)
+        return
+    try:
+        client.settle(SETTLE_SECONDS)
+    except StillframeError as error:
+        warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
 
 
 def _number(name: str, environment: Mapping[str, str]) -> int:

@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that was passed over, and why."""
+    """A checkpoint that was passed over, and why. `step` is -1 when not even that can be read."""
 
     name: str
     step: int
@@ -63,7 +63,7 @@ class Reader:
 
     def candidate(self) -> Candidate:
         manifest: Any = parse(_abi.text_of("sf_reader_manifest", self._reader) or "")
-        name = _abi.text_of("sf_reader_name", self._reader) or ""
+        name = self.name()
         try:
             ranks = {int(rank["rank"]): rank for rank in manifest["ranks"]}
             if self._rank not in ranks:
@@ -75,6 +75,9 @@ class Reader:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"the manifest of {name} is malformed: {error!r}") from None
+
+    def name(self) -> str:
+        return _abi.text_of("sf_reader_name", self._reader) or ""
 
     def source(self) -> str:
         """Where the bytes come from: "memory" or "store"."""
@@ -97,7 +100,7 @@ class Reader:
         """The result of `attempt` on the newest checkpoint that can be read; a CorruptError sends it to the next older.
         When none is left: CorruptError with every reason and `on_exhausted`."""
         while True:
-            name = _abi.text_of("sf_reader_name", self._reader) or ""
+            name = self.name()
             try:
                 candidate = self.candidate()
                 return attempt(candidate), candidate

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 
 from . import _accelerator
 from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
 from ._decode import decode
-from ._errors import CorruptError, MismatchError
+from ._errors import CorruptError, MismatchError, StillframeError
 from ._metrics import metric_value
 from ._path import display
 from ._reader import Candidate, Reader, Skipped, open_or_none
@@ -65,25 +65,50 @@ _PART_BYTES = 256 << 20  # host memory for what goes to a GPU, or one entry wher
 _TOUCHED = "The objects to be restored are partly overwritten: do not train on with them."
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """An image in memory that was given up. `touched`: while it was being read into the live objects."""
+
+    what: Skipped
+    touched: bool
+
+
 def restore_from_memory(reader: Reader, step: Optional[int], state: TrainingState,
-                        place: PlaceOnGpu) -> Tuple[Optional[Restored], List[Skipped]]:
-    """From the image that a killed predecessor left; without a result where it is of another step, or not what was
-    captured, which is then said."""
+                        place: PlaceOnGpu) -> Union[None, Restored, PassedOver]:
+    """From the image that a killed predecessor left; None where it is of another step."""
     begin = time.monotonic()
+    candidate: Optional[Candidate] = None
     with reader:
-        candidate = reader.candidate()
-        if step is not None and candidate.step != step:
-            return None, []
         try:
+            candidate = reader.candidate()
+            if step is not None and candidate.step != step:
+                return None
             extra, rest = _restore_one(reader, candidate, state, place)
         except CorruptError as error:
-            return None, [Skipped(candidate.name, candidate.step, str(error))]
-        return _restored(reader, candidate, extra, rest, begin, []), []
+            if candidate is None:
+                return PassedOver(Skipped(reader.name(), -1 if step is None else step, str(error)), touched=False)
+            return PassedOver(Skipped(candidate.name, candidate.step, str(error)), touched=True)
+        return _restored(reader, candidate, extra, rest, begin, [])
 
 
 def restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
-                 passed_over: List[Skipped]) -> Optional[Restored]:
-    """From the store; None when it has no checkpoint. `passed_over`: before it."""
+                 before: Optional[PassedOver]) -> Optional[Restored]:
+    """From the store; None when it has no checkpoint. `before`: what was tried first. When that has touched the live
+    objects, a restore that fails behind it is a CorruptError, and so is one that finds nothing."""
+    if before is None or not before.touched:
+        return _restore_into(address, rank, state, place, [] if before is None else [before.what])
+    why = "the store has no checkpoint"
+    try:
+        restored = _restore_into(address, rank, state, place, [before.what])
+        if restored is not None:
+            return restored
+    except StillframeError as error:
+        why = str(error)
+    raise CorruptError(f"{before.what.name} was passed over: {before.what.reason}. Then: {why}. {_TOUCHED}")
+
+
+def _restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
+                  passed_over: List[Skipped]) -> Optional[Restored]:
     begin = time.monotonic()
     opened = open_or_none(address, rank)
     if opened is None:

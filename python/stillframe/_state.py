@@ -49,6 +49,7 @@ class TrainingState:
         self.state = state
         self._guarded: List[torch.Tensor] = []  # by the user's word
         self._demoted: "List[weakref.ref[torch.Tensor]]" = []
+        self.guard_changes = 0  # how often guard() or demote() was called
         if state is not None and not callable(state) and not isinstance(state, dict):
             raise TypeError(f"state= takes a dict or a callable, not {type(state).__name__}")
         for part, needed in ((model, "state_dict"), (optimizer, "param_groups"), (scheduler, "state_dict")):
@@ -91,14 +92,18 @@ class TrainingState:
 
     def guard(self, tensors: List[torch.Tensor]) -> None:
         """From now on these are guarded, whatever was found of them before."""
+        self.guard_changes += 1
         known = set(map(id, self._guarded))
         self._guarded += [tensor for tensor in tensors if id(tensor) not in known]
         again = set(map(storage_id, tensors))
         self._demoted = [one for one in self._demoted if not _stands_in(one, again)]
 
     def demote(self, tensors: List[torch.Tensor]) -> None:
-        """From now on these, and what shares their memory, are not guarded: they were changed without a fence."""
+        """From now on these, and what shares their memory, are not guarded: they were changed without a fence. With a step
+        counter all of its parameter group, since a fused update moves the version counter of nothing else."""
+        self.guard_changes += 1
         storages = set(map(storage_id, tensors))
+        storages.update([storage_id(one) for one in self._of_groups_that_stepped(storages)])
         self._demoted += [weakref.ref(tensor) for tensor in self._guardable() if storage_id(tensor) in storages]
 
     def demoted_storages(self) -> FrozenSet[int]:
@@ -115,6 +120,14 @@ class TrainingState:
         guarded = frozenset(map(storage_id, self._guardable()))
         trained = frozenset(storage_id(parameter) for parameter in self._parameters() if parameter.requires_grad)
         return guarded - self.demoted_storages(), trained
+
+    def _of_groups_that_stepped(self, moved: Set[int]) -> Iterator[torch.Tensor]:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                states = [optimizer.state[one] for one in group["params"] if one in optimizer.state]
+                counters = [state["step"] for state in states if isinstance(state, dict) and "step" in state]
+                if any(storage_id(one) in moved for one in _tensors_in(counters)):
+                    yield from _tensors_in([group["params"], states])
 
     def _parameters(self) -> Iterator[torch.Tensor]:
         for optimizer in self.optimizers:

@@ -208,6 +208,73 @@ def end_in_mid_copy(store: str) -> None:
     say("ended")
 
 
+def two_optimizers(store: str) -> None:
+    """Each updates its parameter on a stream of its own, while the snapshot is being copied."""
+    training = Training(1)
+    gpu, parameters = training.gpu, dict(training.model.named_parameters())
+    halves = {name: torch.optim.SGD([one], lr=1.0) for name, one in parameters.items()}
+    streams = {"bias": gpu.stream, "weight": gpu.make_stream()}
+    gpu.wait()
+    with stillframe.Checkpointer(store, model=training.model, optimizer=halves) as ckpt:
+        ticket = ckpt.snapshot(0)
+        training.steps = 1
+        for name, gpu.stream in streams.items():
+            halves[name].step()  # its hook; there is no gradient
+            training.set(parameters[name], name)
+        ticket.wait_verified(WAIT_SECONDS)
+        say("whole", ticket.state)
+        for gpu.stream in streams.values():
+            gpu.wait()
+
+
+def restore_on_another_stream(store: str) -> None:
+    """The snapshot's fence was passed on the stream before."""
+    training = Training(1)
+    with training.checkpointer(store) as ckpt:
+        first = ckpt.snapshot(0)
+        first.wait_verified(WAIT_SECONDS)
+        training.gpu.wait()
+        ckpt.snapshot(1)
+        ckpt.fence()
+        training.gpu.stream = training.gpu.make_stream()
+        restored = ckpt.restore(step=0)
+        say("restored", restored is not None)
+        training.gpu.wait()
+
+
+def plan_that_fails(store: str) -> None:
+    """A snapshot of another state is refused while the one before is being copied."""
+    training = Training()
+    streams = (training.gpu.stream, training.gpu.make_stream())
+    training.gpu.wait()
+    with training.checkpointer(store) as ckpt:
+        ticket = ckpt.snapshot(0)
+        training.model.register_buffer("more", torch.zeros(3))
+        client: Any = ckpt._client
+        whole, client._library = client._library, NoMorePlans(client._library)
+        refused = ckpt.snapshot(1)
+        client._library = whole
+        say("refused", refused.state)
+        training.gpu.stream = streams[1]
+        training.optimizer.step()
+        ticket.wait_verified(WAIT_SECONDS)
+        say("whole", ticket.state)
+        training.gpu.wait()
+        training.gpu.stream = streams[0]
+        training.gpu.wait()
+
+
+class NoMorePlans:
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def sf_plan_create(self, *arguments: Any) -> int:
+        return int(self._library.sf_plan_create(None, *arguments[1:]))
+
+
 def scratch(store: str) -> None:
     """A table beyond the scratch memory is refused, and may be guarded instead."""
     training = Training(1)
@@ -266,7 +333,8 @@ def main() -> None:
     if sabotage:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
-        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, scratch, missed_fence)
+        one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, two_optimizers,
+                                      restore_on_another_stream, plan_that_fails, scratch, missed_fence)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))

@@ -61,13 +61,14 @@ def test_a_full_disk_fails_the_snapshot_and_nothing_else(tmp_path: Path) -> None
             with open(disk / "filler", "wb") as filler:
                 filler.write(bytes(5 << 20))
             run.step()
-            failed = ckpt.snapshot(1)
-            with pytest.raises(stillframe.NoSpaceError) as caught:
-                failed.wait_durable(DEADLINE_SECONDS)
+            # In the call, when the daemon is that quick, or at the next one.
+            with pytest.warns(RuntimeWarning, match="no room"):
+                failed = ckpt.snapshot(1)
+                with pytest.raises(stillframe.NoSpaceError) as caught:
+                    failed.wait_durable(DEADLINE_SECONDS)
+                run.step()
             text = str(caught.value)
             assert "no room" in text and str(store) in text and "Nothing was written" in text
-            with pytest.warns(RuntimeWarning, match="no room"):
-                run.step()
             assert not failed.durable and failed.state == "failed"
             assert cli_json("verify", store, "--all")["ok"] is True and checkpoint_steps(store) == {0}
             assert not [path.name for path in store.iterdir() if path.name.endswith(".partial")]
@@ -113,10 +114,10 @@ def test_a_store_removed_in_mid_run_fails_snapshots_and_not_the_training(tmp_pat
     ckpt.snapshot(0).wait_verified(DEADLINE_SECONDS)
     shutil.rmtree(store)
     run.step()
-    ticket = ckpt.snapshot(1)
-    with pytest.raises(stillframe.StillframeError, match=f"{store}.*No such file or directory"):
-        ticket.wait_durable(DEADLINE_SECONDS)
     with pytest.warns(RuntimeWarning, match="No such file"):
+        ticket = ckpt.snapshot(1)
+        with pytest.raises(stillframe.StillframeError, match=f"{store}.*No such file or directory"):
+            ticket.wait_durable(DEADLINE_SECONDS)
         run.step()
     with pytest.raises(stillframe.StillframeError, match="No such file"):
         ckpt.close()

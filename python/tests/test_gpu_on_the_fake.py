@@ -100,6 +100,23 @@ def test_memory_lives_until_its_copy_has_ended_also_when_the_checkpointer_goes(t
     assert done.code == 0 and done.said("ended") == [], done.errors
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_two_optimizers_on_two_streams_each_wait_for_the_copies(schedule: str, tmp_path: Path) -> None:
+    done = Done(schedule, "two_optimizers", tmp_path, bytes_per_s=3_000_000)
+    assert done.code == 0 and done.said("whole") == ["verified"], done.errors
+
+
+def test_a_restore_on_another_stream_waits_for_the_copies(tmp_path: Path) -> None:
+    done = Done("adversarial", "restore_on_another_stream", tmp_path, bytes_per_s=3_000_000)
+    assert done.code == 0 and done.said("restored") == ["True"], done.errors
+
+
+def test_a_plan_that_fails_leaves_the_streams_of_the_copies_under_way(tmp_path: Path) -> None:
+    done = Done("adversarial", "plan_that_fails", tmp_path, bytes_per_s=3_000_000)
+    assert done.said("refused") == ["failed"], done.errors
+    assert done.code == 0 and done.said("whole") == ["verified"], done.errors
+
+
 def test_what_no_fence_guards_must_fit_into_the_scratch(tmp_path: Path) -> None:
     done = Done("eager", "scratch", tmp_path)
     why = " ".join(done.said("refused"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import stillframe
 from machine import checkpoint_steps, cli_json, wait_until
@@ -181,3 +183,42 @@ def test_a_demotion_is_seen_by_a_walk_that_was_kept() -> None:
     cache.forget()
     left = [one[0] for one in cache.take(None).layout() if one[3]]
     assert set(guarded) - set(left) == {"model.0.weight"}
+
+
+def test_a_fused_optimizer_that_nobody_tracks_is_fenced(tmp_path: Path) -> None:
+    table = nn.Parameter(torch.arange(1000.0))
+    stranger = torch.optim.SGD([nn.Parameter(torch.ones(3))], lr=1.0)
+    fused = torch.optim.SGD([table], lr=1.0, fused=True)
+    with stillframe.Checkpointer(tmp_path, state={"table": table}, guard=[table]) as ckpt:
+        for step in range(2):
+            pending = ckpt.snapshot(step)
+            for parameter in (table, stranger.param_groups[0]["params"][0]):
+                parameter.grad = torch.ones_like(parameter)
+            with no_warnings():
+                stranger.step()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fused.step()
+            said = [str(one.message) for one in caught]
+            assert len(said) == (1 if step == 0 else 0) and all("SGD" in one and "tracked" in one for one in said), said
+            pending.wait_verified(DEADLINE_SECONDS)
+            assert pending.timings.fence_seconds > 0, "it was not fenced"
+            assert torch.equal(stillframe.load(f"{tmp_path}@{step}")["state"]["table"], torch.arange(1000.0) - step)
+    before = len(_global_optimizer_pre_hooks)
+    ckpt = stillframe.Checkpointer(tmp_path)
+    assert len(_global_optimizer_pre_hooks) == before + 1
+    ckpt.close()
+    assert len(_global_optimizer_pre_hooks) == before
+
+
+def test_a_moved_step_counter_demotes_its_whole_group(tmp_path: Path) -> None:
+    run = Run()
+    run.step()
+    with run.checkpointer(tmp_path) as ckpt:
+        ckpt.snapshot(1)
+        assert plan_of(ckpt)["guarded_bytes"] > 0
+        run.optimizer.state[next(run.model.parameters())]["step"].add_(1.0)
+        with pytest.warns(RuntimeWarning, match="step 1 is torn"):
+            ckpt.fence()
+        ckpt.snapshot(2)
+        assert plan_of(ckpt)["guarded_bytes"] == 0

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import time
+import warnings
 from pathlib import Path
+from typing import Iterator, Optional
 
 import pytest
 import torch
 
 import stillframe
-from machine import checkpoint_steps, daemon_pid, kill_and_wait
+from machine import checkpoint_steps, cli_json, daemon_pid, kill_and_wait, wait_until
 from support import same
 from training import DEADLINE_SECONDS, Child, Run, no_warnings
 
@@ -26,6 +34,51 @@ for step in range(3):
 print("captured", ticket.persisted, flush=True)
 sys.stdin.read()
 """
+
+
+TRAIN_ONE = """
+import sys
+from training import Run
+run = Run()
+ckpt = run.checkpointer(sys.argv[1])
+ckpt.snapshot(7, wait=True).wait_captured(60)
+print("captured", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def _store_that_hangs(folder: Path) -> Iterator[None]:
+    """No sequence can be claimed in it, as on a disk that hangs."""
+    Run().checkpointer(folder, run="maker").close()
+    with open(folder / "store.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _flip_a_byte(pid: int) -> None:
+    """In the first chunk of the image that a process has captured, as a stray pointer of its own would do; once the daemon
+    has read it."""
+    names = [name for name in Path(f"/proc/{pid}/fd").iterdir() if "stillframe-arena" in os.readlink(name)]
+    with open(names[0], "r+b") as file, mmap.mmap(file.fileno(), 0) as arena:
+        slot_count, slots, _, chunks = struct.unpack_from("<4Q", arena, 40)
+
+        def hashed() -> Optional[int]:
+            for slot in range(slot_count):
+                state, kind, generation, _, index = struct.unpack_from("<2I3Q", arena, slots + 64 * slot)
+                (hashed_generation,) = struct.unpack_from("<Q", arena, slots + 64 * slot + 48)
+                if state == 2 and kind == 0 and index == 0 and hashed_generation == generation:
+                    return slot
+            return None
+
+        wait_until(lambda: hashed() is not None, "the hash of the first chunk")
+        arena[chunks + ((hashed() or 0) << 20) + 10] ^= 1
+
+
+def _rests(folder: Path) -> bool:
+    """Whether the daemon has the memory of a dead process of which nothing more goes to the store."""
+    sessions = cli_json("status", folder)["sessions"]
+    return any(not one["alive"] and one["verified"] > 0 and one["persisting"] == "idle" for one in sessions)
 
 
 def _three_steps() -> Run:
@@ -117,6 +170,57 @@ def test_wrong_words_and_a_small_budget_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="persist_every_steps"):
             Run().checkpointer(tmp_path, persist_every_steps=wrong)
     model = torch.nn.Linear(1024, 1024)
+    with pytest.raises(stillframe.InvalidArgumentError, match="two images"):
+        stillframe.Checkpointer(tmp_path, model=model, persist_every_seconds=60, budget_bytes=8 << 20)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_lazy_model_too_large_for_two_images_is_refused(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch's own, of lazy modules
+        model = torch.nn.LazyLinear(1024)
     with stillframe.Checkpointer(tmp_path, model=model, persist_every_seconds=60, budget_bytes=8 << 20) as ckpt:
+        model(torch.ones(1, 1024))
         with pytest.raises(stillframe.InvalidArgumentError, match="two images"):
             ckpt.snapshot(1)
+
+
+@pytest.mark.usefixtures("library")
+def test_constructing_a_checkpointer_leaves_the_memory_of_the_killed_run(tmp_path: Path) -> None:
+    with Child(TRAIN_ONE, str(tmp_path)) as child:
+        child.hear("captured")
+        child.kill()
+    wait_until(lambda: _rests(tmp_path), "the end of what the killed run had on its way")
+    with Run(seed=99).checkpointer(tmp_path) as ckpt:
+        since = time.monotonic()
+        wait_until(lambda: not _rests(tmp_path) or time.monotonic() - since > 0.3, "a moment, or the end of the memory")
+        restored = ckpt.restore()
+        assert restored is not None and restored.source == "memory" and restored.step == 7
+
+
+@pytest.mark.usefixtures("library")
+def test_a_bad_image_of_the_only_step_raises(tmp_path: Path) -> None:
+    with _store_that_hangs(tmp_path), Child(TRAIN_ONE, str(tmp_path)) as child:
+        child.hear("captured")
+        _flip_a_byte(child.process.pid)
+        child.kill()
+    with Run(seed=99).checkpointer(tmp_path) as ckpt:
+        with pytest.raises(stillframe.CorruptError, match="(?s)memory-step000007-.*no checkpoint.*partly overwritten"):
+            ckpt.restore()
+    assert checkpoint_steps(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("library")
+def test_a_restore_from_memory_does_not_wait_for_a_hung_store(tmp_path: Path) -> None:
+    run = Run(seed=99)
+    with _store_that_hangs(tmp_path):
+        with Child(TRAIN_ONE, str(tmp_path)) as child:
+            child.hear("captured")
+            child.kill()
+        ckpt = run.checkpointer(tmp_path)
+        since = time.monotonic()
+        restored = ckpt.restore()
+        assert restored is not None and restored.source == "memory" and time.monotonic() - since < 30
+    ckpt.snapshot(8, wait=True).wait_durable(DEADLINE_SECONDS)
+    ckpt.close()
+    assert checkpoint_steps(tmp_path) == {7, 8}

@@ -54,15 +54,22 @@ std::vector<RecordView> DaemonSide::records() const {
   return found;
 }
 
+// Of one lease: its trainer may free the slot and lease it anew (one that supersedes a snapshot) between two of these reads.
+std::optional<DaemonSide::SlotFacts> DaemonSide::filled(std::uint64_t index) const noexcept {
+  ChunkSlot& slot = arena_->slot(index);
+  const std::uint64_t lease = generation(index);
+  if (slot.state.load(std::memory_order_acquire) != SlotState::filled) return std::nullopt;
+  const SlotFacts facts{read_once(slot.kind), read_once(slot.snapshot_id), read_once(slot.index)};
+  if (generation(index) != lease) return std::nullopt;
+  return facts;
+}
+
 std::optional<std::uint64_t> DaemonSide::filled_slot(const RecordView& view, std::uint64_t index) const noexcept {
   const std::uint32_t entry = arena_->map_entry(view.record, index).load(std::memory_order_acquire);
   if (entry == 0 || entry > arena_->committed_slots()) return std::nullopt;
-  const ChunkSlot& slot = arena_->slot(entry - 1);
-  if (slot.state.load(std::memory_order_acquire) != SlotState::filled || slot.kind != SlotKind::image ||
-      slot.snapshot_id != view.snapshot_id || slot.index != index) {
-    return std::nullopt;
-  }
-  return entry - 1;
+  const auto facts = filled(entry - 1);
+  const bool holds_it = facts && facts->kind == SlotKind::image && facts->snapshot_id == view.snapshot_id && facts->index == index;
+  return holds_it ? std::optional<std::uint64_t>(entry - 1) : std::nullopt;
 }
 
 std::optional<std::vector<std::uint64_t>> DaemonSide::descriptor_slots(const RecordView& view) const {
@@ -73,14 +80,10 @@ std::optional<std::vector<std::uint64_t>> DaemonSide::descriptor_slots(const Rec
   std::vector<std::uint64_t> places(chunks, kMissing);
   std::uint64_t found = 0;
   for (std::uint64_t i = 0; i < slots && found < chunks; ++i) {
-    ChunkSlot& slot = arena_->slot(i);
-    if (slot.state.load(std::memory_order_acquire) != SlotState::filled || slot.kind != SlotKind::descriptor ||
-        slot.snapshot_id != view.snapshot_id) {
-      continue;
-    }
-    const std::uint64_t index = read_once(slot.index);
-    if (index >= chunks || places[index] != kMissing) continue;
-    places[index] = i;
+    const auto facts = filled(i);
+    if (!facts || facts->kind != SlotKind::descriptor || facts->snapshot_id != view.snapshot_id) continue;
+    if (facts->index >= chunks || places[facts->index] != kMissing) continue;
+    places[facts->index] = i;
     ++found;
   }
   if (found < chunks) return std::nullopt;
@@ -136,7 +139,7 @@ void DaemonSide::release_all(const RecordView& view) const noexcept {
   const std::uint64_t slots = arena_->committed_slots();
   for (std::uint64_t i = 0; i < slots; ++i) {
     ChunkSlot& slot = arena_->slot(i);
-    if (slot.state.load(std::memory_order_acquire) != SlotState::free && slot.snapshot_id == view.snapshot_id) {
+    if (slot.state.load(std::memory_order_acquire) != SlotState::free && read_once(slot.snapshot_id) == view.snapshot_id) {
       slot.state.store(SlotState::free, std::memory_order_release);
     }
   }
@@ -158,6 +161,10 @@ bool DaemonSide::take(const RecordView& view) const noexcept {
 
 void DaemonSide::claim_for_store(const RecordView& view) const noexcept {
   arena_->record(view.record).flags.fetch_and(~std::uint32_t{kMemoryOnly}, std::memory_order_acq_rel);
+}
+
+void DaemonSide::set_unwritten(const RecordView& view) const noexcept {
+  arena_->record(view.record).flags.fetch_or(kUnwritten, std::memory_order_acq_rel);
 }
 
 bool DaemonSide::advance(const RecordView& view, RecordState from, RecordState to) const noexcept {

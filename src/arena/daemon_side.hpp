@@ -61,6 +61,8 @@ class DaemonSide {
   [[nodiscard]] bool take(const RecordView& view) const noexcept;
   // A snapshot that was for memory only goes to the store.
   void claim_for_store(const RecordView& view) const noexcept;
+  // A failed one whose image stays.
+  void set_unwritten(const RecordView& view) const noexcept;
   // sealed -> durable, durable -> verified, sealed or copying -> failed. False when the trainer has abandoned it meanwhile.
   bool advance(const RecordView& view, RecordState from, RecordState to) const noexcept;
   // Every rank of the group has sealed the step: the trainer may call it captured. False when the record has become another
@@ -76,6 +78,13 @@ class DaemonSide {
   void wake_trainer() const noexcept;
 
  private:
+  struct SlotFacts {
+    SlotKind kind = SlotKind::image;
+    std::uint64_t snapshot_id = 0;
+    std::uint64_t index = 0;
+  };
+  [[nodiscard]] std::optional<SlotFacts> filled(std::uint64_t slot) const noexcept;
+
   const Arena* arena_;
 };
 

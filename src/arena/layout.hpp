@@ -38,8 +38,9 @@ enum RecordFlag : std::uint32_t {
   kDone = 4,       // daemon: its slots are free and it will not touch the record again
   kTaken = 16,     // daemon: it writes the snapshot, or has; never together with the next
   kSuperseded = 32,  // trainer: it frees the slots for a newer one; when it dies before it has, the daemon does
-  kMemoryOnly = 64,  // trainer: not for the store, kept until a newer one is sealed; either side takes the flag away
-  kCaptured = 128,  // daemon: every rank of the group has sealed this step (a group of more than one only)
+  kMemoryOnly = 64,  // trainer: not for the store, kept until a newer one is confirmed; either side takes the flag away
+  kUnwritten = 128,  // daemon: failed, and the store is at fault: its image stays until a newer one is confirmed
+  kCaptured = 256,  // daemon: every rank of the group has sealed this step (a group of more than one only)
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };

@@ -8,8 +8,8 @@
 namespace stillframe::arena {
 namespace {
 
-// The daemon may look at a record while it changes hands; released, so that whoever sees the value sees that the record
-// was empty before.
+// The daemon may look at a record or a slot while it changes hands; released, so that whoever sees the value sees that the
+// record was empty, the slot free before.
 template <typename T>
 void write_shared(T& field, T value) noexcept {
   std::atomic_ref<T>(field).store(value, std::memory_order_release);
@@ -69,11 +69,12 @@ Result<std::uint64_t> TrainerSide::lease(const SnapshotHandle& handle, SlotKind 
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
     if (const auto found = find_free()) {
       ChunkSlot& slot = arena_->slot(*found);
-      // The state goes last: a death between these stores leaves a slot that still counts as free.
-      slot.kind = kind;
-      slot.snapshot_id = handle.snapshot_id;
-      slot.index = index;
-      slot.generation.fetch_add(1, std::memory_order_relaxed);
+      // The state goes last: a death between these stores leaves a slot that still counts as free. The lease is counted
+      // first: a daemon that reads two leases in one (a superseded snapshot's and ours) sees that it did.
+      slot.generation.fetch_add(1, std::memory_order_acq_rel);
+      write_shared(slot.kind, kind);
+      write_shared(slot.snapshot_id, handle.snapshot_id);
+      write_shared(slot.index, index);
       slot.state.store(SlotState::leased, std::memory_order_release);
       return *found;
     }
@@ -127,6 +128,17 @@ bool TrainerSide::supersede(const SnapshotHandle& handle) noexcept {
   record.state.store(RecordState::abandoned, std::memory_order_release);
   base::futex_bump(arena_->header().to_daemon);
   return true;
+}
+
+std::uint64_t TrainerSide::supersedable_slots(const SnapshotHandle& handle) const noexcept {
+  const auto now = progress(handle);
+  if (!now || now->state != RecordState::sealed || (now->flags & (kTaken | kSuperseded | kDone)) != 0) return 0;
+  std::uint64_t count = 0;
+  for (std::uint64_t i = 0; i < arena_->committed_slots(); ++i) {
+    const ChunkSlot& slot = arena_->slot(i);
+    if (slot.snapshot_id == handle.snapshot_id && slot.state.load(std::memory_order_acquire) == SlotState::filled) ++count;
+  }
+  return count;
 }
 
 void TrainerSide::set_flag(const SnapshotHandle& handle, RecordFlag flag) noexcept {

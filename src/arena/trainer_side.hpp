@@ -48,6 +48,8 @@ class TrainerSide {
   // A captured snapshot that the daemon has not begun to write is given up, and its slots are free at once. False when it
   // is not captured, or the daemon has begun: nothing has changed then.
   [[nodiscard]] bool supersede(const SnapshotHandle& handle) noexcept;
+  // How many slots supersede() would free now; 0 where it would refuse.
+  [[nodiscard]] std::uint64_t supersedable_slots(const SnapshotHandle& handle) const noexcept;
   // The newest sealed one, which was for memory only, goes to the store after all.
   void send_to_store(const SnapshotHandle& handle) noexcept;
 

@@ -180,6 +180,8 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
   {
     const std::lock_guard lock(mutex_);
     progress = pending_;
+    // Confirmed, and a GPU copies on: every further stream must be told to wait. What was given up may be overwritten.
+    if (progress == nullptr && copying_ && !cancel_reason_) progress = job_->progress;
   }
   if (progress == nullptr) return {};
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
@@ -194,6 +196,7 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
   if (!held.ok() && (progress->copying() || progress->ended())) {
     const std::lock_guard lock(mutex_);
     pending_ = nullptr;
+    given_up_id_ = pending_handle_.snapshot_id;
     return {held.code(), "snapshot of step " + std::to_string(progress->info().step) + " was abandoned: " +
                              (held.code() == Code::deadline ? "its tensors were not copied before the fence's deadline"
                                                             : held.message()) +
@@ -202,7 +205,13 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
   if (!progress->ended()) return {};
   const std::lock_guard lock(mutex_);
   pending_ = nullptr;
+  given_up_id_ = pending_handle_.snapshot_id;
   return starved_ ? Status(Code::deadline, progress->info().error + "; training goes on") : Status();
+}
+
+std::uint64_t Copier::given_up_at_fence() const {
+  const std::lock_guard lock(mutex_);
+  return given_up_id_;
 }
 
 bool Copier::wait_idle(const base::Deadline& deadline) {

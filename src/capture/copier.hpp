@@ -57,11 +57,14 @@ class Copier {
   [[nodiscard]] Status refuse_in_capture(const Plan& plan, std::span<const StreamRef> streams) const;
 
   // What the caller changes from now on changes after the pending snapshot was copied: on the host it has been when this
-  // returns; on a GPU the trainer's streams wait, and the caller only until every copy is enqueued. deadline: it was
-  // abandoned. busy: a graph is being captured from one of the streams, nothing was issued, and it stays pending.
+  // returns; on a GPU the trainer's streams wait, and the caller only until every copy is enqueued; further streams also
+  // behind its fence, as long as it is being copied. deadline: it was
+  // abandoned. busy: a graph is being captured from one of the streams, which got nothing; the others wait; it stays pending.
   [[nodiscard]] Status wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
   // The same, and the snapshot is confirmed: nothing had moved before it was copied.
   [[nodiscard]] Status fence(const base::Deadline& deadline, std::span<const StreamRef> streams = {});
+  // The id of the snapshot that the last failed one of these two was about.
+  [[nodiscard]] std::uint64_t given_up_at_fence() const;
   // Until nothing is being copied; false when the deadline passed.
   [[nodiscard]] bool wait_idle(const base::Deadline& deadline);
   // The snapshot being copied ends as abandoned for `reason`. With `only_ring`, only when the arena is too small to hold
@@ -126,6 +129,7 @@ class Copier {
   arena::SnapshotHandle handle_;
   std::shared_ptr<Progress> pending_;  // snapshot whose fence has not been passed
   arena::SnapshotHandle pending_handle_;
+  std::uint64_t given_up_id_ = 0;
   std::deque<Filling> filling_;        // thread only: chunks whose copies are under way
   base::Thread thread_;
 };

@@ -249,11 +249,17 @@ bool CopyStreams::has_ended(const DeviceEvent& one) const {
 
 Status CopyStreams::hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,
                               const base::Deadline& deadline) {
+  Status in_capture;
   for (const DeviceEvent& one : copied) {
     SF_ASSIGN(const auto stream, trainers_stream(one.device, trainers));
-    SF_TRY(stream->wait(one.event, deadline));
+    Status held = stream->wait(one.event, deadline);
+    if (held.code() == Code::busy) {
+      in_capture = std::move(held);
+      continue;
+    }
+    SF_TRY(std::move(held));
   }
-  return {};
+  return in_capture;
 }
 
 }  // namespace stillframe::capture

@@ -71,8 +71,8 @@ class CopyStreams {
   // What wait_quiet() had to leave has ended since.
   [[nodiscard]] bool has_ended(const DeviceEvent& one) const;
 
-  // The trainer's streams wait for `copied`; the host only for those of the host device, until the deadline. busy while a
-  // graph is being captured: nothing was issued. Training thread.
+  // The trainer's streams wait for `copied`; the host only for those of the host device, until the deadline. busy when
+  // a graph is being captured from one of them: it was given nothing, and every other one waits. Training thread.
   [[nodiscard]] Status hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,
                                  const base::Deadline& deadline);
 

@@ -27,7 +27,7 @@ class CrashLedger {
   void taken();
   void captured(std::int64_t called_ns);
   void durable(std::int64_t called_ns);
-  // Failed, torn or superseded: it would not be left after all.
+  // Failed, torn, superseded or let go: it would not be left after all.
   void ended(std::int64_t called_ns);
   // Without a daemon nobody but the trainer itself holds what was captured.
   void set_daemon_there(bool is_there);

@@ -82,6 +82,12 @@ bool Progress::set_verified() {
   return true;
 }
 
+void Progress::set_let_go() {
+  const std::lock_guard lock(mutex_);
+  if (info_.persisted || info_.state != SnapshotState::captured) return;
+  if (ledger_) ledger_->ended(called_ns_);
+}
+
 void Progress::end(SnapshotState state, Code code, std::string error) {
   const std::lock_guard lock(mutex_);
   if (is_end(info_.state)) return;

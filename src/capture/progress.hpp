@@ -29,6 +29,8 @@ class Progress {
   bool set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});
   // True when this made it verified.
   bool set_verified();
+  // For memory only, and no longer there: it stays captured, and would not be left after a crash.
+  void set_let_go();
   // failed, abandoned or skipped, with the reason. A durable snapshot that is withdrawn becomes abandoned as well.
   void end(SnapshotState state, Code code, std::string error);
   void add_call_seconds(double seconds);

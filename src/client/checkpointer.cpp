@@ -25,6 +25,16 @@ Status Ticket::wait_verified(std::uint64_t deadline_ms) const {
   return impl_->snapshot.progress->wait(SnapshotState::verified, base::Deadline::after_ms(deadline_ms));
 }
 
+namespace {
+
+// What a restore has tried in vain, each with the reason.
+struct PassedOver {
+  std::vector<std::string> all;
+  bool touched = false;  // the memory given to add() was being written when one was given up
+};
+
+}  // namespace
+
 struct Checkpointer::Impl {
   CheckpointerOptions options;
   std::shared_ptr<client::Core> core;
@@ -34,9 +44,10 @@ struct Checkpointer::Impl {
   std::shared_ptr<const capture::Plan> plan;
   std::shared_ptr<Ticket::Impl> newest;  // snapshot taken
 
-  // nullopt when the store is to be read instead; why it is not the memory, where there was one, goes to `skipped`.
-  [[nodiscard]] Result<std::optional<Restored>> restore_from_memory(const base::Deadline& deadline,
-                                                                    std::vector<std::string>& skipped);
+  // nullopt when the store is to be read instead.
+  [[nodiscard]] Result<std::optional<Restored>> restore_from_memory(const base::Deadline& deadline, PassedOver& passed_over);
+  // nullopt when it has no checkpoint.
+  [[nodiscard]] Result<std::optional<Restored>> restore_from_store(const base::Deadline& deadline, PassedOver& passed_over);
 };
 
 namespace {
@@ -45,7 +56,8 @@ namespace {
 constexpr std::uint64_t kGroupSettleMs = 300'000;
 
 // Every way in which a checkpoint differs from the memory that was added.
-Status compare(const std::vector<capture::EntrySpec>& specs, const format::ImageLayout& layout, const std::string& name) {
+Status compare(const std::vector<capture::EntrySpec>& specs, const format::ImageLayout& layout, const std::string& name,
+               bool touched) {
   std::string differences;
   const auto differ = [&](const std::string& what) { differences += (differences.empty() ? "" : "; ") + what; };
   for (const capture::EntrySpec& spec : specs) {
@@ -65,15 +77,16 @@ Status compare(const std::vector<capture::EntrySpec>& specs, const format::Image
     if (!wanted) differ("'" + entry.name + "' is in the checkpoint only");
   }
   if (differences.empty()) return {};
-  return {Code::mismatch, name + " is of another state, nothing was touched: " + differences};
+  return {Code::mismatch, name + " is of another state" + (touched ? "" : ", nothing was touched") + ": " + differences};
 }
 
-Result<std::size_t> index_of_rank(const store::CheckpointReader& reader, std::uint32_t rank) {
+Result<std::size_t> index_of_rank(const store::CheckpointReader& reader, std::uint32_t rank, bool touched) {
   const auto& ranks = reader.manifest().ranks;
   const auto found = std::find_if(ranks.begin(), ranks.end(), [rank](const auto& one) { return one.rank == rank; });
   if (found != ranks.end()) return static_cast<std::size_t>(found - ranks.begin());
   return Status(Code::mismatch, reader.name() + " was written by a group of " + std::to_string(reader.manifest().world_size) +
-                                    " and holds nothing of rank " + std::to_string(rank) + "; nothing was touched");
+                                    " and holds nothing of rank " + std::to_string(rank) +
+                                    (touched ? "" : "; nothing was touched"));
 }
 
 // Entries on the host at once; those on a GPU one by one, by way of a host buffer of that size.
@@ -98,6 +111,15 @@ Status load_into(client::Core& core, const restore::ChunkSource& source, const s
   return restore::load(source, targets, 0, {});
 }
 
+// An error, or that there is no checkpoint, behind one that was given up while the memory was being written.
+Status partly_overwritten(const std::string& run, const std::vector<std::string>& passed_over, const Status& why) {
+  std::string listed;
+  for (const std::string& one : passed_over) listed += (listed.empty() ? "" : "; ") + one;
+  return {Code::corrupt, "run '" + run + "' was not restored, and the memory given to add() is partly overwritten: do not train "
+                         "on with it. Passed over: " + listed + ". " +
+                             (why.ok() ? "The store has no checkpoint" : "Then: " + why.message())};
+}
+
 double seconds_since(std::int64_t from_ns) {
   return static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9;
 }
@@ -107,16 +129,17 @@ bool is_about_the_bytes(const Status& status) { return status.code() == Code::co
 }  // namespace
 
 Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const base::Deadline& deadline,
-                                                                        std::vector<std::string>& skipped) {
+                                                                        PassedOver& passed_over) {
   const auto opened = client::HotRestore::open(core, deadline);
-  if (!opened.ok()) skipped.push_back("memory: " + opened.status().message());
+  if (!opened.ok()) passed_over.all.push_back("memory: " + opened.status().message());
   if (!opened.ok() || *opened == nullptr) return std::optional<Restored>();
   const restore::MemoryImage& image = (*opened)->image();
-  SF_TRY(compare(specs, image.layout(), image.name()));
+  SF_TRY(compare(specs, image.layout(), image.name(), /*touched=*/false));
   const Status loaded = load_into(*core, image, specs, memory, streams);
   if (!loaded.ok() && !is_about_the_bytes(loaded)) return loaded;
   if (!loaded.ok()) {
-    skipped.push_back(image.name() + ": " + loaded.message());
+    passed_over.all.push_back(image.name() + ": " + loaded.message());
+    passed_over.touched = true;
     return std::optional<Restored>();
   }
   Restored restored;
@@ -159,43 +182,62 @@ void Checkpointer::use_stream(std::int32_t device, std::uintptr_t stream) {
 
 Result<std::optional<Restored>> Checkpointer::restore() {
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
-  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  const std::uint64_t patience_ms = impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms;
   // A snapshot that is being copied reads the memory that is written next.
   impl_->core->fence(0, impl_->streams).ignore("an abandoned snapshot tells its ticket");
-  std::vector<std::string> skipped;
-  SF_ASSIGN(std::optional<Restored> hot, impl_->restore_from_memory(deadline, skipped));
-  if (hot) {
-    hot->seconds = seconds_since(from_ns);
-    return hot;
+  PassedOver passed_over;
+  // Memory that does not answer leaves the store its own time.
+  SF_ASSIGN(std::optional<Restored> restored,
+            impl_->restore_from_memory(base::Deadline::after_ms(patience_ms / 2), passed_over));
+  if (!restored) {
+    auto stored = impl_->restore_from_store(base::Deadline::after_ms(patience_ms), passed_over);
+    const bool failed = !stored.ok() || !stored->has_value();
+    if (failed && passed_over.touched) {
+      return partly_overwritten(impl_->options.run, passed_over.all, stored.ok() ? Status() : stored.status());
+    }
+    if (failed) return stored;
+    restored = std::move(*stored);
   }
-  const bool of_group = impl_->options.world_size > 1;
-  SF_TRY(impl_->core->settle(of_group ? deadline.at_least_ms(kGroupSettleMs) : deadline));
+  restored->seconds = seconds_since(from_ns);
+  return restored;
+}
+
+Result<std::optional<Restored>> Checkpointer::Impl::restore_from_store(const base::Deadline& deadline,
+                                                                       PassedOver& passed_over) {
+  SF_TRY(core->settle(options.world_size > 1 ? deadline.at_least_ms(kGroupSettleMs) : deadline));
   format::Address address;
-  address.store = impl_->core->store_path();
-  address.run = impl_->options.run;
+  address.store = core->store_path();
+  address.run = options.run;
   Result<restore::Chooser> chooser = restore::Chooser::open(env::posix_env(), address);
   if (!chooser.ok() && chooser.status().code() == Code::not_found) return std::optional<Restored>();
   if (!chooser.ok()) return std::move(chooser).status();
+  const auto list = [&] {
+    for (const restore::Skipped& one : chooser->skipped()) passed_over.all.push_back(one.name + ": " + one.reason);
+  };
   for (;;) {
     const store::CheckpointReader& reader = chooser->current();
-    SF_ASSIGN(const std::size_t rank, index_of_rank(reader, impl_->options.rank));
-    SF_TRY(compare(impl_->specs, reader.manifest().ranks[rank].layout, reader.name()));
-    const Status loaded = load_into(*impl_->core, restore::RankOfCheckpoint(reader, rank), impl_->specs, impl_->memory,
-                                    impl_->streams);
+    const Result<std::size_t> rank = index_of_rank(reader, options.rank, passed_over.touched);
+    const Status fits = rank.ok() ? compare(specs, reader.manifest().ranks[*rank].layout, reader.name(), passed_over.touched)
+                                  : rank.status();
+    if (!fits.ok()) {
+      list();
+      return fits;
+    }
+    const Status loaded = load_into(*core, restore::RankOfCheckpoint(reader, *rank), specs, memory, streams);
     if (loaded.ok()) {
       Restored restored;
       restored.step = reader.manifest().step;
       restored.name = reader.name();
-      restored.skipped = skipped;
-      for (const restore::Skipped& one : chooser->skipped()) restored.skipped.push_back(one.name + ": " + one.reason);
-      restored.seconds = seconds_since(from_ns);
+      list();
+      restored.skipped = std::move(passed_over.all);
       return std::optional<Restored>(std::move(restored));
     }
     if (!is_about_the_bytes(loaded)) return loaded;
-    const std::string last = reader.name();
+    passed_over.touched = true;
+    const std::string last = reader.name() + ": " + loaded.message();
     if (Status next = chooser->next(loaded.message()); !next.ok()) {
-      return Status(Code::corrupt, "no checkpoint of run '" + impl_->options.run + "' could be read whole, and the memory given "
-                                   "to add() is partly overwritten; the last one tried was " + last + ": " + loaded.message());
+      list();
+      return Status(Code::corrupt, "no checkpoint could be read whole, the last one tried was " + last);
     }
   }
 }
@@ -230,13 +272,10 @@ Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
   request.wait = wait;
   request.data.assign(impl_->memory.begin(), impl_->memory.end());
   request.streams = impl_->streams;
+  if (impl_->newest) request.unchanged_since = impl_->newest->snapshot;  // a fence would have come first
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot = impl_->core->snapshot(impl_->plan, std::move(request));
-  if (impl->snapshot.handle.snapshot_id != 0) {
-    // No update came between: what the one before had copied, nothing had changed.
-    if (impl_->newest) impl_->core->confirm(impl_->newest->snapshot);
-    impl_->newest = impl;
-  }
+  if (impl->snapshot.handle.snapshot_id != 0) impl_->newest = impl;
   return Ticket(std::move(impl));
 }
 

@@ -216,6 +216,8 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
   const bool memory_only = !goes_to_store(request.step);
   for (;;) {
     const std::uint32_t seen = arena_->header().to_trainer.load(std::memory_order_seq_cst);
+    // Before room is looked for: an image for memory only gives way to a newer one that is confirmed, and to no other.
+    if (request.unchanged_since) confirm(*request.unchanged_since);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
                      format::encode_descriptor(plan->layout_text, tree, metrics), progress, options_.world_size > 1,
                      memory_only};
@@ -234,6 +236,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     base::futex_wait(arena_->header().to_trainer, seen, deadline.at_most_ms(kRoomPollMs));
   }
   progress->add_call_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
+  if (request.unchanged_since) confirm(*request.unchanged_since);
   if (!handle.ok()) {
     if (options_.world_size > 1) tell_fellows(progress, request.step);
     return skipped(std::move(progress), handle.status());
@@ -261,11 +264,15 @@ void Core::tell_fellows(const std::shared_ptr<capture::Progress>& progress, std:
 }
 
 // One that is captured and that the daemon has not begun to write gives way, when it is chunks that are missing: not while the
-// copier is busy, nor when there is no record.
+// copier is busy, nor when there is no record, nor when all that could give way would not make room enough.
 bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
   if (!copier_->wait_idle(base::Deadline::after_ms(0))) return false;
-  if (copier_->trainer_side().free_slots(need_chunks) >= need_chunks) return false;
+  const arena::TrainerSide& arena = copier_->trainer_side();
+  std::uint64_t within_reach = arena.free_slots(need_chunks);
+  if (within_reach >= need_chunks || !arena.has_free_record()) return false;
   const std::lock_guard lock(mutex_);
+  for (const Outstanding& one : outstanding_) within_reach += arena.supersedable_slots(one.snapshot.handle);
+  if (within_reach < need_chunks) return false;
   for (Outstanding& one : outstanding_) {
     capture::Progress& progress = *one.snapshot.progress;
     if (progress.info().state != SnapshotState::captured || !copier_->trainer_side().supersede(one.snapshot.handle)) continue;
@@ -326,8 +333,11 @@ Status Core::passed(Status passed) {
   if (!passed.ok() && passed.code() != Code::busy) {
     (void)copier_->wait_idle(base::Deadline::after_ms(kStopCopyMs));
     const std::lock_guard lock(mutex_);
-    // The newest: fences come before the next one is taken. Where none is left, it was told already.
-    if (!outstanding_.empty()) count_abandoned(outstanding_.back(), passed);
+    const std::uint64_t whose = copier_->given_up_at_fence();
+    // Where it is outstanding no more, it was told already.
+    for (Outstanding& one : outstanding_) {
+      if (one.snapshot.handle.snapshot_id == whose) count_abandoned(one, passed);
+    }
   }
   return passed;
 }

@@ -35,6 +35,7 @@ struct SnapshotRequest {
   std::string metrics_json;       // empty: {}
   bool wait = false;              // for room and for the snapshot before, instead of skipping
   std::uint64_t deadline_ms = 0;  // of that wait; 0: the fence's
+  std::optional<Snapshot> unchanged_since;  // nothing has changed since that one was taken, nor before this one is: confirmed
 };
 
 // Bytes for memory of a GPU.

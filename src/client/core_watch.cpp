@@ -110,6 +110,8 @@ void Core::on_tick() {
   for (Outstanding& one : outstanding_) take_abandonment(one);
   std::erase_if(outstanding_, [this](Outstanding& one) {
     const auto now = copier_->trainer_side().progress(one.snapshot.handle);
+    const bool let_go = !now || ((now->flags & arena::kDone) != 0 && now->state == arena::RecordState::sealed);
+    if (let_go) one.snapshot.progress->set_let_go();
     if (!now) return true;
     if (is_captured_by_all(*now)) one.snapshot.progress->set_captured();
     if (is_lost(one, *now)) {

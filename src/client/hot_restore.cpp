@@ -39,8 +39,12 @@ Result<std::unique_ptr<HotRestore>> HotRestore::open(std::shared_ptr<Core> core,
 }
 
 HotRestore::~HotRestore() {
+  if (core_->in_child()) {
+    static_cast<void>(image_.release());  // it is not mapped here, and what is mapped there now is not ours
+    return;
+  }
   image_.reset();  // first: the memory is let go of when the daemon hears of it
-  if (!core_->in_child()) core_->hot_done();
+  core_->hot_done();
 }
 
 std::string HotRestore::manifest_text() const {

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t kPollMs = 20;
 constexpr std::uint64_t kAcceptPauseMs = 200;
+constexpr std::uint64_t kDeathMs = 200;
 
 // Readiness of a descriptor that somebody else owns: Asio waits on a duplicate.
 class Readiness {
@@ -104,7 +105,14 @@ DaemonCore::Task DaemonCore::serve(ClientPtr client) {
   last_used_ns_ = base::system_clock().monotonic_ns();
   const auto& session = client->session;
   if (session == nullptr || client->said_bye || session->gone()) co_return;
-  if (transport::process_ended(session->pidfd())) {
+  // A process that is killed loses its line a moment before it has ended, and its image must not be taken for that of one
+  // that lives on: if its write failed, its memory would be given back.
+  const std::function<bool()> has_ended = [session] {
+    return session->gone() || transport::process_ended(session->pidfd());
+  };
+  const bool ended = co_await poll_until(has_ended, base::Deadline::after_ms(kDeathMs));
+  if (session->gone()) co_return;
+  if (ended) {
     trainer_gone(session, "died");
   } else {
     line_broken(session);
@@ -253,7 +261,9 @@ DaemonCore::Task DaemonCore::watch_idle() {
   while (!stopping_) {
     timer.expires_after(std::chrono::milliseconds(250));
     co_await timer.async_wait(asio::use_awaitable);
-    const bool in_use = std::ranges::any_of(sessions_, [](const auto& one) { return !one->stay().is_resting(); });
+    const bool in_use = std::ranges::any_of(sessions_, [](const auto& one) {
+      return !one->stay().is_resting() || one->stay().holds_only_copy();
+    });
     if (in_use) last_used_ns_ = base::system_clock().monotonic_ns();
     if (base::system_clock().monotonic_ns() - last_used_ns_ < limit_ns) continue;
     base::log(base::LogLevel::info, "daemon.idle", {{"seconds", config_.idle_exit_seconds}});

@@ -53,6 +53,7 @@ class DaemonCore {
   void let_go_of_hot(const ClientPtr& client);
   // Memory that only waits for a successor goes where an arena needs the room.
   Task make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request);
+  [[nodiscard]] std::shared_ptr<RunSession> who_makes_room(bool else_refused) const;
   Task stay_for_successor(std::shared_ptr<RunSession> session);
   Task watch_trainer(std::shared_ptr<RunSession> session);
   Task retire(std::shared_ptr<RunSession> session, ClientPtr farewell);
@@ -69,6 +70,7 @@ class DaemonCore {
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber_for(const RunSession& session) const;
   [[nodiscard]] std::uint64_t used_arena_bytes() const;
   [[nodiscard]] std::uint64_t progress_of(const RunSession& session) const;
+  [[nodiscard]] std::uint64_t free_arena_bytes() const;
   [[nodiscard]] protocol::StatusReply status() const;
   [[nodiscard]] std::function<void(const persist::News&)> news_to(const ClientPtr& client);
   void reply(const Client& client, const protocol::Message& message, int descriptor = -1) const;
@@ -80,6 +82,7 @@ class DaemonCore {
   // Before the loop: what its coroutines hold at the end may still use them.
   std::unique_ptr<base::WorkerPool> encoders_;
   std::unique_ptr<base::WorkerPool> blocking_;
+  bool granting_ = false;  // an arena is being given memory: the budget is counted by one at a time
   boost::asio::io_context io_{1};
   boost::asio::signal_set signals_;
   std::optional<transport::Listener> listener_;  // gone once the daemon stops
@@ -90,7 +93,6 @@ class DaemonCore {
   std::int64_t started_ns_ = 0;
   std::int64_t last_used_ns_ = 0;
   std::set<std::pair<std::string, std::string>> greeting_;  // (store, run) of a hello that is being answered
-  bool granting_ = false;  // an arena is being given memory: the budget is counted by one at a time
   bool stopping_ = false;
 };
 

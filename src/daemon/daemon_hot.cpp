@@ -13,6 +13,7 @@ namespace {
 
 // A client that reads for longer goes on reading its own mapping; only the memory is no longer counted.
 constexpr std::uint64_t kLongestHoldMs = 600'000;
+constexpr std::uint64_t kBeginToRestMs = 2'000;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 std::int64_t now_ns() { return base::system_clock().monotonic_ns(); }
@@ -38,7 +39,7 @@ DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotR
     if (!dead->died()) continue;
     // Before it is looked at: from here on it is not dropped.
     const auto held_ms = static_cast<std::int64_t>(std::min(request.deadline_ms, kLongestHoldMs));
-    dead->stay().hold_until(now_ns() + held_ms * kNsPerMs);
+    dead->stay().hold_until(client.get(), now_ns() + held_ms * kNsPerMs);
     client->hot = dead;
     const std::function<Result<std::optional<HotOffer>>()> offer = [dead] { return dead->offer_hot_image(); };
     const auto offered = co_await run_blocking(*blocking_, offer);
@@ -60,16 +61,29 @@ void DaemonCore::handle_hot_done(const ClientPtr& client) {
 }
 
 void DaemonCore::let_go_of_hot(const ClientPtr& client) {
-  if (const auto dead = std::exchange(client->hot, nullptr)) dead->stay().let_go();
+  if (const auto dead = std::exchange(client->hot, nullptr)) dead->stay().let_go(client.get());
 }
 
 // A process that is started anew is there within seconds or minutes; the memory waits for it, unless somebody needs it.
 DaemonCore::Task DaemonCore::stay_for_successor(std::shared_ptr<RunSession> session) {
+  const std::function<Leavings()> look = [session] { return session->leavings(); };
+  const Leavings leavings = co_await run_blocking(*blocking_, look);
   const std::int64_t rest_ns = static_cast<std::int64_t>(config_.hot_restore_seconds) * 1000 * kNsPerMs;
-  session->stay().rest_until(now_ns() + rest_ns);
+  if (leavings != Leavings::nothing) session->stay().rest_until(now_ns() + rest_ns, leavings == Leavings::only_copy);
   const std::function<bool()> not_wanted = [session] { return !session->stay().is_wanted(now_ns()); };
   const std::uint64_t longest_ms = config_.hot_restore_seconds * 1000 + kLongestHoldMs;
   (void)co_await poll_until(not_wanted, base::Deadline::after_ms(longest_ms));
+}
+
+// What the store lacks goes last, and only where a trainer would get no memory at all without it.
+std::shared_ptr<RunSession> DaemonCore::who_makes_room(bool else_refused) const {
+  std::shared_ptr<RunSession> only_copy;
+  for (const auto& one : sessions_) {
+    if (!one->stay().is_resting() || one->stay().is_held(now_ns())) continue;
+    if (!one->stay().holds_only_copy()) return one;
+    if (!only_copy) only_copy = one;
+  }
+  return else_refused ? only_copy : nullptr;
 }
 
 DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
@@ -78,11 +92,17 @@ DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, prot
   const std::uint64_t has_bytes = session->arena_facts().committed_bytes;
   const auto deadline = base::Deadline::after_ms(request.deadline_ms);
   const auto is_short = [&] { return used_arena_bytes() - has_bytes + wanted_bytes > config_.budget_bytes; };
-  const auto can_go = [](const auto& one) { return one->died() && one->drained() && !one->stay().is_held(now_ns()); };
+  // Between the end of its work and its rest, when it is known whether the store has what it holds.
+  const std::function<bool()> all_rest = [this] {
+    return std::ranges::none_of(
+        sessions_, [](const auto& one) { return one->died() && one->drained() && !one->stay().is_resting(); });
+  };
   while (is_short() && !deadline.expired()) {
-    const auto waiting = std::ranges::find_if(sessions_, can_go);
-    if (waiting == sessions_.end()) co_return;
-    const std::shared_ptr<RunSession> goes = *waiting;
+    const std::shared_ptr<RunSession> goes = who_makes_room(session->would_refuse(request, free_arena_bytes()));
+    if (goes == nullptr) {
+      if (all_rest() || !co_await poll_until(all_rest, deadline.at_most_ms(kBeginToRestMs))) co_return;
+      continue;
+    }
     goes->stay().end();
     const std::function<bool()> gone = [this, goes] { return std::ranges::find(sessions_, goes) == sessions_.end(); };
     if (!co_await poll_until(gone, deadline)) co_return;

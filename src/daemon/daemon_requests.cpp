@@ -94,6 +94,18 @@ nlohmann::json scrub_json(const ScrubCounters& counters) {
   return {{"checked", counters.checked}, {"bad", counters.bad}, {"last", counters.last}, {"reading", counters.reading}};
 }
 
+// Taken until its end.
+class Turn {
+ public:
+  explicit Turn(bool& taken) noexcept : taken_(taken) { taken_ = true; }
+  ~Turn() { taken_ = false; }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  bool& taken_;
+};
+
 }  // namespace
 
 void DaemonCore::reply(const Client& client, const protocol::Message& message, int descriptor) const {
@@ -277,28 +289,33 @@ DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle se
 
 DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
   const auto session = client->session;
-  let_go_of_hot(client);
-  for (const auto& before : predecessors(*session)) before->stay().end();
-  const std::function<bool()> no_predecessor = [this, session] {
-    return predecessors(*session).empty() && !granting_;
-  };
-  const bool alone =
-      co_await poll_until(no_predecessor, base::Deadline::after_ms(request.deadline_ms));
-  if (!alone) {
-    reply(*client, protocol::Failure{Code::deadline, "the memory of the process before is not free yet"});
+  const protocol::Failure not_free{Code::deadline, "the memory of the process before is not free yet"};
+  // Who does not wait may still ask for what that memory holds.
+  if (request.deadline_ms == 0 && !predecessors(*session).empty()) {
+    reply(*client, not_free);
     co_return;
   }
+  let_go_of_hot(client);
+  for (const auto& before : predecessors(*session)) before->stay().end();
+  const std::function<bool()> my_turn = [this, session] { return predecessors(*session).empty() && !granting_; };
+  if (!co_await poll_until(my_turn, base::Deadline::after_ms(request.deadline_ms))) {
+    reply(*client, not_free);
+    co_return;
+  }
+  // Before the first suspension: what make_room() has found free must still be so when it is given away.
+  const Turn turn(granting_);
   co_await make_room(session, request);
   const bool first = session->arena_facts().memfd < 0;
-  const std::uint64_t used = used_arena_bytes();
-  const std::uint64_t free_bytes = config_.budget_bytes > used ? config_.budget_bytes - used : 0;
+  const std::uint64_t free_bytes = free_arena_bytes();
+  if (request.deadline_ms == 0 && session->would_refuse(request, free_bytes) && who_makes_room(true) != nullptr) {
+    reply(*client, protocol::Failure{Code::deadline, "room for it must be made first, and that takes a moment"});
+    co_return;
+  }
   const std::function<Result<protocol::ArenaReady>()> provide = [this, session, request, free_bytes,
                                                                  news = news_to(client)] {
     return session->provide_arena(request, free_bytes, *encoders_, news);
   };
-  granting_ = true;
   const auto ready = co_await run_blocking(*blocking_, provide);
-  granting_ = false;
   if (ready.ok()) {
     reply(*client, *ready, first ? session->arena_facts().memfd : -1);
   } else {
@@ -332,6 +349,11 @@ std::uint64_t DaemonCore::used_arena_bytes() const {
   std::uint64_t used = 0;
   for (const auto& session : sessions_) used += session->arena_facts().committed_bytes;
   return used;
+}
+
+std::uint64_t DaemonCore::free_arena_bytes() const {
+  const std::uint64_t used = used_arena_bytes();
+  return config_.budget_bytes > used ? config_.budget_bytes - used : 0;
 }
 
 // Called on persist threads; the words travel on the event loop. A client that does not read loses words, never state.

@@ -16,6 +16,10 @@ bool is_whole(const arena::DaemonSide& side, const arena::RecordView& view) {
   return side.descriptor_slots(view).has_value();
 }
 
+std::optional<arena::RecordView> choose_hot(const arena::DaemonSide& side) {
+  return daemon::choose_hot(side.records(), [&side](const arena::RecordView& view) { return is_whole(side, view); });
+}
+
 }  // namespace
 
 std::optional<arena::RecordView> choose_hot(const std::vector<arena::RecordView>& oldest_first,
@@ -32,10 +36,14 @@ std::optional<arena::RecordView> choose_hot(const std::vector<arena::RecordView>
   return std::nullopt;
 }
 
+Leavings leavings_of(const arena::Arena& arena) {
+  const auto chosen = choose_hot(arena::DaemonSide(arena));
+  if (!chosen) return Leavings::nothing;
+  return is_published(*chosen) ? Leavings::copy_of_stored : Leavings::only_copy;
+}
+
 Result<std::optional<HotOffer>> offer_hot_image(const arena::Arena& arena, const persist::Persister& persister) {
-  const arena::DaemonSide side(arena);
-  const auto chosen =
-      choose_hot(side.records(), [&side](const arena::RecordView& view) { return is_whole(side, view); });
+  const auto chosen = choose_hot(arena::DaemonSide(arena));
   if (!chosen || !persister.hash_all(*chosen)) return std::optional<HotOffer>();
   HotOffer offer;
   offer.view = *chosen;

@@ -1,8 +1,10 @@
 // What a dead trainer left in memory, for its successor to restore from, and how long it stays.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,22 +19,32 @@ namespace stillframe::daemon {
 // of the monotonic clock.
 class HotStay {
  public:
-  // No effect after end().
-  void rest_until(std::int64_t ns) noexcept { rest_until_ns_ = ended_ ? 0 : ns; }
-  void hold_until(std::int64_t ns) noexcept { hold_until_ns_ = ns; }
-  void let_go() noexcept { hold_until_ns_ = 0; }
+  // No effect after end(). `only_copy`: the store does not have it.
+  void rest_until(std::int64_t ns, bool only_copy) noexcept {
+    rest_until_ns_ = ended_ ? 0 : ns;
+    only_copy_ = only_copy;
+  }
+  // `reader` tells one hold from another, and is not looked into.
+  void hold_until(const void* reader, std::int64_t ns) { hold_until_ns_[reader] = ns; }
+  void let_go(const void* reader) noexcept { hold_until_ns_.erase(reader); }
   // Nobody will ask for it any more.
   void end() noexcept {
     ended_ = true;
-    rest_until_ns_ = hold_until_ns_ = 0;
+    rest_until_ns_ = 0;
+    hold_until_ns_.clear();
   }
   [[nodiscard]] bool is_resting() const noexcept { return rest_until_ns_ != 0; }
-  [[nodiscard]] bool is_held(std::int64_t now_ns) const noexcept { return now_ns < hold_until_ns_; }
+  // Resting, and lost for good when it goes.
+  [[nodiscard]] bool holds_only_copy() const noexcept { return is_resting() && only_copy_; }
+  [[nodiscard]] bool is_held(std::int64_t now_ns) const noexcept {
+    return std::ranges::any_of(hold_until_ns_, [now_ns](const auto& hold) { return now_ns < hold.second; });
+  }
   [[nodiscard]] bool is_wanted(std::int64_t now_ns) const noexcept { return now_ns < rest_until_ns_ || is_held(now_ns); }
 
  private:
   std::int64_t rest_until_ns_ = 0;
-  std::int64_t hold_until_ns_ = 0;
+  std::map<const void*, std::int64_t> hold_until_ns_;  // by reader
+  bool only_copy_ = false;
   bool ended_ = false;
 };
 
@@ -40,6 +52,10 @@ class HotStay {
 // asked for one at a time. Pure.
 [[nodiscard]] std::optional<arena::RecordView> choose_hot(const std::vector<arena::RecordView>& oldest_first,
                                                           const std::function<bool(const arena::RecordView&)>& is_whole);
+
+// What the memory of a dead trainer has for its successor.
+enum class Leavings { nothing, copy_of_stored, only_copy };
+[[nodiscard]] Leavings leavings_of(const arena::Arena& arena);
 
 struct HotOffer {
   arena::RecordView view;

@@ -43,6 +43,14 @@ void warn_of_file_system(const store::Store& store) {
   if (!notice.empty()) base::log(base::LogLevel::warn, "store.file_system", {{"store", store.path()}, {"notice", notice}});
 }
 
+// Whether a snapshot was ever taken in it.
+bool was_used(const arena::Arena& arena) {
+  for (std::uint64_t slot = 0; slot < arena.committed_slots(); ++slot) {
+    if (arena.slot(slot).generation.load(std::memory_order_relaxed) != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 RunSession::RunSession(protocol::Hello hello, const Config& config, retention::Policy retention, store::Store store,
@@ -107,19 +115,31 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   return {};
 }
 
-Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
-                                                       base::WorkerPool& encoders,
-                                                       std::function<void(const persist::News&)> on_news) {
-  const std::uint64_t budget = hello_.budget_bytes != 0 ? hello_.budget_bytes : config_.budget_bytes;
+std::uint64_t RunSession::budget_bytes() const noexcept {
+  return hello_.budget_bytes != 0 ? hello_.budget_bytes : config_.budget_bytes;
+}
+
+Result<ArenaGrant> RunSession::decide(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const {
   const Cadence cadence = persist_cadence();
-  // Of an arena that grows the trainer sees itself what no longer fits twice: then every snapshot goes to the store.
-  const bool rare_persist = !arena_ && (cadence.every_steps > 1 || (cadence.every_steps == 0 && cadence.every_seconds != 0));
-  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0, rare_persist};
+  const bool is_rare = cadence.every_steps > 1 || (cadence.every_steps == 0 && cadence.every_seconds != 0);
+  // What comes before the first snapshot may be a guess, or the first that is none. Of an arena that grows later the trainer
+  // sees itself what no longer fits twice: then every snapshot goes to the store.
+  ArenaWish wish{request.image_bytes, request.descriptor_bytes, 0, 0, is_rare && (!arena_ || !was_used(*arena_))};
   if (arena_) {
     wish.slots = arena_->slot_count();
     wish.committed_slots = arena_->committed_slots();
   }
-  SF_ASSIGN(const ArenaGrant grant, decide_grant(wish, budget, free_bytes));
+  return decide_grant(wish, budget_bytes(), free_bytes);
+}
+
+bool RunSession::would_refuse(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const {
+  return !decide(request, free_bytes).ok();
+}
+
+Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
+                                                       base::WorkerPool& encoders,
+                                                       std::function<void(const persist::News&)> on_news) {
+  SF_ASSIGN(const ArenaGrant grant, decide(request, free_bytes));
   if (!arena_) {
     SF_ASSIGN(arena::Arena made, arena::Arena::create(grant.slots));
     SF_TRY(made.commit_slots(grant.committed_slots));
@@ -132,12 +152,12 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
              {"mode", arena::mode_name(grant.mode)},
              {"image_bytes", request.image_bytes},
              {"committed_bytes", arena_->committed_bytes()},
-             {"budget_bytes", budget}});
+             {"budget_bytes", budget_bytes()}});
   const std::lock_guard lock(mutex_);
   persister_->set_next_need(arena::chunks_of(request.image_bytes) + arena::chunks_of(request.descriptor_bytes));
   mode_ = grant.mode;
   image_bytes_ = request.image_bytes;
-  return protocol::ArenaReady{arena_->slot_count(), arena_->committed_slots(), budget};
+  return protocol::ArenaReady{arena_->slot_count(), arena_->committed_slots(), budget_bytes()};
 }
 
 Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
@@ -184,6 +204,16 @@ Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
   }
   if (arena == nullptr || persister == nullptr) return std::optional<HotOffer>();
   return daemon::offer_hot_image(*arena, *persister);
+}
+
+Leavings RunSession::leavings() {
+  const std::lock_guard not_dropped_meanwhile(drop_mutex_);
+  const arena::Arena* arena = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    arena = arena_.get();
+  }
+  return arena == nullptr ? Leavings::nothing : leavings_of(*arena);
 }
 
 void RunSession::finish(bool stopping) noexcept {

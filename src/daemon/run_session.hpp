@@ -39,6 +39,8 @@ class RunSession {
   [[nodiscard]] Result<protocol::ArenaReady> provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
                                                            base::WorkerPool& encoders,
                                                            std::function<void(const persist::News&)> on_news);
+  // Whether provide_arena() would refuse, were there so many free bytes.
+  [[nodiscard]] bool would_refuse(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const;
   // Takes over the arena of a trainer whose daemon died.
   [[nodiscard]] Status adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
@@ -49,6 +51,7 @@ class RunSession {
   [[nodiscard]] bool is_alone() const noexcept { return hello_.world_size == 1; }
   // The newest image that the dead trainer left whole in memory; nullopt when there is none. Waits until it is hashed.
   [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image();
+  [[nodiscard]] Leavings leavings();
   // How long the memory of a dead trainer stays after all is durable; the event loop's alone.
   [[nodiscard]] HotStay& stay() noexcept { return stay_; }
   // The daemon stops, or (not `stopping`) the line to a living trainer broke: what is sealed goes on, what is being copied is
@@ -101,6 +104,8 @@ class RunSession {
              std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd, std::shared_ptr<persist::GroupCommit> joint);
   [[nodiscard]] bool writing() const;
   [[nodiscard]] bool verifies(const std::string& name) const;
+  [[nodiscard]] std::uint64_t budget_bytes() const noexcept;
+  [[nodiscard]] Result<ArenaGrant> decide(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const;
   [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
 

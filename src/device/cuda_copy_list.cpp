@@ -1,6 +1,7 @@
 #include "device/cuda_copy_list.hpp"
 
-#include <new>
+#include <sys/mman.h>
+
 #include <string>
 #include <utility>
 
@@ -12,15 +13,12 @@ namespace {
 
 // Two registrations must not share a page.
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::align_val_t kPageAlignment{kPageBytes};
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
 }  // namespace
 
-void CudaCopyList::Free::operator()(gather::Entry* entries) const noexcept {
-  ::operator delete(entries, kPageAlignment);
-}
+void UnmapEntries::operator()(gather::Entry* entries) const noexcept { ::munmap(entries, bytes); }
 
 Result<std::unique_ptr<CopyList>> CudaCopyList::create(const std::shared_ptr<Context>& context,
                                                        std::shared_ptr<const GatherKernel> kernel,
@@ -33,11 +31,15 @@ Result<std::unique_ptr<CopyList>> CudaCopyList::create(const std::shared_ptr<Con
 
 Status CudaCopyList::allocate() {
   const std::size_t bytes = whole_pages(most_copies_ * sizeof(gather::Entry));
-  void* const memory = ::operator new(bytes, kPageAlignment, std::nothrow);
-  if (memory == nullptr) {
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
     return {Code::no_space, "the host has no " + std::to_string(bytes) + " bytes left for a list of copies"};
   }
-  entries_.reset(static_cast<gather::Entry*>(memory));
+  entries_ = HostEntries(static_cast<gather::Entry*>(memory), UnmapEntries{bytes});
+  // A page that a forked child shares is copied at the next write, and the GPU would read on from the old one.
+  if (::madvise(memory, bytes, MADV_DONTFORK) != 0) {
+    return {Code::io_error, "a list of copies could not be kept from forked children: MADV_DONTFORK was refused"};
+  }
   pin(bytes);
   CUdeviceptr pointer = 0;
   SF_TRY(context_->run({"allocating a list of copies on", context_->name()},

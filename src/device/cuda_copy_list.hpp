@@ -13,6 +13,11 @@
 
 namespace stillframe::device::cuda {
 
+struct UnmapEntries {
+  std::size_t bytes = 0;
+  void operator()(gather::Entry* entries) const noexcept;
+};
+
 class CudaCopyList final : public CopyList {
  public:
   // Without a pin (it is logged) the driver copies what is sent at the call.
@@ -45,10 +50,7 @@ class CudaCopyList final : public CopyList {
   [[nodiscard]] CUresult launch(const Calls& calls, CUstream stream, std::size_t first, std::size_t count) const;
 
  private:
-  struct Free {
-    void operator()(gather::Entry* entries) const noexcept;
-  };
-  using HostEntries = std::unique_ptr<gather::Entry[], Free>;
+  using HostEntries = std::unique_ptr<gather::Entry[], UnmapEntries>;  // a mapping of its own, which no child inherits
 
   CudaCopyList(std::shared_ptr<Context> context, std::shared_ptr<const GatherKernel> kernel, std::size_t most_copies)
       : context_(std::move(context)), kernel_(std::move(kernel)), most_copies_(most_copies) {}

@@ -16,20 +16,36 @@ bool is_captured(const arena::RecordView& view) noexcept {
 
 }  // namespace
 
-std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept {
+bool is_kept_unwritten(const arena::RecordView& view) noexcept {
+  constexpr std::uint32_t kAsked = arena::kUnwritten | arena::kDone | arena::kWithdrawn;
+  return view.state == arena::RecordState::failed && (view.flags & kAsked) == arena::kUnwritten;
+}
+
+std::uint64_t newest_captured(const std::vector<arena::RecordView>& records, std::uint64_t up_to) noexcept {
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
     const bool counts = is_captured(view) && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
-    if (counts) newest = std::max(newest, view.snapshot_id);
+    if (counts && view.snapshot_id <= up_to) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
 }
 
-Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_captured, bool trainer_dead) noexcept {
+std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records, std::uint64_t up_to) noexcept {
+  constexpr std::uint32_t kAsked = arena::kConfirmed | arena::kWithdrawn | arena::kSuperseded;
+  std::uint64_t newest = 0;
+  for (const arena::RecordView& view : records) {
+    const bool counts = (is_captured(view) || is_kept_unwritten(view)) && (view.flags & kAsked) == arena::kConfirmed;
+    if (counts && view.snapshot_id <= up_to) newest = std::max(newest, view.snapshot_id);
+  }
+  return newest;
+}
+
+Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confirmed, bool trainer_dead) noexcept {
   if (view.state == arena::RecordState::abandoned) return Keeping::let_go;
   if (view.state == arena::RecordState::copying) return trainer_dead ? Keeping::let_go : Keeping::keep;
   if ((view.flags & arena::kWithdrawn) != 0) return Keeping::withdraw;
-  return newest_captured > view.snapshot_id ? Keeping::let_go : Keeping::keep;
+  if (trainer_dead) return Keeping::keep;  // which leases nothing
+  return newest_confirmed > view.snapshot_id ? Keeping::let_go : Keeping::keep;
 }
 
 Result<std::unique_ptr<Keeper>> Keeper::start(const arena::Arena& arena, std::string run,
@@ -50,11 +66,15 @@ void Keeper::trainer_died() noexcept {
   side_.wake_self();
 }
 
+void Keeper::leave_with(std::uint64_t newest_snapshot) noexcept {
+  const auto still = hold_still();
+  newest_that_counts_ = newest_snapshot;
+}
+
 void Keeper::run() {
   while (!stopping_) {
     const std::uint32_t seen = side_.signal();
     const std::vector<arena::RecordView> records = side_.records();
-    const std::uint64_t newest = newest_captured(records);
     std::erase_if(hashed_, [&](const auto& one) {
       return std::none_of(records.begin(), records.end(),
                           [&](const arena::RecordView& view) { return view.snapshot_id == one.first; });
@@ -62,20 +82,20 @@ void Keeper::run() {
     for (const arena::RecordView& view : records) {
       if ((view.flags & arena::kDone) != 0) continue;
       hash_filled(view);
-      if ((view.flags & arena::kMemoryOnly) != 0) look_after(view, newest);
+      if ((view.flags & arena::kMemoryOnly) != 0) look_after(view);
     }
     side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
   }
 }
 
-void Keeper::look_after(const arena::RecordView& seen, std::uint64_t newest) {
+void Keeper::look_after(const arena::RecordView& seen) {
   const auto still = hold_still();
   const bool trainer_dead = trainer_dead_;  // before the record: a seal that came first counts
   const auto view = side_.view(seen.record);
   // Claimed for the store meanwhile, by the persister or by the trainer's last word.
   const bool ours = view && view->snapshot_id == seen.snapshot_id && (view->flags & arena::kMemoryOnly) != 0;
   if (!ours) return;
-  const Keeping keeping = decide_keeping(*view, newest, trainer_dead);
+  const Keeping keeping = decide_keeping(*view, newest_confirmed(side_.records(), newest_that_counts_), trainer_dead);
   if (keeping == Keeping::keep) return;
   // What its trainer supersedes in this instant it frees by itself.
   const bool superseded = view->state == arena::RecordState::sealed && !side_.take(*view);

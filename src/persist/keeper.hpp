@@ -17,11 +17,18 @@
 namespace stillframe::persist {
 
 // The newest snapshot that is captured and not torn: it must not be lost. 0 when there is none.
-[[nodiscard]] std::uint64_t newest_captured(const std::vector<arena::RecordView>& records) noexcept;
+[[nodiscard]] std::uint64_t newest_captured(const std::vector<arena::RecordView>& records,
+                                            std::uint64_t up_to = ~std::uint64_t{0}) noexcept;
+
+// Sealed, and could not be written: its image stays, for want of a checkpoint, until a newer one is confirmed.
+[[nodiscard]] bool is_kept_unwritten(const arena::RecordView& view) noexcept;
+// The newest that is in memory, captured or kept unwritten, and was confirmed: it can no longer prove torn. 0 when there is none.
+[[nodiscard]] std::uint64_t newest_confirmed(const std::vector<arena::RecordView>& records,
+                                             std::uint64_t up_to = ~std::uint64_t{0}) noexcept;
 
 // What becomes of a snapshot that is for memory only.
 enum class Keeping { keep, let_go, withdraw };
-[[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_captured, bool trainer_dead) noexcept;
+[[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confirmed, bool trainer_dead) noexcept;
 
 // `arena` outlives it.
 class Keeper {
@@ -35,6 +42,8 @@ class Keeper {
   void trainer_died() noexcept;
   // While it is held no chunk is being hashed and no snapshot let go: slots are given back under it, and claimed.
   [[nodiscard]] std::unique_lock<std::mutex> hold_still() const { return std::unique_lock(mutex_); }
+  // The daemon leaves, and what was captured up to that one is its own to write: none of it gives way to a newer one.
+  void leave_with(std::uint64_t newest_snapshot) noexcept;
   // Takes a sealed snapshot of memory only for the store; false when it is no longer there, or no longer sealed.
   [[nodiscard]] bool claim_for_store(const arena::RecordView& view) const;
   // Every chunk of a sealed snapshot, the descriptor's too, that has no hash yet. False while one is missing.
@@ -44,7 +53,7 @@ class Keeper {
   Keeper(const arena::Arena& arena, std::string run, std::function<void(const arena::RecordView&)> on_withdrawn)
       : arena_(&arena), side_(arena), run_(std::move(run)), on_withdrawn_(std::move(on_withdrawn)) {}
   void run();
-  void look_after(const arena::RecordView& view, std::uint64_t newest);
+  void look_after(const arena::RecordView& view);
   void hash_filled(const arena::RecordView& view);
   [[nodiscard]] bool hash_chunk(const arena::RecordView& view, std::uint64_t index) const;
   [[nodiscard]] bool hash_descriptor(const arena::RecordView& view) const;
@@ -55,6 +64,7 @@ class Keeper {
   const std::function<void(const arena::RecordView&)> on_withdrawn_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> trainer_dead_{false};
+  std::uint64_t newest_that_counts_ = ~std::uint64_t{0};  // under mutex_
   mutable std::mutex mutex_;
   std::map<std::uint64_t, std::uint64_t> hashed_;  // snapshot -> image chunks, from the first; the thread's own
   base::Thread thread_;

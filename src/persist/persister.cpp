@@ -76,14 +76,17 @@ void Persister::finish(bool stopping) noexcept {
     if (view.state == arena::RecordState::sealed) newest_sealed = std::max(newest_sealed, view.snapshot_id);
   }
   last_to_finish_ = newest_sealed;  // before the flag: whoever sees that one sees this
-  if (stopping) last_call_ = true;
+  if (stopping) {
+    keeper_->leave_with(newest_sealed);
+    last_call_ = true;
+  }
   finishing_ = true;
   side_.wake_self();
 }
 
 bool Persister::drained() const {
   const std::vector<arena::RecordView> records = side_.records();
-  const std::uint64_t newest = newest_captured(records);
+  const std::uint64_t newest = newest_to_write(records);
   const bool sealed_waits = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& view) {
     return view.state == arena::RecordState::sealed && !is_next_daemons(view) && !stays_in_memory(view, newest);
   });
@@ -114,7 +117,9 @@ Status Persister::adopt_finished() {
   SF_TRY(store_.env().sync_dir(store_.path()));
   for (arena::RecordView view : records) {
     if ((view.flags & arena::kDone) != 0) continue;
-    if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
+    if (is_kept_unwritten(view)) {
+      add_finished(view, /*slots_released=*/false, /*checked=*/true);
+    } else if (view.state == arena::RecordState::failed && (view.flags & arena::kSealed) != 0) {
       give_slots_back(view);
       side_.done(view);
     }
@@ -167,7 +172,7 @@ bool Persister::step() {
   release_where_due();
   const bool trainer_dead = trainer_dead_;  // before the records: what was sealed until then is seen as sealed
   const std::vector<arena::RecordView> records = side_.records();
-  const std::uint64_t newest = newest_captured(records);
+  const std::uint64_t newest = newest_to_write(records);
   for (const arena::RecordView& view : records) {
     if ((view.flags & arena::kDone) != 0 || stays_in_memory(view, newest)) continue;
     if ((view.flags & arena::kMemoryOnly) != 0 && !keeper_->claim_for_store(view)) continue;
@@ -352,6 +357,11 @@ std::optional<Persister::Outcome> Persister::interrupted_alone(const arena::Reco
 // A trainer that goes on sealing would keep a daemon from ever ending. It is alive, and hands its arena to the next one.
 bool Persister::is_next_daemons(const arena::RecordView& view) const noexcept {
   return finishing_ && !trainer_dead_ && view.snapshot_id > last_to_finish_;
+}
+
+// What is the next daemon's is not waited for, and takes nothing's place.
+std::uint64_t Persister::newest_to_write(const std::vector<arena::RecordView>& records) const noexcept {
+  return last_call_ && !trainer_dead_ ? newest_captured(records, last_to_finish_) : newest_captured(records);
 }
 
 // Kept by the keeper. The newest is not, once its trainer has died or this daemon ends: captured must not be lost.

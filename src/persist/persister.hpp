@@ -131,8 +131,10 @@ class Persister {
   [[nodiscard]] Result<Outcome> wait_for_seal(const arena::RecordView& view);
   [[nodiscard]] std::optional<Outcome> interrupted(const arena::RecordView& view) const;
   [[nodiscard]] std::optional<Outcome> interrupted_alone(const arena::RecordView& view) const;
+  [[nodiscard]] std::uint64_t newest_to_write(const std::vector<arena::RecordView>& records) const noexcept;
   [[nodiscard]] bool stays_in_memory(const arena::RecordView& view, std::uint64_t newest) const noexcept;
   void give_slots_back(const arena::RecordView& view);
+  void give_slots_back_held(const arena::RecordView& view);  // with the keeper held still
   [[nodiscard]] bool has_the_hash(std::uint64_t slot, std::uint64_t generation, const base::Hash128& hash) const;
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
@@ -150,6 +152,7 @@ class Persister {
   void on_verdict(const Verdict& verdict);
   void add_finished(const arena::RecordView& view, bool slots_released, bool checked);
   void release_where_due();
+  [[nodiscard]] static bool gives_way(const arena::RecordView& finished, const std::vector<arena::RecordView>& records) noexcept;
   void collect_finished();  // with mutex_ held
 
   // persister_group.cpp: the same, with the other ranks of the group.

@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::uint64_t kIdleWaitMs = 1000;
 
+// What the store refuses, and not the image: that one is worth keeping.
+bool is_about_the_store(const Status& status) noexcept {
+  return status.code() != Code::corrupt && status.code() != Code::invalid_argument && status.code() != Code::unsupported;
+}
+
 // A chunk on its way from its slot to the file, and in a ring until it is synced there.
 struct OnItsWay {
   std::uint64_t index = 0;
@@ -46,7 +51,10 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   while (written < chunks) {
     const std::uint32_t seen = side_.signal();
     if (const auto stop = interrupted(view)) return *stop;
-    if (std::exchange(looked_at, seen) != seen) retire_abandoned();
+    if (std::exchange(looked_at, seen) != seen) {
+      retire_abandoned();
+      release_where_due();
+    }
     const auto slot = next < chunks && !pipeline.full() ? side_.filled_slot(view, next) : std::nullopt;
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
@@ -98,6 +106,10 @@ bool Persister::has_the_hash(std::uint64_t slot, std::uint64_t generation, const
 // A dead trainer leases nothing: what it leaves stays whole, for its successor to restore from.
 void Persister::give_slots_back(const arena::RecordView& view) {
   const auto still = keeper_->hold_still();
+  give_slots_back_held(view);
+}
+
+void Persister::give_slots_back_held(const arena::RecordView& view) {
   const auto now = side_.view(view.record);
   const bool left_behind = trainer_dead_ && now && (now->flags & arena::kSealed) != 0;
   if (!left_behind) side_.release_all(view);
@@ -124,13 +136,14 @@ void Persister::publish_done(const arena::RecordView& view, Written written) {
              {"stored_bytes", published.stored_bytes}});
   count_alarms(view, written.findings.alarms);
   remembered_ = std::move(written.findings.remembered);
-  on_news_(news);  // before the state: whoever sees durable finds the name
+  // Room first: whoever sees durable takes the next snapshot. Then the words: whoever sees the state finds the name.
+  add_finished(view, /*slots_released=*/false, /*checked=*/false);
+  release_where_due();
+  on_news_(news);
   const bool advanced = side_.advance(view, arena::RecordState::sealed, arena::RecordState::durable);
   if (!advanced) {
     base::log(base::LogLevel::error, "arena.state", {{"run", options_.run}, {"step", view.step}});
   }
-  add_finished(view, /*slots_released=*/false, /*checked=*/false);
-  release_where_due();
   if (options_.joint) options_.joint->acknowledge(options_.rank, published.name);
   if (written.verifies) verifier_->add(view, published.name);
 }
@@ -192,9 +205,19 @@ void Persister::fail(const arena::RecordView& view, const Status& status) {
   // Still being copied: the trainer goes on filling until it reads the state, and abandons the snapshot then. In this order:
   // a seal between the two finds the second.
   if (side_.advance(view, arena::RecordState::copying, arena::RecordState::failed)) return;
-  if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
-  give_slots_back(view);
-  side_.done(view);
+  {
+    const auto still = keeper_->hold_still();  // an image that goes must not be taken for one that stays
+    if (!side_.advance(view, arena::RecordState::sealed, arena::RecordState::failed)) return;
+    // No successor of a group restores from memory: an image that was not written is of no use there.
+    if (options_.joint || !is_about_the_store(status)) {
+      give_slots_back_held(view);
+      side_.done(view);
+      return;
+    }
+    side_.set_unwritten(view);
+  }
+  add_finished(view, /*slots_released=*/false, /*checked=*/true);
+  release_where_due();
 }
 
 void Persister::on_verdict(const Verdict& verdict) {
@@ -245,7 +268,7 @@ void Persister::add_finished(const arena::RecordView& view, bool slots_released,
 }
 
 // Slots of a durable image come back at once, or, where the arena holds two images, once a newer one is sealed: so a whole
-// sealed image is always there.
+// sealed image is always there. One that could not be written is nowhere else: it waits until a newer one is confirmed.
 void Persister::release_where_due() {
   const std::vector<arena::RecordView> records = side_.records();
   const std::lock_guard lock(mutex_);
@@ -254,16 +277,25 @@ void Persister::release_where_due() {
     // Beside it there must be room for the next one, which may be larger than itself (optimizer state that came to be).
     const std::uint64_t own_need = one.view.image_chunks() + one.view.descriptor_chunks();
     const bool twofold = arena_->committed_slots() >= own_need + std::max(own_need, next_need_.load());
-    const bool newer_sealed = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
-      return other.snapshot_id > one.view.snapshot_id &&
-             (other.state == arena::RecordState::sealed || other.state == arena::RecordState::durable ||
-              other.state == arena::RecordState::verified);
-    });
-    if (twofold && !newer_sealed) continue;
+    if (twofold && !gives_way(one.view, records)) continue;
     give_slots_back(one.view);
     one.slots_released = true;
   }
   collect_finished();
+}
+
+bool Persister::gives_way(const arena::RecordView& finished, const std::vector<arena::RecordView>& records) noexcept {
+  const auto now = std::find_if(records.begin(), records.end(), [&](const arena::RecordView& view) {
+    return view.snapshot_id == finished.snapshot_id;
+  });
+  if (now != records.end() && now->state == arena::RecordState::failed) {
+    return !is_kept_unwritten(*now) || newest_confirmed(records) > now->snapshot_id;
+  }
+  return std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
+    return other.snapshot_id > finished.snapshot_id &&
+           (other.state == arena::RecordState::sealed || other.state == arena::RecordState::durable ||
+            other.state == arena::RecordState::verified || is_kept_unwritten(other));
+  });
 }
 
 void Persister::collect_finished() {

@@ -1,4 +1,6 @@
 // What a trainer may expect of a real daemon: refusals that name the other, deaths on either side, and stops.
+#include <nlohmann/json.hpp>
+
 #include "e2e/rig.hpp"
 
 namespace stillframe::test {
@@ -178,6 +180,35 @@ TEST_F(Daemon, KilledAgainAndAgainNothingCapturedIsLostOrDoubled) {
   }
   SF_ASSERT_OK(checkpointer->close(kPatienceMs));
   EXPECT_EQ(steps(), expected);
+}
+
+using Budget = DaemonTest;
+
+TEST_F(Budget, TwoRunsThatMakeRoomAtOnceStayWithinIt) {
+  constexpr std::uint64_t kImageBytes = 100 << 20;
+  start_daemon({"arena.budget_bytes=268435456"});
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 1; }));
+  std::vector<std::shared_ptr<client::Core>> cores;
+  for (const char* run : {"one", "other"}) {
+    auto core = client::Core::open(options(run));
+    SF_ASSERT_OK(core);
+    cores.push_back(std::move(core).value());
+  }
+  const auto reserve = [](client::Core& core) {
+    const Status reserved = core.reserve(kImageBytes, 1, base::Deadline::after_ms(kPatienceMs));
+    EXPECT_TRUE(reserved.ok() || reserved.code() == Code::no_space) << reserved.message();
+  };
+  {
+    auto beside = base::Thread::start("beside", [&] { reserve(*cores[1]); });
+    SF_ASSERT_OK(beside);
+    reserve(*cores[0]);
+  }
+  const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+  SF_ASSERT_OK(status);
+  const auto arena = nlohmann::json::parse(*status).at("arena");
+  EXPECT_LE(arena.at("used_bytes").get<std::uint64_t>(), arena.at("budget_bytes").get<std::uint64_t>());
 }
 
 }  // namespace

@@ -1,14 +1,6 @@
 // A trainer is killed, and the next one goes on from the daemon's memory: without the disk, and without a byte that is not
 // what was captured.
-#include <fcntl.h>
-#include <sys/file.h>
-
-#include <filesystem>
-#include <nlohmann/json.hpp>
-
-#include "arena/daemon_side.hpp"
-#include "client/hot_restore.hpp"
-#include "e2e/rig.hpp"
+#include "e2e/hot_rig.hpp"
 
 namespace stillframe::test {
 namespace {
@@ -17,70 +9,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
-
-class HotRestore : public DaemonTest {
- protected:
-  // No sequence can be claimed while it is held, as on a disk that hangs.
-  [[nodiscard]] base::UniqueFd hold_the_store() const {
-    base::UniqueFd lock(::open((store_path() + "/store.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    EXPECT_EQ(::flock(lock.get(), LOCK_EX), 0);
-    return lock;
-  }
-  // The arena of a living trainer, as a stray pointer of its own would reach it.
-  [[nodiscard]] static arena::Arena arena_of(const Process& trainer) {
-    const std::string fds = "/proc/" + std::to_string(trainer.pid()) + "/fd";
-    for (const auto& entry : std::filesystem::directory_iterator(fds)) {
-      std::error_code error;
-      if (std::filesystem::read_symlink(entry.path(), error).string().find("stillframe-arena") == std::string::npos) continue;
-      return arena::Arena::attach(base::UniqueFd(::open(entry.path().c_str(), O_RDWR | O_CLOEXEC))).value();
-    }
-    ADD_FAILURE() << "the trainer has no arena";
-    return arena::Arena::create(1).value();
-  }
-  [[nodiscard]] static arena::RecordView newest_of(const arena::Arena& arena) {
-    return arena::DaemonSide(arena).records().back();
-  }
-  // Once the daemon has read it, as it does of its own accord.
-  static void flip_a_byte(const arena::Arena& arena, std::uint64_t chunk) {
-    const arena::DaemonSide side(arena);
-    const auto slot = side.filled_slot(newest_of(arena), chunk);
-    ASSERT_TRUE(slot.has_value());
-    ASSERT_TRUE(wait_until([&] { return side.hash(*slot).has_value(); })) << "never hashed";
-    arena.chunk(*slot)[12'345] ^= std::byte{1};
-  }
-  // Sessions of dead trainers that the daemon still counts.
-  [[nodiscard]] std::size_t dead_sessions() const {
-    const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
-    if (!status.ok()) return 99;
-    std::size_t dead = 0;
-    const auto parsed = nlohmann::json::parse(*status);
-    for (const auto& session : parsed.at("sessions")) dead += session.at("alive").get<bool>() ? 0U : 1U;
-    return dead;
-  }
-  // Until all that the dead trainer had captured is durable.
-  void settle() {
-    const auto core = client::Core::open(options());
-    SF_ASSERT_OK(core);
-    SF_ASSERT_OK((*core)->settle(base::Deadline::after_ms(kPatienceMs)));
-  }
-  // `source` empty: from either.
-  void expect_restored(std::int64_t step, const std::string& source) {
-    auto successor = open(state_);
-    SF_ASSERT_OK(successor);
-    const auto restored = successor->restore();
-    SF_ASSERT_OK(restored);
-    ASSERT_TRUE(restored->has_value());
-    EXPECT_EQ((*restored)->step, step);
-    EXPECT_TRUE(source.empty() || (*restored)->source == source) << (*restored)->source;
-    EXPECT_TRUE(state_.is(step));
-    restored_ = **restored;
-    successor_.emplace(std::move(successor).value());
-  }
-
-  State state_;
-  Restored restored_;
-  std::optional<Checkpointer> successor_;
-};
 
 TEST_F(HotRestore, ComesFromMemoryWhileTheDiskHangsAndTheRunGoesOnInOrder) {
   start_daemon();
@@ -126,12 +54,24 @@ TEST_F(HotRestore, WhatWasForMemoryOnlyIsRestoredAndGoesToTheStoreAfterTheDeath)
 
 TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
   start_daemon();
-  Process trainer = start_trainer("memory", 9);
-  std::filesystem::remove(store_path() + "/sequence");
-  std::filesystem::create_directory(store_path() + "/sequence");
-  trainer.kill();
+  leave_an_only_copy();
   expect_restored(9, "memory");
   EXPECT_THAT(steps(), ElementsAre(8));
+}
+
+TEST_F(HotRestore, AFullDiskBeforeTheDeathLosesNothingThatWasCaptured) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  std::filesystem::remove(store_path() + "/sequence");
+  std::filesystem::create_directory(store_path() + "/sequence");
+  Process trainer = start_trainer("plain", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    ASSERT_TRUE(wait_until([&] { return newest_of(arena).state == arena::RecordState::failed; }));
+  }
+  trainer.kill();
+  expect_restored(9, "memory");
+  EXPECT_THAT(steps(), IsEmpty());
 }
 
 TEST_F(HotRestore, AByteThatChangedSinceItWasCapturedIsFoundAndTheStoreIsRead) {
@@ -161,15 +101,100 @@ TEST_F(HotRestore, ATornSnapshotIsNotRestored) {
   expect_restored(8, "");  // from memory when the older image had not been let go of yet
 }
 
+TEST_F(HotRestore, ATornSnapshotLeavesTheOneBeforeItInMemory) {
+  start_daemon();
+  Process trainer = start_trainer("twice", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    const arena::RecordView view = newest_of(arena);
+    arena::TrainerSide(arena).withdraw({view.record, view.snapshot_id});
+  }
+  trainer.kill();
+  expect_restored(8, "memory");
+}
+
 TEST_F(HotRestore, OneThatIsKilledInTheMiddleLeavesTheMemoryToTheNext) {
   start_daemon();
   Process trainer = start_trainer("memory", 9);
   trainer.kill();
   for (int killed = 0; killed < 2; ++killed) {
-    Process reader({"/proc/self/exe", "--role-reader", socket(), store_path()});
+    Process reader({"/proc/self/exe", "--role-reader", socket(), store_path(), "plain"});
     ASSERT_EQ(reader.line(), "reading");
     reader.kill();
   }
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, AReaderThatDiesWithoutAnArenaLeavesNoSession) {
+  start_daemon();
+  Process trainer = start_trainer("memory", 9);
+  trainer.kill();
+  Process reader({"/proc/self/exe", "--role-reader", socket(), store_path(), "plain"});
+  ASSERT_EQ(reader.line(), "reading");
+  reader.kill();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 2; })) << "until the trainer's own rests";
+  EXPECT_TRUE(wait_until([this] { return dead_sessions() == 1; }));
+}
+
+TEST_F(HotRestore, AnArenaRequestThatDoesNotWaitLeavesTheMemory) {
+  start_daemon();
+  leave_an_only_copy();
+  auto core = client::Core::open(options());
+  SF_ASSERT_OK(core);
+  SF_ASSERT_OK((*core)->settle(base::Deadline::after_ms(kPatienceMs)));
+  EXPECT_EQ((*core)->reserve(kFloats * sizeof(float), 1, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_TRUE(keeps());
+  const auto image = (*core)->hot_image(base::Deadline::after_ms(kPatienceMs));
+  SF_ASSERT_OK(image);
+  EXPECT_NE(*image, nullptr);
+}
+
+TEST_F(HotRestore, ABadImageAndNothingInTheStoreIsAnErrorThatSaysWhatWasTouched) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  {
+    const arena::Arena arena = arena_of(trainer);
+    flip_a_byte(arena, 1);
+    trainer.kill();
+  }
+  hung.reset();
+  auto successor = open(state_);
+  SF_ASSERT_OK(successor);
+  const auto restored = successor->restore();
+  EXPECT_EQ(restored.status().code(), Code::corrupt);
+  EXPECT_THAT(restored.status().message(), HasSubstr("partly overwritten"));
+  EXPECT_THAT(restored.status().message(), HasSubstr("memory-step000009-"));
+  EXPECT_THAT(restored.status().message(), HasSubstr("no checkpoint"));
+  EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksIsNotEvictedForASecondImageOfAnotherRun) {
+  start_daemon({"arena.budget_bytes=73400320"});  // a segment, and room for one image more
+  leave_an_only_copy();
+  ASSERT_TRUE(keeps());
+  auto other = open(state_, "other");
+  SF_ASSERT_OK(other);
+  SF_ASSERT_OK(other->prepare());
+  expect_restored(9, "memory");
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksGoesWhereARunWouldGetNoMemoryAtAll) {
+  start_daemon({"arena.budget_bytes=10485760"});
+  leave_an_only_copy();
+  auto other = open(state_, "other");
+  SF_ASSERT_OK(other);
+  EXPECT_TRUE(wait_until([&] { return other->prepare().ok(); }));
+}
+
+TEST_F(HotRestore, AnImageThatTheStoreLacksKeepsAnIdleDaemon) {
+  start_daemon({"daemon.idle_exit_seconds=1"});
+  leave_an_only_copy();
+  ASSERT_TRUE(wait_until([this] { return dead_sessions() == 1; }));
+  // Unasked: a question is a use.
+  const auto from_ns = base::system_clock().monotonic_ns();
+  ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from_ns > 3'000'000'000; }));
   expect_restored(9, "memory");
 }
 
@@ -236,12 +261,6 @@ class HotHold : public HotRestore {
   [[nodiscard]] bool lets_go() const {
     return wait_until([this] { return dead_sessions() == 0; });
   }
-  // For longer than the daemon takes to see that nobody wants it.
-  [[nodiscard]] bool keeps() const {
-    const auto from_ns = base::system_clock().monotonic_ns();
-    return !wait_until([&] { return dead_sessions() == 0 || base::system_clock().monotonic_ns() - from_ns > 200'000'000; }) ||
-           dead_sessions() == 1;
-  }
 
   std::shared_ptr<client::Core> core_;
   std::unique_ptr<restore::MemoryImage> image_;
@@ -258,6 +277,28 @@ TEST_F(HotHold, EndsWithTheReadersLine) {
   ASSERT_NO_FATAL_FAILURE(start_reading(kPatienceMs));
   EXPECT_TRUE(keeps());
   core_.reset();
+  EXPECT_TRUE(lets_go());
+}
+
+TEST_F(HotHold, TheEndOfAnOlderReaderLeavesTheNewOnesHold) {
+  start_daemon({"arena.hot_restore_seconds=0"});
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  Process older({"/proc/self/exe", "--role-reader", socket(), store_path(), "clone"});
+  ASSERT_EQ(older.line(), "reading");
+  const pid_t holder_of_its_line = std::stoi(older.line().value_or("0"));
+  ASSERT_GT(holder_of_its_line, 0);
+  older.kill();
+  core_ = client::Core::open(options()).value();
+  image_ = core_->hot_image(base::Deadline::after_ms(kPatienceMs)).value();
+  ASSERT_NE(image_, nullptr);
+  hung.reset();
+  ASSERT_TRUE(wait_until([this] { return steps().size() == 1 && dead_sessions() == 1; }));
+  ASSERT_EQ(::kill(holder_of_its_line, SIGKILL), 0);
+  EXPECT_TRUE(keeps());
+  core_->hot_done();
   EXPECT_TRUE(lets_go());
 }
 

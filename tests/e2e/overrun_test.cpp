@@ -1,4 +1,7 @@
 // Snapshots for which there is no room, by each policy; and what a crash would cost meanwhile.
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <csignal>
 #include <nlohmann/json.hpp>
 
@@ -58,6 +61,50 @@ TEST_F(OverrunTest, LatestLetsTheOlderOneGiveWayAndItsTicketSaysSo) {
   SF_ASSERT_OK(newest.wait_durable(kPatienceMs));
   SF_ASSERT_OK(checkpointer_->close());
   EXPECT_THAT(steps(), testing::ElementsAre(2, 0));
+}
+
+TEST_F(OverrunTest, LatestKeepsTheNewestCapturedOneWhenRecordsRunOut) {
+  fill(Overrun::latest);
+  for (std::int64_t step = 2; step < arena::kMaxSnapshots; ++step) {
+    tickets_.push_back(take(step));
+    SF_ASSERT_OK(tickets_.back().wait_captured(kPatienceMs));
+  }
+  EXPECT_EQ(take(arena::kMaxSnapshots).info().state, SnapshotState::skipped);
+  EXPECT_EQ(tickets_.back().info().state, SnapshotState::captured) << "nothing came in its place";
+  daemon_.signal(SIGCONT);
+  SF_ASSERT_OK(tickets_.back().wait_durable(kPatienceMs));
+}
+
+TEST_F(OverrunTest, LatestLosesNothingWhenItsRoomWouldNotDo) {
+  start_daemon();
+  CheckpointerOptions wanted = options();
+  wanted.overrun = Overrun::latest;
+  wanted.budget_bytes = kTwoImages;
+  const auto core = client::Core::open(wanted).value();
+  const auto plan_of = [&](std::uint64_t floats) {
+    return core->make_plan({{{"values", DType::f32, {floats}}}}, base::Deadline::after_ms(kPatienceMs)).value();
+  };
+  const std::vector<float> values(2 * kFloats);
+  const auto take_of = [&](std::int64_t step, const auto& plan) {
+    client::SnapshotRequest request;
+    request.step = step;
+    request.data = {values.data()};
+    const client::Snapshot taken = core->snapshot(plan, std::move(request));
+    EXPECT_TRUE(core->fence(0).ok());
+    return taken;
+  };
+  const auto double_size = plan_of(2 * kFloats), full = plan_of(kFloats), small = plan_of(1000);
+  // No sequence can be claimed while it is held, as on a disk that hangs.
+  const base::UniqueFd hung(::open((store_path() + "/store.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::flock(hung.get(), LOCK_EX), 0);
+  (void)take_of(0, full);
+  ASSERT_TRUE(wait_until([this] {
+    return client::query_status(socket(), base::Deadline::after_ms(kPatienceMs)).value().find("preparing step 0") != std::string::npos;
+  }));
+  const client::Snapshot captured = take_of(1, small);
+  ASSERT_TRUE(wait_until([&] { return captured.progress->info().state == SnapshotState::captured; }));
+  EXPECT_EQ(take_of(2, double_size).progress->info().state, SnapshotState::skipped);
+  EXPECT_EQ(captured.progress->info().state, SnapshotState::captured);
 }
 
 TEST_F(OverrunTest, LatestIsRefusedForAGroupThatWouldNeverAgree) {

@@ -27,19 +27,22 @@ int be_daemon(std::span<char*> settings) {
 
 // "plain": captures and waits to be killed. "fork": leaves a child behind first, as a DataLoader does. "clone":
 // likewise, and the child keeps every descriptor, since no fork handler runs in it. "memory": the step before is durable,
-// and the step itself was captured for memory only.
+// and the step itself was captured for memory only. "twice": likewise, and so was one between them, which is confirmed.
 int be_trainer(const std::string& socket, const std::string& store, const std::string& how, std::int64_t step) {
   CheckpointerOptions options;
   options.store = store;
   options.socket = socket;
-  if (how == "memory") options.persist_every_steps = 1'000'000;
+  const bool for_memory = how == "memory" || how == "twice";
+  if (for_memory) options.persist_every_steps = 1'000'000;
   State state;
   auto made = Checkpointer::open(options);
   Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
-  if (status.ok() && how == "memory") {
-    state.set(step - 1);
-    const auto before = made->snapshot(step - 1);
-    status = before.ok() ? before->wait_durable(kPatienceMs) : before.status();
+  const std::int64_t durable = step - (how == "twice" ? 2 : 1);
+  for (std::int64_t before = durable; status.ok() && for_memory && before < step; ++before) {
+    state.set(before);
+    const auto ticket = made->snapshot(before, /*wait=*/true);
+    status = ticket.status();
+    if (status.ok()) status = before == durable ? ticket->wait_durable(kPatienceMs) : ticket->wait_captured(kPatienceMs);
     if (status.ok()) status = made->fence();
   }
   state.set(step);
@@ -96,8 +99,8 @@ int be_rank(std::span<char*> arguments) {
   for (;;) ::pause();
 }
 
-// The successor of a trainer that has died, in the middle of its restore from memory.
-int be_reader(const std::string& socket, const std::string& store) {
+// The successor of a trainer that has died, in the middle of its restore from memory. "clone": as a trainer's.
+int be_reader(const std::string& socket, const std::string& store, const std::string& how) {
   CheckpointerOptions options;
   options.store = store;
   options.socket = socket;
@@ -105,7 +108,10 @@ int be_reader(const std::string& socket, const std::string& store) {
   const auto image = core.ok() ? (*core)->hot_image(base::Deadline::after_ms(kPatienceMs)) : core.status();
   if (!image.ok()) std::cerr << image.status().message() << std::endl;
   if (!image.ok() || *image == nullptr) return 1;
-  std::cout << "reading" << std::endl;
+  pid_t child = -1;
+  if (how == "clone") child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (child > 0) std::cout << "reading\n" << child << std::endl;
+  if (child < 0) std::cout << "reading" << std::endl;
   ::alarm(120);
   for (;;) ::pause();
 }
@@ -121,7 +127,7 @@ int main(int argc, char** argv) {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));
   }
   if (role == "--role-rank") return stillframe::test::be_rank(arguments.subspan(2));
-  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3]);
+  if (role == "--role-reader") return stillframe::test::be_reader(arguments[2], arguments[3], arguments[4]);
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
 }

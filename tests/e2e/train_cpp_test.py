@@ -116,8 +116,7 @@ def test_ten_random_kills_lose_nothing_durable_and_end_equal(tmp_path: Path) -> 
     for _ in range(10):
         resumed = run_until(store, chance.uniform(0.0, 0.12), steps)
         assert resumed >= durable, f"resumed step {resumed}, but step {durable} was durable"
-        durable = newest_durable_step(store)
-        assert durable >= resumed
+        durable = newest_durable_step(store)  # may be behind what was resumed: that one can come from the daemon's memory
         resumes.append(resumed)
     assert resumes == sorted(resumes) and resumes[-1] > resumes[0]
 

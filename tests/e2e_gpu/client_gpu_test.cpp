@@ -180,6 +180,35 @@ TEST_F(ClientOnGpu, AClientThatGoesWhileItsDeviceHangsLeavesTheArenaMapped) {
   EXPECT_CU(user_.cuEventSynchronize(behind));
 }
 
+TEST_F(ClientOnGpu, AStarvedSnapshotIsCountedOnceAndNoOtherIsBlamed) {
+  constexpr std::uint64_t kShortMs = 500;
+  open_core(kShortMs);
+  // Without its fence it is not verified, and stays outstanding.
+  const client::Snapshot whole = snapshot(1, true, kPatience);
+  EXPECT_TRUE(whole.progress->wait(SnapshotState::durable, soon()).ok()) << whole.progress->info().error;
+  fake_cuda::host_threads_met();
+  fake_cuda::hang_stream(compute_);
+  const client::Snapshot starved = snapshot(2, true, kPatience);
+  EXPECT_EQ(starved.progress->wait(SnapshotState::captured, soon()).code(), Code::deadline);
+  fake_cuda::release_streams();
+  const auto given_back = [&] {
+    // Skipped, but not before what the device left over was looked at.
+    EXPECT_CU(user_.cuStreamBeginCapture(compute_, cuda::kCaptureModeGlobal));
+    const std::string why = snapshot(3, false, kPatience).progress->info().error;
+    fake_cuda::CUgraph graph = nullptr;
+    EXPECT_CU(user_.cuStreamEndCapture(compute_, &graph));
+    return why.find("a graph is being captured") != std::string::npos;
+  };
+  EXPECT_TRUE(wait_until(given_back));
+  EXPECT_TRUE(wait_until([&] { return status()["snapshots"]["abandoned"] == 1; }));
+  const int failed = status()["snapshots"]["failed"];
+  constexpr long kHolders = 3;  // we, the copier until its fence, and the client as the newest for the store
+  EXPECT_TRUE(wait_until([&] { return starved.progress.use_count() == kHolders; })) << "it is outstanding still";
+  EXPECT_EQ(core_->fence(kPatience, streams()).code(), Code::deadline);
+  EXPECT_EQ(status()["snapshots"]["abandoned"], 1) << status().dump();
+  EXPECT_EQ(status()["snapshots"]["failed"], failed) << status().dump();
+}
+
 TEST_F(ClientOnGpu, StatusSaysHowTensorsAreGathered) {
   ASSERT_TRUE(status()["gather"].contains("cuda:0")) << status().dump();
   const std::string way = status()["gather"]["cuda:0"];

@@ -130,5 +130,20 @@ TEST(ProgressAndLedger, ATicketTellsWhatACrashNowWouldCost) {
   EXPECT_GT(progress.info().power_loss_seconds, durable.power_loss_seconds);
 }
 
+TEST(ProgressAndLedger, WhatWasForMemoryOnlyAndIsLetGoIsNotLeft) {
+  const auto ledger = std::make_shared<CrashLedger>();
+  Progress older(1, 100, ledger), newer(2, 100, ledger);
+  for (Progress* one : {&older, &newer}) {
+    one->set_memory_only(true);
+    one->set_captured();
+  }
+  older.set_let_go();
+  EXPECT_LT(newer.info().trainer_crash_seconds, newer.info().power_loss_seconds);
+  newer.end(SnapshotState::abandoned, Code::corrupt, "torn");
+  const CrashCost cost = ledger->cost();
+  EXPECT_DOUBLE_EQ(cost.trainer_crash_seconds, cost.power_loss_seconds) << "neither is there any more";
+  EXPECT_EQ(older.info().state, SnapshotState::captured);
+}
+
 }  // namespace
 }  // namespace stillframe::capture

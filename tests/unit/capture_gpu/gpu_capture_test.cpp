@@ -77,6 +77,25 @@ TEST_F(GpuCapture, TheHostWaitsForNoCopyNeitherInTheCallNorAtTheFence) {
   EXPECT_EQ(tensors_that_are(shot.handle, 1), 2U);
 }
 
+TEST_F(GpuCapture, AFenceOnASecondStreamHoldsThatOneBackToo) {
+  start_training({}, {{3 << 20, true, 0}});
+  CUstream second = nullptr;
+  EXPECT_CU(user_.cuStreamCreate(&second, cuda::kStreamNonBlocking));
+  set_all(true, 1);
+  fake_cuda::hang_stream(compute_);
+  const Taken shot = snapshot(1);
+  expect_ok(fence());
+  std::swap(compute_, second);
+  expect_ok(fence());
+  set_all(true, 2);
+  fake_cuda::release_streams();
+  expect_ok(shot.progress->wait(SnapshotState::captured, soon()));
+  EXPECT_EQ(tensors_that_are(shot.handle, 1), 1U);
+  expect_ok(taken(training(compute_)->record())->wait(soon()));
+  std::swap(compute_, second);
+  EXPECT_CU(user_.cuStreamDestroy(second));
+}
+
 TEST_F(GpuCapture, InARingTheFenceWaitsForTheChunksThatComeBack) {
   constexpr std::uint64_t kRingSlots = 6;
   start_training(scheduled(Schedule::adversarial, 1), {{16 << 20, true, 0}}, kRingSlots);
@@ -151,6 +170,49 @@ TEST_F(GpuCapture, TensorsOnSeveralGpusAreOneSnapshot) {
   expect_ok(fence());
   expect_ok(progress->wait(SnapshotState::captured, soon()));
   EXPECT_EQ(tensors_that_are(handle, 1), 2U);
+}
+
+TEST_F(GpuCapture, ACaptureOnOneGpuDoesNotLeaveTheOthersUnfenced) {
+  Config config;
+  config.devices = 2;
+  start_training(config, {{5000, true, 0}});
+  constexpr std::size_t kThere = 3000;
+  const auto second = open(1);
+  const auto there = taken(second->allocate(kThere));
+  const auto later = taken(second->allocate(kThere));
+  const auto address = [](const auto& memory) {
+    return static_cast<cuda::CUdeviceptr>(reinterpret_cast<std::uintptr_t>(memory->data()));
+  };
+  plan_ = taken(Plan::make({{{"a", DType::u8, {5000}, 0, 0}, true, true, 0}, {{"b", DType::u8, {kThere}, 0, 0}, true, true, 1}}));
+  expect_ok(copier_->prepare(*plan_));
+  const device::TrainersContext in_second(user_, 1);
+  CUstream there_stream = nullptr;
+  EXPECT_CU(user_.cuStreamCreate(&there_stream, cuda::kStreamNonBlocking));
+  for (const auto& [memory, value] : {std::pair(&there, 1), std::pair(&later, 2)}) {
+    const Bytes bytes(kThere, static_cast<std::byte>(value));
+    EXPECT_CU(user_.cuMemcpyHtoDAsync(address(*memory), bytes.data(), kThere, there_stream));
+  }
+  const std::vector<StreamRef> both = {streams()[0], {1, reinterpret_cast<std::uintptr_t>(there_stream)}};
+  fake_cuda::hang_stream(there_stream);
+  Job wanted{plan_, {memory_[0]->data(), there->data()}, both, 1, 1001, Bytes(100), std::make_shared<Progress>(1, 8000)};
+  const auto progress = wanted.progress;
+  const auto handle = taken(copier_->submit(std::move(wanted), soon()));
+  fake_cuda::CUgraph graph = nullptr;
+  {
+    const device::TrainersContext in_first(user_, 0);
+    EXPECT_CU(user_.cuStreamBeginCapture(compute_, cuda::kCaptureModeGlobal));
+    EXPECT_EQ(copier_->fence(soon(), both).code(), Code::busy);
+    EXPECT_CU(user_.cuStreamEndCapture(compute_, &graph));
+  }
+  EXPECT_CU(user_.cuMemcpyDtoDAsync(address(there), address(later), kThere, there_stream));
+  fake_cuda::release_streams();
+  expect_ok(copier_->fence(soon(), both));
+  expect_ok(progress->wait(SnapshotState::captured, soon()));
+  const auto seen = daemon_->view(handle.record).value();
+  EXPECT_EQ(daemon_->chunk(*daemon_->filled_slot(seen, 0))[plan_->layout.entries[1].offset], std::byte{1});
+  expect_ok(taken(taken(second->training_stream(both[1].handle))->record())->wait(soon()));
+  EXPECT_EQ(fake_cuda::races(), 0U) << fake_cuda::last_race();
+  EXPECT_CU(user_.cuStreamDestroy(there_stream));
 }
 
 TEST_F(GpuCapture, ALostDeviceEndsTheSnapshotAndEveryLaterOneInWords) {

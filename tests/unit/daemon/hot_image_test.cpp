@@ -55,32 +55,51 @@ TEST(ChooseHot, NothingOlderThanWhatTheStoreHasOrGets) {
       << "a failed one whose memory was given back is nowhere";
 }
 
-TEST(HotStay, RestsUntilItsTime) {
+class HotStayTest : public testing::Test {
+ protected:
   HotStay stay;
+  const int reader = 0, another = 0;
+};
+
+TEST_F(HotStayTest, RestsUntilItsTime) {
   EXPECT_FALSE(stay.is_wanted(1));
   EXPECT_FALSE(stay.is_resting());
-  stay.rest_until(100);
+  stay.rest_until(100, false);
   EXPECT_TRUE(stay.is_resting());
   EXPECT_TRUE(stay.is_wanted(99));
   EXPECT_FALSE(stay.is_wanted(100));
 }
 
-TEST(HotStay, AHoldKeepsItAndLetsItGo) {
-  HotStay stay;
-  stay.rest_until(10);
-  stay.hold_until(50);
+TEST_F(HotStayTest, AHoldKeepsItAndLetsItGo) {
+  stay.rest_until(10, false);
+  stay.hold_until(&reader, 50);
   EXPECT_TRUE(stay.is_wanted(20));
   EXPECT_FALSE(stay.is_wanted(50)) << "a hold has a deadline";
-  stay.let_go();
+  stay.let_go(&reader);
   EXPECT_TRUE(stay.is_wanted(9));
   EXPECT_FALSE(stay.is_wanted(20));
 }
 
-TEST(HotStay, OnceNobodyWillAskForItItNeverRestsAgain) {
-  HotStay stay;
-  stay.hold_until(50);
+TEST_F(HotStayTest, TheEndOfOneHoldLeavesThatOfAnotherReader) {
+  stay.hold_until(&reader, 50);
+  stay.hold_until(&another, 40);
+  stay.let_go(&reader);
+  EXPECT_TRUE(stay.is_held(39));
+  EXPECT_FALSE(stay.is_held(40));
+}
+
+TEST_F(HotStayTest, HoldsTheOnlyCopyWhileItRests) {
+  EXPECT_FALSE(stay.holds_only_copy());
+  stay.rest_until(100, true);
+  EXPECT_TRUE(stay.holds_only_copy());
   stay.end();
-  stay.rest_until(100);
+  EXPECT_FALSE(stay.holds_only_copy());
+}
+
+TEST_F(HotStayTest, OnceNobodyWillAskForItItNeverRestsAgain) {
+  stay.hold_until(&reader, 50);
+  stay.end();
+  stay.rest_until(100, false);
   EXPECT_FALSE(stay.is_wanted(20));
   EXPECT_FALSE(stay.is_resting());
 }

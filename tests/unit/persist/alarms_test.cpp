@@ -102,7 +102,7 @@ TEST_F(Alarming, ASnapshotThatWasNotPublishedIsPassedOver) {
   take(1, 1);
   mem_.fail({EnvOp::create, Code::no_space, 1, true, std::string(format::kManifestFile)});
   const Shot lost = captured(2, 2);
-  ASSERT_TRUE(trainer_->is_done(lost));
+  ASSERT_TRUE(trainer_->reaches(lost, RecordState::failed));
   mem_.fail_nothing();
   take(3, 1);
   ASSERT_THAT(kinds(3), ElementsAre("stale_state"));

@@ -88,8 +88,7 @@ TEST_F(Failing, ADiskThatFailsForEverIsReportedAfterThreeAttempts) {
   count_data_files_made();
   mem_.fail({EnvOp::sync, Code::io_error, 1, true, std::string(format::data_file(0))});
   const Shot shot = trainer_->capture(2, three_chunk_layout());
-  ASSERT_TRUE(trainer_->is_done(shot));
-  EXPECT_EQ(trainer_->state(shot), RecordState::failed);
+  ASSERT_TRUE(trainer_->reaches(shot, RecordState::failed));
   EXPECT_EQ(count_data_files(), 3U);
   EXPECT_THAT(steps(), ElementsAre(1));
   EXPECT_THAT(leftovers(), IsEmpty());
@@ -109,7 +108,7 @@ TEST_F(Failing, AfterAFailureTheNextSnapshotIsWrittenAndTheCountStartsAnew) {
   with_an_older_checkpoint(8);
   mem_.fail({EnvOp::sync, Code::io_error, 1, true, std::string(format::data_file(0))});
   const Shot lost = trainer_->capture(2, three_chunk_layout());
-  ASSERT_TRUE(trainer_->is_done(lost));
+  ASSERT_TRUE(trainer_->reaches(lost, RecordState::failed));
   mem_.fail_nothing();
   const Shot next = trainer_->capture(3, three_chunk_layout());
   ASSERT_TRUE(trainer_->reaches(next, RecordState::durable));
@@ -122,7 +121,7 @@ TEST_F(Failing, AFullDiskIsReportedAtOnce) {
   count_data_files_made();
   mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
   const Shot shot = trainer_->capture_unless_failed(2, three_chunk_layout());
-  ASSERT_TRUE(trainer_->is_done(shot));
+  ASSERT_TRUE(news_.comes("failed"));
   EXPECT_EQ(count_data_files(), 1U);
   EXPECT_THAT(leftovers(), IsEmpty());
   ASSERT_EQ(news_.of("failed").size(), 1U);

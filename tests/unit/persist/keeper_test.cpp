@@ -1,4 +1,4 @@
-// Snapshots for memory only: hashed, kept until a newer one is sealed, and never lost by a death.
+// Snapshots for memory only: hashed, kept until a newer one is confirmed, and never lost by a death.
 #include "unit/persist/persist_rig.hpp"
 
 namespace stillframe::test {
@@ -25,7 +25,14 @@ TEST(NewestCaptured, IsTheNewestThatIsSealedAndNotTorn) {
             2U);
 }
 
-TEST(Keeping, UntilANewerOneIsSealed) {
+TEST(NewestConfirmed, IsOneThatCanNoLongerProveTorn) {
+  EXPECT_EQ(persist::newest_confirmed({record_of(1, RecordState::sealed, arena::kConfirmed), record_of(2, RecordState::durable),
+                                       record_of(3, RecordState::sealed, arena::kConfirmed | arena::kWithdrawn),
+                                       record_of(4, RecordState::copying, arena::kConfirmed)}),
+            1U);
+}
+
+TEST(Keeping, UntilANewerOneIsConfirmed) {
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 3, false), Keeping::keep);
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 3, true), Keeping::keep);
   EXPECT_EQ(decide_keeping(record_of(3, RecordState::sealed), 2, false), Keeping::keep);
@@ -62,6 +69,14 @@ class Kept : public PersistTest {
       return slots && side.hash(slots->front()) == base::xxh128(shot.descriptor);
     });
   }
+  [[nodiscard]] bool is_whole(const Shot& shot) const {
+    const arena::DaemonSide side(*arena_);
+    const auto view = *side.view(shot.handle.record);
+    for (std::uint64_t chunk = 0; chunk < view.image_chunks(); ++chunk) {
+      if (!side.filled_slot(view, chunk)) return false;
+    }
+    return side.descriptor_slots(view).has_value();
+  }
   void flip_a_byte(const Shot& shot, std::uint64_t chunk) {
     const arena::DaemonSide side(*arena_);
     const auto slot = side.filled_slot(*side.view(shot.handle.record), chunk);
@@ -70,7 +85,7 @@ class Kept : public PersistTest {
   }
 };
 
-TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsSealedAndNeverReachesTheStore) {
+TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsConfirmedAndNeverReachesTheStore) {
   start(8);
   const Shot kept = trainer_->capture_for_memory(1, three_chunk_layout());
   EXPECT_TRUE(is_hashed(kept));
@@ -81,9 +96,46 @@ TEST_F(Kept, ItIsHashedAndStaysUntilANewerOneIsSealedAndNeverReachesTheStore) {
   EXPECT_EQ(trainer_->free_slots(), 0U);
   EXPECT_TRUE(image_is_hashed(filling)) << "as it is filled";
   EXPECT_TRUE(trainer_->side().seal(filling.handle));
+  trainer_->side().confirm(filling.handle);
   EXPECT_TRUE(trainer_->is_done(kept));
   EXPECT_EQ(trainer_->free_slots(), 4U);
   EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(Kept, AGoodOneStaysUntilTheNewerOneIsConfirmed) {
+  start(12);
+  const Shot good = trainer_->capture_for_memory(1, three_chunk_layout());
+  const Shot torn = trainer_->capture_for_memory(2, three_chunk_layout());
+  EXPECT_TRUE(is_hashed(torn)) << "the keeper has seen it sealed";
+  trainer_->side().withdraw(torn.handle);
+  ASSERT_TRUE(trainer_->is_done(torn));
+  EXPECT_TRUE(is_hashed(good)) << "whole in memory";
+  const Shot sound = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(sound.handle);
+  EXPECT_TRUE(trainer_->is_done(good));
+}
+
+TEST_F(Kept, AnImageThatCouldNotBeWrittenStaysUntilANewerOneIsCaptured) {
+  start(8);
+  const Shot older = trainer_->capture_for_memory(1, three_chunk_layout());
+  mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
+  hold_at(EnvOp::write_at, std::string(format::data_file(0)));
+  const Shot unwritten = trainer_->begin(2, three_chunk_layout());
+  trainer_->fill_all(unwritten);
+  EXPECT_TRUE(trainer_->side().seal(unwritten.handle));
+  trainer_->side().confirm(unwritten.handle);
+  gate_.open();
+  ASSERT_TRUE(trainer_->reaches(unwritten, RecordState::failed));
+  EXPECT_TRUE(news_.comes("failed"));
+  ASSERT_TRUE(trainer_->is_done(older));
+  EXPECT_FALSE(trainer_->done_now(unwritten));
+  EXPECT_TRUE(is_whole(unwritten));
+  const Shot newer = trainer_->capture_for_memory(3, three_chunk_layout());
+  EXPECT_TRUE(is_hashed(newer)) << "the keeper has seen it sealed";
+  EXPECT_FALSE(trainer_->done_now(unwritten)) << "the newer one may prove torn";
+  trainer_->side().confirm(newer.handle);
+  ASSERT_TRUE(trainer_->is_done(unwritten));
+  EXPECT_EQ(trainer_->free_slots(), 4U);
 }
 
 TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
@@ -94,6 +146,7 @@ TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
   const Shot kept = trainer_->capture_for_memory(2, three_chunk_layout());
   EXPECT_TRUE(is_hashed(kept));
   const Shot newer = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(newer.handle);
   EXPECT_TRUE(trainer_->is_done(kept));
   EXPECT_TRUE(is_hashed(newer));
   EXPECT_TRUE(is_hashed(written));
@@ -106,6 +159,7 @@ TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerDies) {
   start(8);
   const Shot older = trainer_->capture_for_memory(1, three_chunk_layout());
   const Shot newest = trainer_->capture_for_memory(2, three_chunk_layout());
+  trainer_->side().confirm(newest.handle);
   ASSERT_TRUE(trainer_->is_done(older));
   persister_->trainer_died();
   ASSERT_TRUE(drains());
@@ -124,6 +178,23 @@ TEST_F(Kept, ItStaysInMemoryWhileTheLineIsBrokenAndGoesToTheStoreWhenTheDaemonSt
   persister_->finish(/*stopping=*/true);
   ASSERT_TRUE(drains());
   EXPECT_THAT(steps(), ElementsAre(1));
+}
+
+TEST_F(Kept, TheNewestAtTheStopIsWrittenThoughANewerOneIsSealedMeanwhile) {
+  start(12);
+  hold_at(EnvOp::sync, std::string(format::data_file(0)));
+  const Shot written = trainer_->capture(1, three_chunk_layout());
+  ASSERT_TRUE(wait_until([this] { return gate_.arrived(); }));
+  const Shot newest = trainer_->capture_for_memory(2, three_chunk_layout());
+  persister_->finish(/*stopping=*/true);
+  const Shot next_daemons = trainer_->capture_for_memory(3, three_chunk_layout());
+  trainer_->side().confirm(next_daemons.handle);
+  EXPECT_TRUE(is_hashed(next_daemons)) << "the keeper has seen it sealed";
+  gate_.open();
+  ASSERT_TRUE(drains());
+  EXPECT_THAT(steps(), ElementsAre(2, 1));
+  EXPECT_TRUE(holds(newest));
+  EXPECT_EQ(trainer_->state(next_daemons), RecordState::sealed);
 }
 
 TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerSaysSo) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -165,7 +166,10 @@ class PersistTest : public testing::Test {
   void start_daemon(std::uint32_t keep_last = 3) { start_daemon(options_of_run("main", keep_last)); }
   void start_daemon(persist::PersistOptions options) {
     auto started = persist::Persister::start(*arena_, store_, *encoders_, std::move(options),
-                                             [this](const persist::News& news) { news_.add(news); });
+                                             [this](const persist::News& news) {
+                                               if (news.state == "durable" && on_durable_) on_durable_();
+                                               news_.add(news);
+                                             });
     ASSERT_TRUE(started.ok()) << started.status().message();
     persister_ = std::move(started).value();
   }
@@ -218,6 +222,7 @@ class PersistTest : public testing::Test {
   std::unique_ptr<arena::Arena> arena_;
   std::unique_ptr<ArenaTrainer> trainer_;
   NewsLog news_;
+  std::function<void()> on_durable_;  // on the persister's thread, at the news
   Gate gate_;
   std::unique_ptr<persist::Persister> persister_;
 };

@@ -24,35 +24,59 @@ class Preflight : public PersistTest {
     ASSERT_TRUE(trainer_->reaches(shot, RecordState::verified));
     ASSERT_TRUE(drains());
   }
+  static retention::Policy without_room() {
+    retention::Policy policy;
+    policy.min_free_bytes = 1ULL << 60;
+    return policy;
+  }
+  void watch_changes() {
+    env_.observe([this](EnvOp op, const std::string&) {
+      changes_ += op == EnvOp::create || op == EnvOp::make_dir || op == EnvOp::write_at || op == EnvOp::rename;
+    });
+  }
+  void expect_step_2_refused() {
+    ASSERT_THAT(news_.of("failed"), SizeIs(1));
+    const persist::News failed = news_.of("failed")[0];
+    EXPECT_EQ(failed.code, Code::no_space);
+    EXPECT_THAT(failed.error, HasSubstr("min_free_bytes"));
+    EXPECT_THAT(failed.error, HasSubstr("step 2"));
+    EXPECT_EQ(changes_, 0) << "not even a sequence was claimed";
+    EXPECT_THAT(steps(), ElementsAre(1));
+    EXPECT_THAT(leftovers(), IsEmpty());
+  }
   std::uint64_t stored_bytes() const { return news_.of("durable").back().stored_bytes; }
 
   std::vector<std::int64_t> at_begin_;
+  std::atomic<int> changes_{0};
 };
 
 TEST_F(Preflight, WithoutRoomNothingIsWrittenAndTheFiguresAreSaid) {
   start(12);
   take_verified(1);
-  retention::Policy policy;
-  policy.min_free_bytes = 1ULL << 60;
-  restart(policy);
-  std::atomic<int> changes{0};
-  env_.observe([&](EnvOp op, const std::string&) {
-    changes += op == EnvOp::create || op == EnvOp::make_dir || op == EnvOp::write_at || op == EnvOp::rename;
-  });
+  restart(without_room());
+  watch_changes();
   const Shot shot = trainer_->begin(2, three_chunk_layout());
-  trainer_->fill_all(shot);
-  // It may be refused before it is sealed, or after.
-  if (!trainer_->side().seal(shot.handle)) trainer_->side().abandon(shot.handle);
+  trainer_->fill_descriptor(shot);
+  ASSERT_TRUE(trainer_->reaches(shot, RecordState::failed));
+  EXPECT_FALSE(trainer_->side().seal(shot.handle));
+  trainer_->side().abandon(shot.handle);
   ASSERT_TRUE(trainer_->is_done(shot));
-  ASSERT_THAT(news_.of("failed"), SizeIs(1));
-  const persist::News failed = news_.of("failed")[0];
-  EXPECT_EQ(failed.code, Code::no_space);
-  EXPECT_THAT(failed.error, HasSubstr("min_free_bytes"));
-  EXPECT_THAT(failed.error, HasSubstr("step 2"));
-  EXPECT_EQ(changes, 0) << "not even a sequence was claimed";
-  EXPECT_THAT(steps(), ElementsAre(1));
-  EXPECT_THAT(leftovers(), IsEmpty());
+  expect_step_2_refused();
   EXPECT_GE(trainer_->free_slots(), 8U) << "the older image may keep its four";
+}
+
+TEST_F(Preflight, WithoutRoomASealedImageStaysInMemory) {
+  start(12);
+  take_verified(1);
+  persister_.reset();
+  const Shot shot = trainer_->capture(2, three_chunk_layout());
+  watch_changes();
+  restart(without_room());
+  ASSERT_TRUE(trainer_->reaches(shot, RecordState::failed));
+  ASSERT_TRUE(drains());
+  expect_step_2_refused();
+  EXPECT_FALSE(trainer_->done_now(shot)) << "it is nowhere else";
+  EXPECT_EQ(trainer_->free_slots(), 8U) << "the older one gave way";
 }
 
 TEST_F(Preflight, OlderOnesMakeRoomAsThePolicyAllows) {
@@ -81,7 +105,7 @@ TEST_F(Preflight, ADiskThatFillsUpUnderWayLeavesTheOlderAndFreesWhatWasWritten) 
   const Shot shot = trainer_->begin(3, three_chunk_layout());
   trainer_->fill_all(shot);
   if (!trainer_->side().seal(shot.handle)) trainer_->side().abandon(shot.handle);
-  ASSERT_TRUE(trainer_->is_done(shot));
+  ASSERT_TRUE(news_.comes("failed"));
   ASSERT_THAT(news_.of("failed"), SizeIs(1));
   EXPECT_EQ(news_.of("failed")[0].code, Code::no_space);
   EXPECT_THAT(news_.of("failed")[0].error, HasSubstr("older checkpoints"));

@@ -1,4 +1,6 @@
 // When the arena's memory comes back to the trainer, in each of the three modes.
+#include <atomic>
+
 #include "unit/persist/persist_rig.hpp"
 
 namespace stillframe::test {
@@ -52,6 +54,15 @@ TEST_F(Slots, SingleGivesThemBackAtDurableAndNotBefore) {
   EXPECT_FALSE(trainer_->done_now(first)) << "it is not verified yet";
   trainer_->side().confirm(first.handle);
   ASSERT_TRUE(trainer_->is_done(first));
+}
+
+TEST_F(Slots, WhoHearsThatItIsDurableFindsRoom) {
+  std::atomic<std::uint64_t> free_at_the_news{0};
+  on_durable_ = [&] { free_at_the_news = trainer_->free_slots(); };
+  start(5);
+  const Shot first = trainer_->capture(1, three_chunk_layout());
+  ASSERT_TRUE(trainer_->reaches(first, RecordState::durable));
+  EXPECT_EQ(free_at_the_news, 5U);
 }
 
 TEST_F(Slots, ARingGivesAChunkBackOnlyOnceItsBytesAreSynced) {
