@@ -197,9 +197,8 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
     const bool own = std::ranges::any_of(sessions_of(hello.store, hello.run),
                                          [&](const auto& one) { return one->pid() == hello.pid; });
     const std::uint64_t patience_ms = hello.world_size > 1 ? kGenerationPatienceMs : own ? kGoodbyeDeadlineMs : 0;
-    if (patience_ms != 0 && co_await poll_until(admissible, base::Deadline::after_ms(patience_ms))) {
-      admitted = admit(hello, descriptors);
-    }
+    if (patience_ms != 0) (void)co_await poll_until(admissible, base::Deadline::after_ms(patience_ms));
+    admitted = admit(hello, descriptors);  // who is in the way by now
   }
   if (!admitted.ok()) {
     reply(*client, protocol::Failure{admitted.status().code(), admitted.status().message()});
