@@ -275,14 +275,22 @@ store::Published GroupCommit::publication(std::uint64_t round) const {
   return found != works_.end() && found->second.published ? *found->second.published : store::Published();
 }
 
-bool GroupCommit::was_published(std::uint32_t rank, const arena::RecordView& view, const std::string& name) {
+GroupCommit::Adoption GroupCommit::was_published(std::uint32_t rank, const arena::RecordView& view,
+                                                  const std::string& name) {
   const std::lock_guard lock(mutex_);
   Published& entry = published_[name];
+  if (entry.verdict) {
+    Adoption adoption{false, entry.verdict};
+    adoption.missed->view = view;
+    entry.witnesses.erase(rank);
+    if (entry.witnesses.empty()) published_.erase(name);
+    return adoption;
+  }
   const bool known = entry.witnesses.size() == world_size_;
   entry.witnesses[rank] = {view, 0, true};
   const bool verifies = (known && entry.verifies == rank) || (!known && entry.witnesses.size() == world_size_);
   if (verifies) entry.verifies = rank;
-  return verifies;
+  return {verifies, std::nullopt};
 }
 
 std::uint32_t GroupCommit::flags_of(std::uint32_t rank, const Witness& witness) const {
@@ -324,11 +332,14 @@ void GroupCommit::tell(const Verdict& verdict) {
     const std::lock_guard lock(mutex_);
     const auto found = published_.find(verdict.name);
     if (found == published_.end()) return;
-    for (const auto& [rank, witness] : found->second.witnesses) {
-      if (members_[rank])
-        told.emplace_back(&*members_[rank], Verdict{witness.view, verdict.name, verdict.kind, verdict.error});
-    }
-    published_.erase(found);
+    found->second.verdict = verdict;
+    std::erase_if(found->second.witnesses, [&](const auto& one) {
+      const auto& [rank, witness] = one;
+      if (!members_[rank]) return static_cast<bool>(dead_[rank]);
+      told.emplace_back(&*members_[rank], Verdict{witness.view, verdict.name, verdict.kind, verdict.error});
+      return true;
+    });
+    if (found->second.witnesses.empty()) published_.erase(found);
   }
   for (const auto& [member, own] : told) member->on_verdict(own);
 }
@@ -338,7 +349,8 @@ void GroupCommit::give_back_verification(std::uint32_t rank) {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [name, published] : published_) {
-      if (published.verifies == rank && published.witnesses.size() == world_size_) names.push_back(name);
+      const bool in_hand = published.verifies == rank && published.witnesses.size() == world_size_;
+      if (in_hand && !published.verdict) names.push_back(name);
     }
   }
   for (const std::string& name : names) tell({{}, name, Verdict::Kind::unchecked, ""});

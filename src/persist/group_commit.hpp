@@ -106,12 +106,16 @@ class GroupCommit {
 
   // ---- after the commit
 
-  // A daemon before this one had published it. True for the last rank to say so, which verifies it for all.
-  [[nodiscard]] bool was_published(std::uint32_t rank, const arena::RecordView& view, const std::string& name);
+  // A daemon before this one had published it, or this one while the rank was away.
+  struct Adoption {
+    bool verifies = false;          // the last rank to say so: it verifies it for all
+    std::optional<Verdict> missed;  // told while the rank was away
+  };
+  [[nodiscard]] Adoption was_published(std::uint32_t rank, const arena::RecordView& view, const std::string& name);
   // The rank has moved its record on: only then can it be told more.
   void acknowledge(std::uint32_t rank, const std::string& name);
   [[nodiscard]] Word word(const std::string& name) const;
-  // Tells every rank of the checkpoint, each with its own record.
+  // Tells every rank of the checkpoint, each with its own record; one that is away when it comes back.
   void tell(const Verdict& verdict);
   // The rank does not verify any more: what it had in hand stays unchecked for all.
   void give_back_verification(std::uint32_t rank);
@@ -133,6 +137,7 @@ class GroupCommit {
   struct Published {
     std::map<std::uint32_t, Witness> witnesses;
     std::uint32_t verifies = 0;
+    std::optional<Verdict> verdict;  // then the witnesses are those that have yet to hear it
   };
   [[nodiscard]] std::uint32_t flags_of(std::uint32_t rank, const Witness& witness) const;  // with mutex_ held
   void wake_all() const;                                                                   // likewise
@@ -154,7 +159,7 @@ class GroupCommit {
   std::vector<std::optional<Member>> members_;
   std::vector<bool> dead_;
   std::map<std::uint64_t, Work> works_;
-  std::map<std::string, Published> published_;  // until it is verified
+  std::map<std::string, Published> published_;  // until all have heard the verdict
 };
 
 }  // namespace stillframe::persist

@@ -135,13 +135,7 @@ Status Persister::adopt_finished() {
     if (published && view.state == arena::RecordState::durable) {
       on_news_(news_of_published(view, *found));
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
-      const bool verifies = !options_.joint || options_.joint->was_published(options_.rank, view, found->name);
-      const auto verdict = options_.joint ? verdict_in_store(view, found->name) : std::nullopt;
-      if (verdict) {
-        options_.joint->tell(*verdict);
-      } else if (verifies) {
-        verifier_->add(view, found->name);
-      }
+      if (!options_.joint || is_to_verify_with_group(view, found->name)) verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
       // Verified, or removed meanwhile: only its slots are still to be given back.
       add_finished(view, /*slots_released=*/false, /*checked=*/true);

@@ -158,6 +158,7 @@ class Persister {
   // persister_group.cpp: the same, with the other ranks of the group.
   [[nodiscard]] Status enter_group();
   void leave_group();
+  [[nodiscard]] bool is_to_verify_with_group(const arena::RecordView& view, const std::string& name);
   [[nodiscard]] std::optional<Verdict> verdict_in_store(const arena::RecordView& view, const std::string& name) const;
   [[nodiscard]] Result<Outcome> persist_with_group(const arena::RecordView& view, Written& written);
   [[nodiscard]] Result<Outcome> persist_part(const arena::RecordView& view, Written& written);

@@ -44,6 +44,18 @@ void Persister::leave_group() {
   options_.joint->leave(options_.rank);
 }
 
+// A published record that is taken over. What was found of its checkpoint meanwhile is heard at once.
+bool Persister::is_to_verify_with_group(const arena::RecordView& view, const std::string& name) {
+  const GroupCommit::Adoption adoption = options_.joint->was_published(options_.rank, view, name);
+  if (adoption.missed) {
+    on_verdict(*adoption.missed);
+    return false;
+  }
+  const auto verdict = verdict_in_store(view, name);
+  if (verdict) options_.joint->tell(*verdict);
+  return adoption.verifies && !verdict;
+}
+
 // A rank that was away when its fellows heard the verdict reads it off the marks. After was_published(): a verdict that
 // comes later is told.
 std::optional<Verdict> Persister::verdict_in_store(const arena::RecordView& view, const std::string& name) const {
