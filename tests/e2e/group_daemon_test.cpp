@@ -142,6 +142,7 @@ TEST_F(Group, WhatAllHadSealedBeforeTheyDiedIsThereForTheNextGeneration) {
   SF_ASSERT_OK(restored);
   ASSERT_TRUE(restored->has_value());
   EXPECT_EQ((*restored)->step, 5);
+  EXPECT_EQ((*restored)->source, "store") << "in memory the newest of each rank may be of another step";
   EXPECT_TRUE(state.is(1005)) << "rank 1's own";
 }
 

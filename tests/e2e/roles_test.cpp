@@ -1,6 +1,7 @@
 // This program's main: the tests, or one of the processes that they start.
 #include <sys/syscall.h>
 
+#include <deque>
 #include <iostream>
 #include <span>
 
@@ -67,8 +68,33 @@ int be_trainer(const std::string& socket, const std::string& store, const std::s
   for (;;) ::pause();
 }
 
+// Goes on from what it restored, step by step, until it is killed: "from 4", "sealed 5", "captured 5"; "not as saved" when
+// the restored values are not those of the step.
+void train_as_rank(Checkpointer& made, State& state, std::int64_t offset) {
+  constexpr std::int64_t kMostSteps = 60;
+  const auto restored = made.restore();
+  const bool found = restored.ok() && restored->has_value();
+  const std::int64_t from = found ? (*restored)->step : -1;
+  const bool whole = restored.ok() && (!found || state.is(from + offset));
+  std::cout << (whole ? "from " + std::to_string(from) : restored.ok() ? "not as saved" : restored.status().message())
+            << std::endl;
+  std::deque<Ticket> uncaptured;
+  for (std::int64_t step = from + 1; whole && step <= from + kMostSteps; ++step) {
+    state.set(step + offset);
+    auto ticket = made.snapshot(step, /*wait=*/true);
+    if (!ticket.ok() || !made.fence().ok()) continue;
+    std::cout << "sealed " << step << std::endl;
+    uncaptured.push_back(std::move(*ticket));
+    while (!uncaptured.empty() && uncaptured.front().info().state != SnapshotState::copying) {
+      const TicketInfo info = uncaptured.front().info();
+      if (info.error.empty()) std::cout << "captured " << info.step << std::endl;
+      uncaptured.pop_front();
+    }
+  }
+}
+
 // A rank whose values are those of `step` and a thousand times itself. "join": only opens. "snapshot": takes one, and says
-// "sealed", then "captured", or what became of it. Then it waits to be killed.
+// "sealed", then "captured", or what became of it. "train": train_as_rank(). Then it waits to be killed.
 int be_rank(std::span<char*> arguments) {
   CheckpointerOptions options;
   options.socket = arguments[0];
@@ -78,8 +104,10 @@ int be_rank(std::span<char*> arguments) {
   options.world_size = static_cast<std::uint32_t>(std::stoul(arguments[4]));
   options.budget_bytes = 16ULL << 20;
   const std::int64_t step = std::stoll(arguments[5]);
+  const std::int64_t offset = 1000 * static_cast<std::int64_t>(options.rank);
   State state;
-  state.set(step + 1000 * options.rank);
+  state.set(step + offset);
+  ::alarm(120);
   auto made = Checkpointer::open(options);
   Status status = made.ok() ? made->add("values", DType::f32, {kFloats}, state.values.data()) : made.status();
   if (!status.ok()) {
@@ -88,6 +116,8 @@ int be_rank(std::span<char*> arguments) {
   }
   if (how == "join") {
     std::cout << "joined" << std::endl;
+  } else if (how == "train") {
+    train_as_rank(*made, state, offset);
   } else {
     const auto ticket = made->snapshot(step, /*wait=*/true);
     status = ticket.ok() ? made->fence() : ticket.status();
@@ -95,7 +125,6 @@ int be_rank(std::span<char*> arguments) {
     if (status.ok()) status = ticket->wait_captured(kPatienceMs);
     std::cout << (status.ok() ? "captured" : status.message()) << std::endl;
   }
-  ::alarm(120);
   for (;;) ::pause();
 }
 
