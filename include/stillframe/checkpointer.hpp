@@ -135,6 +135,7 @@ class STILLFRAME_EXPORT Checkpointer {
   // snapshot was abandoned and the update may go on. busy: a graph is being captured, and nothing was put into it.
   [[nodiscard]] Status fence();
   // Waits until what is captured is durable and verified, then leaves the daemon.
+  // Ranks of a group call it together: what one has taken is verified once the others have passed its fence.
   [[nodiscard]] Status close(std::uint64_t deadline_ms = 600'000);
 
  private:

@@ -272,7 +272,8 @@ class Checkpointer:
     def close(self, timeout: float = 600.0) -> None:
         """Waits until every captured snapshot is durable and verified. `timeout` in seconds; DeadlineError after it
         (what is captured stays with the daemon, which goes on), or the first error of a snapshot. A second call does
-        nothing, and so does one in a forked child."""
+        nothing, and so does one in a forked child. Ranks of a group call it together, with no barrier between: what one
+        has taken is verified once the others have passed its fence, at the latest in their close()."""
         if self._foreign():
             self._forget()
             return
