@@ -187,7 +187,6 @@ Persister::Outcome Persister::wait_for_turn(const arena::RecordView& view, Turn 
     } else if (const auto stop = interrupted(view)) {
       return *stop;
     } else {
-      release_where_due();  // the fellows may take long, and the trainer goes on meanwhile
       side_.wait(seen, base::Deadline::after_ms(kIdleWaitMs));
     }
   }
