@@ -35,6 +35,7 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
                    "torn, withdrawn while it was kept in memory", {}});
   };
   events.on_look = [raw = persister.get()] {
+    if (!raw->begun_) return;
     raw->retire_abandoned();
     raw->release_where_due();
   };
@@ -49,6 +50,7 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
   if (persister->options_.joint) SF_TRY(persister->enter_group());
   SF_TRY(persister->adopt_finished());
   SF_ASSIGN(persister->thread_, base::Thread::start("sf-persist", [raw = persister.get()] { raw->run(); }));
+  persister->begun_ = true;
   return persister;
 }
 
@@ -60,7 +62,7 @@ Persister::~Persister() {
   watch_.reset();
   verifier_.reset();
   if (options_.joint) leave_group();
-  keeper_->stop();  // before it is gone: its thread gives slots back through us
+  if (keeper_) keeper_->stop();  // before it is gone: its thread gives slots back through us
   keeper_.reset();
 }
 
