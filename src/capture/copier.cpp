@@ -158,8 +158,14 @@ Status Copier::fence(const base::Deadline& deadline, std::span<const StreamRef> 
     progress = std::exchange(pending_, nullptr);
     handle = pending_handle_;
   }
-  if (progress != nullptr) trainer_.confirm(handle);
+  if (progress != nullptr) confirm_unless_abandoned(handle);
   return {};
+}
+
+// Whatever became of it since: one that could not be written waits in memory until it, or a newer one, is confirmed.
+void Copier::confirm_unless_abandoned(const arena::SnapshotHandle& handle) {
+  const auto now = trainer_.progress(handle);
+  if (now && now->state != arena::RecordState::abandoned) trainer_.confirm(handle);
 }
 
 // The wait for "enqueued" comes first: a stream that waits for an event recorded later waits for nothing.
@@ -208,8 +214,7 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
                              "; training goes on, older checkpoints are whole"};
   }
   if (!progress->ended()) return {};
-  // One that was sealed and could not be written waits in memory until it, or a newer one, is confirmed.
-  trainer_.confirm(handle);
+  confirm_unless_abandoned(handle);
   const std::lock_guard lock(mutex_);
   pending_ = nullptr;
   given_up_id_ = pending_handle_.snapshot_id;

@@ -99,6 +99,7 @@ class Copier {
   [[nodiscard]] Status still_stuck();        // with mutex_ held
   [[nodiscard]] bool all_is_copied() const;  // likewise: of the snapshot being copied, the seal is a moment away
   void give_up(const Status& why);
+  void confirm_unless_abandoned(const arena::SnapshotHandle& handle);
   [[nodiscard]] Status hold_back(const base::Deadline& deadline, std::span<const StreamRef> streams);
   [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
   [[nodiscard]] Status cancelled();

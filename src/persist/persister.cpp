@@ -199,6 +199,7 @@ bool Persister::step() {
 }
 
 bool Persister::take(const arena::RecordView& view) {
+  being_taken_ = view.snapshot_id;
   {
     const std::lock_guard lock(mutex_);
     busy_ = true;
@@ -222,6 +223,7 @@ bool Persister::take(const arena::RecordView& view) {
     give_up(view);
   }
   set_phase("idle", view);
+  being_taken_ = 0;
   const std::lock_guard lock(mutex_);
   busy_ = false;
   return !outcome.ok() || *outcome != Outcome::left;

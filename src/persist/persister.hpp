@@ -165,6 +165,7 @@ class Persister {
   PersistCounters counters_;
   AlarmTally tally_;
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
+  std::atomic<std::uint64_t> being_taken_{0};  // its snapshot; 0: none
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
   std::unique_ptr<Keeper> keeper_;  // before those whose threads use it

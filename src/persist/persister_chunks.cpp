@@ -179,7 +179,8 @@ void Persister::give_up(const arena::RecordView& view) {
 void Persister::retire_abandoned() {
   for (const arena::RecordView& view : side_.records()) {
     const bool ours = (view.flags & (arena::kDone | arena::kMemoryOnly)) == 0;  // the keeper's otherwise
-    if (ours && view.state == arena::RecordState::abandoned) give_up(view);
+    const bool is_written = view.snapshot_id == being_taken_;  // its files go first, on the persister's thread
+    if (ours && !is_written && view.state == arena::RecordState::abandoned) give_up(view);
   }
 }
 
