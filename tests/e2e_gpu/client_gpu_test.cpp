@@ -212,7 +212,7 @@ TEST_F(ClientOnGpu, AStarvedSnapshotIsCountedOnceAndNoOtherIsBlamed) {
 TEST_F(ClientOnGpu, StatusSaysHowTensorsAreGathered) {
   ASSERT_TRUE(status()["gather"].contains("cuda:0")) << status().dump();
   const std::string way = status()["gather"]["cuda:0"];
-  if (device::embedded_gather_image().empty()) {
+  if (device::embedded_kernel_image().empty()) {
     EXPECT_THAT(way, AllOf(HasSubstr("plain copies"), HasSubstr("nvcc")));
   } else {
     EXPECT_EQ(way, "kernel");

@@ -153,7 +153,7 @@ class GpuCapture : public device::CudaTest {
     EXPECT_TRUE(copier_->trainer_side().recycle(handle));
   }
 
-  device::CudaDeviceOptions options_{.drain_deadline_ms = kDrainMs, .gather_image = device::stand_in_image()};
+  device::CudaDeviceOptions options_{.drain_deadline_ms = kDrainMs, .kernel_image = device::stand_in_image()};
   std::vector<GpuTensor> tensors_;
   std::unique_ptr<device::TrainersContext> context_;
   CUstream compute_ = nullptr;
