@@ -15,21 +15,24 @@ constexpr std::uint64_t kCancelCheckMs = 100;
 // The daemon's reason for a failure comes by another way than the state in the arena, and later by a moment.
 constexpr std::uint64_t kWordsLateMs = 1000;
 constexpr std::uint64_t kThreadFreeMs = 1000;
+// The copier thread reads so much in about 10 ms.
+constexpr std::uint64_t kCheckedInAMomentBytes = 64ULL << 20;
 // Copies under way of a snapshot that is given up; a device that has not done them by then does not answer.
 constexpr std::uint64_t kStopCopiesMs = 5'000;
 
 }  // namespace
 
-Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms)
+Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms,
+               CaptureCheck check)
     : arena_(&arena),
       trainer_(arena),
       scratch_limit_(scratch_bytes),
       fence_deadline_ms_(fence_deadline_ms),
-      streams_(devices) {}
+      streams_(devices, check) {}
 
 Result<std::unique_ptr<Copier>> Copier::start(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes,
-                                              std::uint64_t fence_deadline_ms) {
-  std::unique_ptr<Copier> copier(new Copier(devices, arena, scratch_bytes, fence_deadline_ms));
+                                              std::uint64_t fence_deadline_ms, CaptureCheck check) {
+  std::unique_ptr<Copier> copier(new Copier(devices, arena, scratch_bytes, fence_deadline_ms, check));
   SF_ASSIGN(copier->thread_, base::Thread::start("sf-copier", [raw = copier.get()] { raw->run(); }));
   return copier;
 }
@@ -69,6 +72,11 @@ std::vector<GatherWay> Copier::gather_ways() const {
   return streams_.gather_ways();
 }
 
+std::vector<CheckWay> Copier::check_ways() const {
+  const std::lock_guard lock(mutex_);
+  return streams_.proof().ways();
+}
+
 bool Copier::is_stuck() const {
   const std::lock_guard lock(mutex_);
   return !unended_.empty();
@@ -76,6 +84,11 @@ bool Copier::is_stuck() const {
 
 bool Copier::all_is_copied() const {
   return enqueued_ && std::ranges::all_of(copied_, [](const DeviceEvent& one) { return one.event->reached(); });
+}
+
+// All is copied, and yet the seal is more than a moment away.
+bool Copier::is_checked_for_long() const {
+  return streams_.proof().is_checking() && job_->plan->layout.bytes > kCheckedInAMomentBytes;
 }
 
 Status Copier::still_stuck() {
@@ -93,7 +106,7 @@ Status Copier::still_stuck() {
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
   // Copied or sealed, and the thread about to say that it is free: no reason to skip.
-  if (copying_ && (!job_->progress->copying() || all_is_copied())) {
+  if (copying_ && (!job_->progress->copying() || (all_is_copied() && !is_checked_for_long()))) {
     changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
   }
   if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
@@ -242,6 +255,22 @@ Status Copier::cancelled() {
   return {Code::deadline, *cancel_reason_};
 }
 
+// What is torn is never sealed.
+Status Copier::prove() {
+  CaptureProof& proof = streams_.proof();
+  if (proof.torn().empty()) {
+    if (!proof.is_checking()) return {};
+    trainer_.set_checked(handle_);
+    job_->progress->set_checked();
+    return {};
+  }
+  proof.start_over();
+  std::vector<std::string> names = names_of(*job_->plan, proof.torn());
+  const std::string what = describe_torn(names);
+  job_->progress->set_torn(std::move(names), what);
+  return {Code::corrupt, what};
+}
+
 // Under the lock of cancel(): a cancellation comes before the seal and holds, or finds the snapshot captured.
 Status Copier::seal() {
   const std::lock_guard lock(mutex_);
@@ -270,6 +299,7 @@ void Copier::copy_job() {
   if (status.ok()) status = copy_image();
   if (status.ok()) status = all_enqueued();
   while (status.ok() && !filling_.empty()) status = finish_oldest();
+  if (status.ok()) status = prove();
   if (status.ok()) status = seal();
   if (status.ok()) return;
   stop_copies();
@@ -296,8 +326,10 @@ void Copier::give_up(const Status& why) {
     const std::lock_guard lock(mutex_);
     starved_ = why.code() == Code::deadline && !cancel_reason_;
   }
+  const bool torn = why.code() == Code::corrupt;
   job_->progress->end(SnapshotState::abandoned, why.code(),
-                      "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + why.message() +
+                      "snapshot of step " + std::to_string(job_->step) +
+                          (torn ? " is torn and was withdrawn: " : " was abandoned: ") + why.message() +
                           "; older checkpoints are whole");
 }
 
@@ -333,10 +365,11 @@ Status Copier::copy_descriptor() {
 Status Copier::copy_image() {
   // The fence of a GPU waits until all is enqueued, so nothing but a lack of chunks may hold that up.
   const bool ahead = job_->plan->has_gpu() && mode_ != arena::Mode::ring;
-  SF_TRY(streams_.list_bundles(*job_->plan, job_->data, base::Deadline::after_ms(fence_deadline_ms_)));
+  const bool compares_later = ahead && streams_.proof().is_checking();
+  SF_TRY(streams_.open_copies(*job_->plan, job_->data, base::Deadline::after_ms(fence_deadline_ms_)));
   for (std::uint64_t chunk = 0; chunk < job_->plan->layout.chunk_count(); ++chunk) {
     if (!ahead && filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
-    SF_TRY(finish_reached());
+    if (!compares_later) SF_TRY(finish_reached());
     SF_TRY(cancelled());
     Result<std::uint64_t> slot =
         trainer_.lease(handle_, arena::SlotKind::image, chunk, base::Deadline::after_ms(0));
@@ -354,7 +387,7 @@ Status Copier::copy_image() {
 Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
   SF_ASSIGN(auto copied, streams_.copy(*job_->plan, chunk, job_->data, arena_->chunk(slot),
                                        base::Deadline::after_ms(fence_deadline_ms_)));
-  filling_.push_back({slot, std::move(copied)});
+  filling_.push_back({chunk, slot, std::move(copied)});
   return {};
 }
 
@@ -368,7 +401,9 @@ Status Copier::finish_oldest() {
     }
     SF_TRY(copied);
   }
-  trainer_.mark_filled(handle_, filling_.front().slot);
+  const Filling& filled = filling_.front();
+  streams_.proof().compare(*job_->plan, filled.chunk, arena_->chunk(filled.slot));
+  trainer_.mark_filled(handle_, filled.slot);
   filling_.pop_front();
   return {};
 }
