@@ -15,8 +15,6 @@ constexpr std::uint64_t kCancelCheckMs = 100;
 // The daemon's reason for a failure comes by another way than the state in the arena, and later by a moment.
 constexpr std::uint64_t kWordsLateMs = 1000;
 constexpr std::uint64_t kThreadFreeMs = 1000;
-// The copier thread reads so much in about 10 ms.
-constexpr std::uint64_t kCheckedInAMomentBytes = 64ULL << 20;
 // Copies under way of a snapshot that is given up; a device that has not done them by then does not answer.
 constexpr std::uint64_t kStopCopiesMs = 5'000;
 
@@ -72,11 +70,6 @@ std::vector<GatherWay> Copier::gather_ways() const {
   return streams_.gather_ways();
 }
 
-std::vector<CheckWay> Copier::check_ways() const {
-  const std::lock_guard lock(mutex_);
-  return streams_.proof().ways();
-}
-
 bool Copier::is_stuck() const {
   const std::lock_guard lock(mutex_);
   return !unended_.empty();
@@ -84,11 +77,6 @@ bool Copier::is_stuck() const {
 
 bool Copier::all_is_copied() const {
   return enqueued_ && std::ranges::all_of(copied_, [](const DeviceEvent& one) { return one.event->reached(); });
-}
-
-// All is copied, and yet the seal is more than a moment away.
-bool Copier::is_checked_for_long() const {
-  return streams_.proof().is_checking() && job_->plan->layout.bytes > kCheckedInAMomentBytes;
 }
 
 Status Copier::still_stuck() {
@@ -253,22 +241,6 @@ Status Copier::cancelled() {
   const std::lock_guard lock(mutex_);
   if (!cancel_reason_) return {};
   return {Code::deadline, *cancel_reason_};
-}
-
-// What is torn is never sealed.
-Status Copier::prove() {
-  CaptureProof& proof = streams_.proof();
-  if (proof.torn().empty()) {
-    if (!proof.is_checking()) return {};
-    trainer_.set_checked(handle_);
-    job_->progress->set_checked();
-    return {};
-  }
-  proof.start_over();
-  std::vector<std::string> names = names_of(*job_->plan, proof.torn());
-  const std::string what = describe_torn(names);
-  job_->progress->set_torn(std::move(names), what);
-  return {Code::corrupt, what};
 }
 
 // Under the lock of cancel(): a cancellation comes before the seal and holds, or finds the snapshot captured.

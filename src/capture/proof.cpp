@@ -45,13 +45,15 @@ bool CaptureProof::wants(std::int32_t gpu) const noexcept {
 void CaptureProof::begin(const Plan& plan) {
   const bool is_checked = is_to_be_checked(check_, snapshot_++);
   torn_.clear();
-  checks_all_ = is_checked && plan.has_gpu();
+  std::size_t unchecked = 0;
+  std::size_t checked = 0;
   for (auto& [gpu, one] : gpus_) {
     const auto pieces = plan.gpu_pieces_before.find(gpu);
     const bool has_bytes = pieces != plan.gpu_pieces_before.end() && pieces->second.back() != 0;
     one.taken = is_checked && has_bytes && one.prints != nullptr;
-    if (has_bytes && !one.taken) checks_all_ = false;
+    if (has_bytes) ++(one.taken ? checked : unchecked);
   }
+  checks_all_ = checked != 0 && unchecked == 0;
 }
 
 bool CaptureProof::takes(std::int32_t gpu) const noexcept {
@@ -106,7 +108,8 @@ std::vector<std::string> names_of(const Plan& plan, const std::set<std::size_t>&
 }
 
 std::string describe_torn(std::span<const std::string> names) {
-  std::string text = "its bytes are not those that stood on the GPU when it was taken, changed before they were copied: ";
+  std::string text =
+      "its bytes are not those that stood on the GPU when it was taken, changed before they were copied: ";
   for (std::size_t i = 0; i < std::min(names.size(), kNamedAtMost); ++i) text += (i == 0 ? "" : ", ") + names[i];
   if (names.size() > kNamedAtMost) text += " and " + std::to_string(names.size() - kNamedAtMost) + " more";
   return text;

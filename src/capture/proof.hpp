@@ -1,14 +1,14 @@
 // The capture proof: of some snapshots the fingerprints of what stands on the GPUs are taken when the snapshot is, and
-// compared with those of the bytes that arrived in the arena. What they find is a change that no fence held back and no version
-// counter showed, and a copy that went wrong.
+// compared with those of the bytes that arrived in the arena. What they find is a change that no fence held back and no
+// version counter showed, and a copy that went wrong.
 //
 //   trainer's stream   … work …  (ready)                                    (waits for gathered)  … forward, backward …
 //   gather stream                  waits for ready: fingerprints, gather → (gathered)
 //   copy stream                    waits for gathered: fetches the fingerprints, chunk, chunk, chunk …
 //   copier thread                  each chunk that has arrived: its fingerprints again, from the arena
 //
-// They are taken in the order of the trainer's stream, which waits: a change after the snapshot comes after them. Of what
-// another stream changes at the same time they say nothing for sure.
+// They are taken in the order of the trainer's stream, which waits: a change after the snapshot comes after them. Of
+// what another stream changes at the same time they say nothing for sure.
 //
 // The cost of a checked snapshot: the trainer's streams stand while each GPU reads its part of the state once (bytes /
 // memory bandwidth), and the copier thread reads it once from the arena before the snapshot is sealed. 32 bytes a piece
@@ -41,7 +41,7 @@ inline constexpr std::uint64_t kSnapshotsPerCheck = 100;
 
 // Whether captures of what is on a GPU are checked.
 struct CheckWay {
-  std::string device;       // "cuda:0"
+  std::string device;   // "cuda:0"
   std::string why_not;  // empty: they are
 };
 
@@ -50,8 +50,8 @@ class CaptureProof {
  public:
   explicit CaptureProof(CaptureCheck check) : check_(check) {}
 
-  // Makes what the plan needs on that GPU. What keeps it from being made is no error but for the loss of the device: the
-  // snapshots are then taken unchecked, it is logged, and ways() says why. While nothing is being copied.
+  // Makes what the plan needs on that GPU. What keeps it from being made is no error but for the loss of the device:
+  // the snapshots are then taken unchecked, it is logged, and ways() says why. While nothing is being copied.
   [[nodiscard]] Status prepare(const Plan& plan, std::int32_t gpu, device::Device& device);
   [[nodiscard]] bool wants(std::int32_t gpu) const noexcept;  // take() has something to do there in some snapshot
 
@@ -59,8 +59,8 @@ class CaptureProof {
   void begin(const Plan& plan);
   [[nodiscard]] bool takes(std::int32_t gpu) const noexcept;  // of this snapshot
   // On the stream that the trainer's waits for, before anything else of the snapshot.
-  [[nodiscard]] Status take(const Plan& plan, std::int32_t gpu, std::span<const void* const> data, device::Stream& stream,
-                            const base::Deadline& deadline);
+  [[nodiscard]] Status take(const Plan& plan, std::int32_t gpu, std::span<const void* const> data,
+                            device::Stream& stream, const base::Deadline& deadline);
   // Before the chunks, on the stream that copies them.
   [[nodiscard]] Status fetch(std::int32_t gpu, device::Stream& stream, const base::Deadline& deadline);
   // A chunk that has arrived, and is not with the daemon yet.
