@@ -178,17 +178,20 @@ Status Copier::hold_back(const base::Deadline& deadline, std::span<const StreamR
 
 Status Copier::wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams) {
   std::shared_ptr<Progress> progress;
+  bool was_confirmed = false;
   {
     const std::lock_guard lock(mutex_);
     progress = pending_;
     // Confirmed, and a GPU copies on: every further stream must be told to wait. What was given up may be overwritten.
-    if (progress == nullptr && copying_ && !cancel_reason_) progress = job_->progress;
+    was_confirmed = progress == nullptr && copying_ && !cancel_reason_;
+    if (was_confirmed) progress = job_->progress;
   }
   if (progress == nullptr) return {};
   const std::int64_t from_ns = base::system_clock().monotonic_ns();
   const Status held = hold_back(deadline, streams);
   progress->add_fence_seconds(static_cast<double>(base::system_clock().monotonic_ns() - from_ns) * 1e-9);
   if (held.code() == Code::busy) return held;
+  if (was_confirmed && progress->ended()) return {};  // its ticket says what became of it
   if (!held.ok()) {
     cancel(held.code() == Code::deadline ? "the fence's deadline passed before its tensors were copied" : held.message(),
            /*only_ring=*/false);

@@ -35,13 +35,14 @@ DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotR
   }
   std::vector<std::shared_ptr<RunSession>> before = predecessors(*client->session);
   std::reverse(before.begin(), before.end());  // the last one first
+  const auto deadline = base::Deadline::after_ms(std::min(request.deadline_ms, kLongestHoldMs));
   for (const auto& dead : before) {
     if (!dead->died()) continue;
     // Before it is looked at: from here on it is not dropped.
     const auto held_ms = static_cast<std::int64_t>(std::min(request.deadline_ms, kLongestHoldMs));
     dead->stay().hold_until(client.get(), now_ns() + held_ms * kNsPerMs);
     client->hot = dead;
-    const std::function<Result<std::optional<HotOffer>>()> offer = [dead] { return dead->offer_hot_image(); };
+    const std::function<Result<std::optional<HotOffer>>()> offer = [dead, deadline] { return dead->offer_hot_image(deadline); };
     const auto offered = co_await run_blocking(*blocking_, offer);
     if (offered.ok() && *offered) {
       base::log(base::LogLevel::info, "hot.offered",

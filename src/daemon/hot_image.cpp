@@ -42,9 +42,11 @@ Leavings leavings_of(const arena::Arena& arena) {
   return is_published(*chosen) ? Leavings::copy_of_stored : Leavings::only_copy;
 }
 
-Result<std::optional<HotOffer>> offer_hot_image(const arena::Arena& arena, const persist::Persister& persister) {
+Result<std::optional<HotOffer>> offer_hot_image(const arena::Arena& arena, const persist::Persister& persister,
+                                                const base::Deadline& deadline) {
   const auto chosen = choose_hot(arena::DaemonSide(arena));
-  if (!chosen || !persister.hash_all(*chosen)) return std::optional<HotOffer>();
+  if (!chosen) return std::optional<HotOffer>();
+  SF_TRY(persister.hash_all(*chosen, deadline));
   HotOffer offer;
   offer.view = *chosen;
   if (is_published(*chosen)) {

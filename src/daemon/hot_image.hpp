@@ -62,7 +62,8 @@ struct HotOffer {
   std::string name;       // of its checkpoint; empty: not durable yet
   base::UniqueFd memory;  // for reading only
 };
-// Of a dead trainer's arena. What has no hash yet gets one.
-[[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image(const arena::Arena& arena, const persist::Persister& persister);
+// Of a dead trainer's arena. What has no hash yet gets one, before the deadline or not at all.
+[[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image(const arena::Arena& arena, const persist::Persister& persister,
+                                                              const base::Deadline& deadline);
 
 }  // namespace stillframe::daemon

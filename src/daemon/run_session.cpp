@@ -173,7 +173,7 @@ void RunSession::trainer_gone(bool died) noexcept {
   if (persister_) persister_->trainer_died();
 }
 
-Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
+Result<std::optional<HotOffer>> RunSession::offer_hot_image(const base::Deadline& deadline) {
   const std::lock_guard not_dropped_meanwhile(drop_mutex_);
   const arena::Arena* arena = nullptr;
   const persist::Persister* persister = nullptr;
@@ -183,7 +183,7 @@ Result<std::optional<HotOffer>> RunSession::offer_hot_image() {
     persister = persister_.get();
   }
   if (arena == nullptr || persister == nullptr) return std::optional<HotOffer>();
-  return daemon::offer_hot_image(*arena, *persister);
+  return daemon::offer_hot_image(*arena, *persister, deadline);
 }
 
 Leavings RunSession::leavings() {

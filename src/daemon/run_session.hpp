@@ -48,7 +48,7 @@ class RunSession {
   [[nodiscard]] bool died() const noexcept { return died_; }
   [[nodiscard]] bool is_alone() const noexcept { return hello_.world_size == 1; }
   // The newest image that the dead trainer left whole in memory; nullopt when there is none. Waits until it is hashed.
-  [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image();
+  [[nodiscard]] Result<std::optional<HotOffer>> offer_hot_image(const base::Deadline& deadline);
   [[nodiscard]] Leavings leavings();
   // How long the memory of a dead trainer stays after all is durable; the event loop's alone.
   [[nodiscard]] HotStay& stay() noexcept { return stay_; }

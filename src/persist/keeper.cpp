@@ -148,11 +148,18 @@ bool Keeper::hash_descriptor(const arena::RecordView& view) const {
   return true;
 }
 
-bool Keeper::hash_all(const arena::RecordView& view) const {
-  for (std::uint64_t i = 0; i < view.image_chunks(); ++i) {
-    if (!hash_chunk(view, i)) return false;
+Status Keeper::hash_all(const arena::RecordView& view, const base::Deadline& deadline) const {
+  const std::uint64_t chunks = view.image_chunks();
+  for (std::uint64_t i = 0; i < chunks; ++i) {
+    if (stopping_) return {Code::unavailable, "the daemon ends"};
+    if (deadline.expired()) {
+      return {Code::deadline, std::to_string(i) + " of " + std::to_string(chunks) +
+                                  " chunks of the image in memory were hashed when the time was over"};
+    }
+    if (!hash_chunk(view, i)) return {Code::not_found, "chunk " + std::to_string(i) + " of the image is no longer in memory"};
   }
-  return hash_descriptor(view);
+  if (!hash_descriptor(view)) return {Code::not_found, "the descriptor of the image is no longer in memory"};
+  return {};
 }
 
 bool Keeper::claim_for_store(const arena::RecordView& view) const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arena/daemon_side.hpp"
+#include "base/clock.hpp"
 #include "base/thread.hpp"
 
 namespace stillframe::persist {
@@ -46,8 +47,9 @@ class Keeper {
   void leave_with(std::uint64_t newest_snapshot) noexcept;
   // Takes a sealed snapshot of memory only for the store; false when it is no longer there, or no longer sealed.
   [[nodiscard]] bool claim_for_store(const arena::RecordView& view) const;
-  // Every chunk of a sealed snapshot, the descriptor's too, that has no hash yet. False while one is missing.
-  [[nodiscard]] bool hash_all(const arena::RecordView& view) const;
+  // Every chunk of a sealed snapshot, the descriptor's too, that has no hash yet. Fails where one is missing, where the deadline
+  // passes (what is hashed stays hashed) and once this keeper ends.
+  [[nodiscard]] Status hash_all(const arena::RecordView& view, const base::Deadline& deadline) const;
 
  private:
   Keeper(const arena::Arena& arena, std::string run, std::function<void(const arena::RecordView&)> on_withdrawn)

@@ -91,7 +91,9 @@ class Persister {
   // The checkpoint is in the hands of the one who verifies after durable.
   [[nodiscard]] bool verifies(const std::string& name) const { return verifier_->holds(name); }
   // Every chunk of a sealed snapshot that has no hash yet gets one; false while a chunk is missing.
-  [[nodiscard]] bool hash_all(const arena::RecordView& view) const { return keeper_->hash_all(view); }
+  [[nodiscard]] Status hash_all(const arena::RecordView& view, const base::Deadline& deadline) const {
+    return keeper_->hash_all(view, deadline);
+  }
 
  private:
   enum class Outcome { published, given_up, left };

@@ -62,9 +62,11 @@ TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
 TEST_F(HotRestore, AFullDiskBeforeTheDeathLosesNothingThatWasCaptured) {
   start_daemon();
   SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();  // until it is captured: what fails before that is only given up
+  Process trainer = start_trainer("plain", 9);
   std::filesystem::remove(store_path() + "/sequence");
   std::filesystem::create_directory(store_path() + "/sequence");
-  Process trainer = start_trainer("plain", 9);
+  hung.reset();
   {
     const arena::Arena arena = arena_of(trainer);
     ASSERT_TRUE(wait_until([&] { return newest_of(arena).state == arena::RecordState::failed; }));

@@ -34,7 +34,9 @@ class HotRestore : public DaemonTest {
     return arena::Arena::create(1).value();
   }
   [[nodiscard]] static arena::RecordView newest_of(const arena::Arena& arena) {
-    return arena::DaemonSide(arena).records().back();
+    const auto records = arena::DaemonSide(arena).records();
+    if (records.empty()) ADD_FAILURE() << "no snapshot in the trainer's arena";
+    return records.empty() ? arena::RecordView() : records.back();
   }
   // Once the daemon has read it, as it does of its own accord.
   static void flip_a_byte(const arena::Arena& arena, std::uint64_t chunk) {

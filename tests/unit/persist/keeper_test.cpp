@@ -205,6 +205,17 @@ TEST_F(Kept, TheNewestGoesToTheStoreWhenTheTrainerSaysSo) {
   EXPECT_THAT(steps(), ElementsAre(1));
 }
 
+TEST_F(Kept, WhoWaitsForItsHashesWaitsNoLongerThanHeSaid) {
+  start(12);
+  const Shot shot = trainer_->capture_for_memory(1, three_chunk_layout());
+  const auto view = arena::DaemonSide(*arena_).view(shot.handle.record);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(persister_->hash_all(*view, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_TRUE(persister_->hash_all(*view, base::Deadline::after_ms(kPatienceMs)).ok());
+  arena::DaemonSide(*arena_).release_all(*view);
+  EXPECT_EQ(persister_->hash_all(*view, base::Deadline::after_ms(kPatienceMs)).code(), Code::not_found);
+}
+
 TEST_F(Kept, WhatChangedInMemorySinceItWasHashedIsNotWritten) {
   start(8);
   const Shot shot = trainer_->capture_for_memory(1, three_chunk_layout());
