@@ -13,6 +13,12 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+
 class Proof : public GpuCapture {
  protected:
   static constexpr std::uint64_t kChunk = kChunkBytes;
@@ -111,6 +117,7 @@ TEST_F(Proof, AfterATornOneTheNextThreeAreCheckedAgain) {
 
 // The unfenced change comes before, among or after the copies, as the seed has it.
 TEST_F(Proof, OverManyOrdersNothingElseThanTheStepsBytesIsEverSealed) {
+  if (kThreadSanitizer) GTEST_SKIP() << "the bytes race in earnest, and the thread sanitizer ends the program for it";
   constexpr std::uint64_t kSeeds = 40;
   std::uint64_t torn = 0;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
