@@ -33,6 +33,7 @@ def scrub_status(store: Path) -> Any:
 
 def kinds(ticket: stillframe.Ticket) -> List[str]:
     ticket.wait_durable(DEADLINE_SECONDS)
+    wait_until(lambda: ticket.stored_bytes > 0, "the daemon's words on it")
     return [alarm.kind for alarm in ticket.alarms]
 
 

@@ -122,7 +122,7 @@ def test_a_stopped_daemon_does_not_stop_the_training(tmp_path: Path) -> None:
 
 def test_a_fence_behind_a_stopped_daemon_gives_up_at_its_deadline(tmp_path: Path) -> None:
     run = BigRun(32)
-    with run.checkpointer(tmp_path, budget_bytes=8 * MIB, fence_deadline=1.0) as ckpt:
+    with run.checkpointer(tmp_path, budget_bytes=8 * MIB, fence_deadline=3.0) as ckpt:
         ckpt.snapshot(0).wait_verified(DEADLINE_SECONDS)
         with stopped(daemon_pid(ckpt)):
             torn = ckpt.snapshot(1)
@@ -131,7 +131,7 @@ def test_a_fence_behind_a_stopped_daemon_gives_up_at_its_deadline(tmp_path: Path
                 run.step()
             # The line that called optimizer.step(), not a line of torch or of this package.
             assert [item.filename for item in caught] == [training.__file__]
-            assert 0.5 < time.monotonic() - begin < 5
+            assert 1.5 < time.monotonic() - begin < 15
             assert torn.state == "abandoned" and torn.error is not None
             assert ckpt.status()["snapshots"]["abandoned"] == 1
             begin = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_fence_behind_a_stopped_daemon_gives_up_at_its_deadline(tmp_path: Path
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 run.step()
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 15
         expected = run.weight.detach().clone()
         assert ckpt.snapshot(3, wait=True).wait_verified(DEADLINE_SECONDS)
     assert checkpoint_steps(tmp_path) >= {0, 3} and 1 not in checkpoint_steps(tmp_path)

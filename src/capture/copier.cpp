@@ -13,7 +13,7 @@ constexpr std::size_t kCopiesUnderWay = 8;
 // A wait for a chunk looks for a cancellation this often.
 constexpr std::uint64_t kCancelCheckMs = 100;
 // The daemon's reason for a failure comes by another way than the state in the arena, and later by a moment.
-constexpr std::uint64_t kWordsLateMs = 1000;
+constexpr std::uint64_t kWordsLateMs = 3000;
 constexpr std::uint64_t kThreadFreeMs = 1000;
 // Copies under way of a snapshot that is given up; a device that has not done them by then does not answer.
 constexpr std::uint64_t kStopCopiesMs = 5'000;
@@ -159,7 +159,7 @@ Status Copier::fence(const base::Deadline& deadline, std::span<const StreamRef> 
     progress = std::exchange(pending_, nullptr);
     handle = pending_handle_;
   }
-  if (progress != nullptr && !progress->ended()) trainer_.confirm(handle);
+  if (progress != nullptr) trainer_.confirm(handle);
   return {};
 }
 
@@ -178,10 +178,12 @@ Status Copier::hold_back(const base::Deadline& deadline, std::span<const StreamR
 
 Status Copier::wait_copied(const base::Deadline& deadline, std::span<const StreamRef> streams) {
   std::shared_ptr<Progress> progress;
+  arena::SnapshotHandle handle;
   bool was_confirmed = false;
   {
     const std::lock_guard lock(mutex_);
     progress = pending_;
+    handle = pending_handle_;
     // Confirmed, and a GPU copies on: every further stream must be told to wait. What was given up may be overwritten.
     was_confirmed = progress == nullptr && copying_ && !cancel_reason_;
     if (was_confirmed) progress = job_->progress;
@@ -207,6 +209,8 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
                              "; training goes on, older checkpoints are whole"};
   }
   if (!progress->ended()) return {};
+  // One that was sealed and could not be written waits in memory until it, or a newer one, is confirmed.
+  trainer_.confirm(handle);
   const std::lock_guard lock(mutex_);
   pending_ = nullptr;
   given_up_id_ = pending_handle_.snapshot_id;

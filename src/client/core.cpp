@@ -124,7 +124,7 @@ Core::~Core() {
 bool Core::in_child() const noexcept { return ::getpid() != pid_; }
 
 Status Core::settle(const base::Deadline& deadline) {
-  SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{deadline_ms(deadline)}, deadline));
+  SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{daemons_share_ms(deadline)}, deadline));
   return std::holds_alternative<protocol::Done>(reply.message) ? Status() : Status(Code::corrupt, "unexpected answer to settle");
 }
 
@@ -326,7 +326,7 @@ Status Core::passed(Status passed) {
 }
 
 void Core::confirm(const Snapshot& snapshot) {
-  if (snapshot.handle.snapshot_id == 0 || snapshot.progress->ended() || snapshot.progress->copying()) return;
+  if (snapshot.handle.snapshot_id == 0 || snapshot.progress->copying()) return;
   copier_->confirm(snapshot.handle);
 }
 

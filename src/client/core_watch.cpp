@@ -13,7 +13,7 @@ constexpr std::size_t kMostWarnings = 64;
 constexpr std::size_t kMostEarlyNews = 32;
 constexpr std::size_t kMostWordless = 32;
 // The daemon's words come after the arena's state by a moment; only when they stay away the arena must do.
-constexpr std::int64_t kWordsLateNs = 1'000'000'000;
+constexpr std::int64_t kWordsLateNs = 3'000'000'000;
 constexpr std::uint64_t kWaitSliceMs = 100;
 
 }  // namespace

@@ -10,7 +10,7 @@ constexpr std::uint64_t kGoodbyeMs = 2000;
 }  // namespace
 
 Result<std::unique_ptr<restore::MemoryImage>> Core::hot_image(const base::Deadline& deadline) {
-  const protocol::HotRequest request{static_cast<std::uint64_t>(deadline.remaining_ms())};
+  const protocol::HotRequest request{daemons_share_ms(deadline)};
   SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
   if (std::holds_alternative<protocol::HotNone>(reply.message)) return std::unique_ptr<restore::MemoryImage>();
   const auto* there = std::get_if<protocol::HotImage>(&reply.message);

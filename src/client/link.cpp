@@ -11,9 +11,14 @@ namespace {
 
 constexpr std::uint64_t kTickMs = 200;
 constexpr std::uint64_t kLongestPauseMs = 5000;
-constexpr std::uint64_t kAttemptsBeforeTrouble = 4;
+constexpr std::uint64_t kAttemptsBeforeTrouble = 6;
 
 }  // namespace
+
+std::uint64_t daemons_share_ms(const base::Deadline& deadline) noexcept {
+  const auto remaining_ms = static_cast<std::uint64_t>(deadline.remaining_ms());
+  return remaining_ms - remaining_ms / 4;
+}
 
 Result<std::unique_ptr<Link>> Link::open(LinkOptions options, LinkEvents events) {
   std::unique_ptr<Link> link(new Link(std::move(options), std::move(events)));

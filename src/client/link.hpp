@@ -38,6 +38,9 @@ struct LinkEvents {
   std::function<int()> arena_memfd;  // to hand over when coming back; -1: none yet
 };
 
+// What the daemon is told of a deadline, so that its own answer (what was not done in time) comes before we stop listening.
+[[nodiscard]] std::uint64_t daemons_share_ms(const base::Deadline& deadline) noexcept;
+
 class Link {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Link>> open(LinkOptions options, LinkEvents events);

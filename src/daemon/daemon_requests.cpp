@@ -17,7 +17,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr std::uint64_t kReplyDeadlineMs = 1000;
+constexpr std::uint64_t kReplyDeadlineMs = 300;
 constexpr std::uint64_t kTurnDeadlineMs = 15'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 

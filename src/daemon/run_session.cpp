@@ -97,6 +97,7 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   const std::lock_guard lock(mutex_);
   arena_ = std::move(owned);
   persister_ = std::move(persister);
+  if (gone_) persister_->trainer_died();  // while its arena came to us
   return {};
 }
 
@@ -124,6 +125,8 @@ bool RunSession::would_refuse(const protocol::ArenaRequest& request, std::uint64
 Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
                                                        base::WorkerPool& encoders,
                                                        std::function<void(const persist::News&)> on_news) {
+  const std::lock_guard not_dropped_meanwhile(drop_mutex_);
+  if (gone_) return Status(Code::unavailable, "the trainer is gone");
   SF_ASSIGN(const ArenaGrant grant, decide(request, free_bytes));
   if (!arena_) {
     SF_ASSIGN(arena::Arena made, arena::Arena::create(grant.slots));
@@ -147,6 +150,7 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
 
 Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
                          std::function<void(const persist::News&)> on_news) {
+  const std::lock_guard not_dropped_meanwhile(drop_mutex_);
   SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(memfd)));
   const std::vector<arena::RecordView> records = arena::DaemonSide(attached).records();
   SF_TRY(begin(std::move(attached), encoders, std::move(on_news)));

@@ -24,7 +24,8 @@ bool is_kept_unwritten(const arena::RecordView& view) noexcept {
 std::uint64_t newest_captured(const std::vector<arena::RecordView>& records, std::uint64_t up_to) noexcept {
   std::uint64_t newest = 0;
   for (const arena::RecordView& view : records) {
-    const bool counts = is_captured(view) && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
+    const bool let_go = view.state == arena::RecordState::sealed && (view.flags & arena::kDone) != 0;
+    const bool counts = is_captured(view) && !let_go && (view.flags & (arena::kWithdrawn | arena::kSuperseded)) == 0;
     if (counts && view.snapshot_id <= up_to) newest = std::max(newest, view.snapshot_id);
   }
   return newest;
@@ -49,13 +50,15 @@ Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confi
 }
 
 Result<std::unique_ptr<Keeper>> Keeper::start(const arena::Arena& arena, std::string run,
-                                              std::function<void(const arena::RecordView&)> on_withdrawn) {
-  std::unique_ptr<Keeper> keeper(new Keeper(arena, std::move(run), std::move(on_withdrawn)));
+                                              KeeperEvents events) {
+  std::unique_ptr<Keeper> keeper(new Keeper(arena, std::move(run), std::move(events)));
   SF_ASSIGN(keeper->thread_, base::Thread::start("sf-keep", [raw = keeper.get()] { raw->run(); }));
   return keeper;
 }
 
-Keeper::~Keeper() {
+Keeper::~Keeper() { stop(); }
+
+void Keeper::stop() noexcept {
   stopping_ = true;
   side_.wake_self();
   thread_.join();
@@ -74,6 +77,7 @@ void Keeper::leave_with(std::uint64_t newest_snapshot) noexcept {
 void Keeper::run() {
   while (!stopping_) {
     const std::uint32_t seen = side_.signal();
+    events_.on_look();
     const std::vector<arena::RecordView> records = side_.records();
     std::erase_if(hashed_, [&](const auto& one) {
       return std::none_of(records.begin(), records.end(),
@@ -102,7 +106,7 @@ void Keeper::look_after(const arena::RecordView& seen) {
   if (superseded && !trainer_dead) return;
   if (keeping == Keeping::withdraw) {
     if (!side_.advance(*view, arena::RecordState::sealed, arena::RecordState::failed)) return;
-    on_withdrawn_(*view);
+    events_.on_withdrawn(*view);
   }
   base::log(base::LogLevel::debug, "snapshot.let_go", {{"run", run_}, {"step", view->step}});
   side_.release_all(*view);

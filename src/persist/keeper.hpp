@@ -31,15 +31,22 @@ namespace stillframe::persist {
 enum class Keeping { keep, let_go, withdraw };
 [[nodiscard]] Keeping decide_keeping(const arena::RecordView& view, std::uint64_t newest_confirmed, bool trainer_dead) noexcept;
 
+// Both are called on the keeper's thread.
+struct KeeperEvents {
+  std::function<void(const arena::RecordView&)> on_withdrawn;  // torn, and let go; the keeper holds still meanwhile
+  std::function<void()> on_look;  // whenever the arena has changed, however long the store takes
+};
+
 // `arena` outlives it.
 class Keeper {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Keeper>> start(const arena::Arena& arena, std::string run,
-                                                             std::function<void(const arena::RecordView&)> on_withdrawn);
+  [[nodiscard]] static Result<std::unique_ptr<Keeper>> start(const arena::Arena& arena, std::string run, KeeperEvents events);
   ~Keeper();
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
+  // No event comes after it.
+  void stop() noexcept;
   void trainer_died() noexcept;
   // While it is held no chunk is being hashed and no snapshot let go: slots are given back under it, and claimed.
   [[nodiscard]] std::unique_lock<std::mutex> hold_still() const { return std::unique_lock(mutex_); }
@@ -52,8 +59,8 @@ class Keeper {
   [[nodiscard]] Status hash_all(const arena::RecordView& view, const base::Deadline& deadline) const;
 
  private:
-  Keeper(const arena::Arena& arena, std::string run, std::function<void(const arena::RecordView&)> on_withdrawn)
-      : arena_(&arena), side_(arena), run_(std::move(run)), on_withdrawn_(std::move(on_withdrawn)) {}
+  Keeper(const arena::Arena& arena, std::string run, KeeperEvents events)
+      : arena_(&arena), side_(arena), run_(std::move(run)), events_(std::move(events)) {}
   void run();
   void look_after(const arena::RecordView& view);
   void hash_filled(const arena::RecordView& view);
@@ -63,7 +70,7 @@ class Keeper {
   const arena::Arena* arena_;
   const arena::DaemonSide side_;
   const std::string run_;
-  const std::function<void(const arena::RecordView&)> on_withdrawn_;
+  const KeeperEvents events_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> trainer_dead_{false};
   std::uint64_t newest_that_counts_ = ~std::uint64_t{0};  // under mutex_

@@ -38,10 +38,16 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
                                                     std::function<void(const News&)> on_news) {
   std::unique_ptr<Persister> persister(
       new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));
-  SF_ASSIGN(persister->keeper_, Keeper::start(arena, persister->options_.run, [raw = persister.get()](const auto& view) {
-              raw->on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt,
-                              "torn, withdrawn while it was kept in memory", {}});
-            }));
+  KeeperEvents events;
+  events.on_withdrawn = [raw = persister.get()](const arena::RecordView& view) {
+    raw->on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt,
+                   "torn, withdrawn while it was kept in memory", {}});
+  };
+  events.on_look = [raw = persister.get()] {
+    raw->retire_abandoned();
+    raw->release_where_due();
+  };
+  SF_ASSIGN(persister->keeper_, Keeper::start(arena, persister->options_.run, std::move(events)));
   SF_ASSIGN(persister->verifier_,
             Verifier::start(persister->side_, persister->store_, persister->options_.run, persister->options_.retention,
                             [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
@@ -56,6 +62,7 @@ Persister::~Persister() {
   side_.wake_self();
   thread_.join();
   verifier_.reset();
+  keeper_->stop();  // before it is gone: its thread gives slots back through us
   keeper_.reset();
 }
 
@@ -89,7 +96,8 @@ bool Persister::drained() const {
   const std::vector<arena::RecordView> records = side_.records();
   const std::uint64_t newest = newest_to_write(records);
   const bool sealed_waits = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& view) {
-    return view.state == arena::RecordState::sealed && !is_next_daemons(view) && !stays_in_memory(view, newest);
+    return view.state == arena::RecordState::sealed && (view.flags & arena::kDone) == 0 && !is_next_daemons(view) &&
+           !stays_in_memory(view, newest);
   });
   {
     const std::lock_guard lock(mutex_);

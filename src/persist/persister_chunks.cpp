@@ -157,8 +157,10 @@ void Persister::count_alarms(const arena::RecordView& view, const std::vector<Fo
 
 // Abandoned by the trainer, cut off by its death, superseded, or withdrawn as torn before it was published.
 void Persister::give_up(const arena::RecordView& view) {
+  const auto still = keeper_->hold_still();  // two threads give up: one of them does it
   const auto now = side_.view(view.record);
-  const bool sealed = now && now->state == arena::RecordState::sealed;
+  if (!now || now->snapshot_id != view.snapshot_id || (now->flags & arena::kDone) != 0) return;
+  const bool sealed = now->state == arena::RecordState::sealed;
   const bool withdrawn = sealed && (now->flags & arena::kWithdrawn) != 0;
   const bool superseded = sealed && (now->flags & arena::kSuperseded) != 0;
   if (superseded && !trainer_dead_) return;  // its trainer is about to free it
@@ -169,7 +171,7 @@ void Persister::give_up(const arena::RecordView& view) {
   if (withdrawn) {
     on_news_({view.snapshot_id, view.step, "withdrawn", 0, "", 0, 0, Code::corrupt, "torn, withdrawn before it was published", {}});
   }
-  give_slots_back(view);
+  give_slots_back_held(view);
   side_.done(view);
 }
 
@@ -278,14 +280,18 @@ bool Persister::gives_way(const arena::RecordView& finished, const std::vector<a
   const auto now = std::find_if(records.begin(), records.end(), [&](const arena::RecordView& view) {
     return view.snapshot_id == finished.snapshot_id;
   });
-  if (now != records.end() && now->state == arena::RecordState::failed) {
-    return !is_kept_unwritten(*now) || newest_confirmed(records) > now->snapshot_id;
-  }
-  return std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
-    return other.snapshot_id > finished.snapshot_id &&
+  const bool newer_is_captured = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& other) {
+    constexpr std::uint32_t kGoes = arena::kSuperseded | arena::kWithdrawn;
+    return other.snapshot_id > finished.snapshot_id && (other.flags & kGoes) == 0 &&
            (other.state == arena::RecordState::sealed || other.state == arena::RecordState::durable ||
             other.state == arena::RecordState::verified || is_kept_unwritten(other));
   });
+  if (now != records.end() && now->state == arena::RecordState::failed) {
+    // Unconfirmed though a newer one was taken, it never will be: images of which nothing is known do not pile up.
+    const bool unconfirmed = (now->flags & arena::kConfirmed) == 0;
+    return !is_kept_unwritten(*now) || newest_confirmed(records) > now->snapshot_id || (unconfirmed && newer_is_captured);
+  }
+  return newer_is_captured;
 }
 
 void Persister::collect_finished() {

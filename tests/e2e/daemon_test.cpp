@@ -66,13 +66,13 @@ TEST_F(Daemon, APrivateDaemonServesNoOtherStore) {
 }
 
 TEST_F(Daemon, LeavesByItselfWhenIdleButNotWhileATrainerIsThere) {
-  start_daemon({"daemon.idle_exit_seconds=1"});
+  start_daemon({"daemon.idle_exit_seconds=3"});
   {
     State state;
     auto checkpointer = open(state);
     SF_ASSERT_OK(checkpointer);
     const auto from = base::system_clock().monotonic_ns();
-    ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from > 1'600'000'000; }));
+    ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from > 3'600'000'000; }));
     EXPECT_TRUE(daemon_answers());
     SF_ASSERT_OK(checkpointer->close(kPatienceMs));
   }

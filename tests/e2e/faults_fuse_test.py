@@ -36,7 +36,8 @@ def test_a_disk_that_hangs_stops_no_training_and_is_named_and_everything_goes_on
     fs, run = machine
     fs.say(f"hold {request_kind}")
     fs.say("held")
-    run.look()
+    begun = steps_taken(run)
+    run.until("what was on its way to be told", lambda: steps_taken(run) >= begun + UNDER_WAY_STEPS)
     durable, step = run.durable, steps_taken(run)
     run.until("training beside a disk that hangs", lambda: steps_taken(run) >= step + STEPS_ON)
     (session,) = run.status()["sessions"]

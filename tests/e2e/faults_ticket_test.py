@@ -44,6 +44,7 @@ def test_deadlines_name_the_state_and_the_loop_goes_on(tmp_path: Path, own_socke
         assert ckpt.snapshot(0).wait_verified(PATIENCE_SECONDS)
         fs.say("hold fsync")
         ticket = ckpt.snapshot(1)
+        ticket.wait_captured(PATIENCE_SECONDS)
         begun = time.monotonic()
         with pytest.raises(stillframe.DeadlineError, match=r"step 1 was not durable within 0.3 s; it is captured"):
             ticket.wait_durable(WAIT_SECONDS)

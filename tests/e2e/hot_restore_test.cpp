@@ -191,12 +191,12 @@ TEST_F(HotRestore, AnImageThatTheStoreLacksGoesWhereARunWouldGetNoMemoryAtAll) {
 }
 
 TEST_F(HotRestore, AnImageThatTheStoreLacksKeepsAnIdleDaemon) {
-  start_daemon({"daemon.idle_exit_seconds=1"});
+  start_daemon({"daemon.idle_exit_seconds=4"});
   leave_an_only_copy();
   ASSERT_TRUE(wait_until([this] { return dead_sessions() == 1; }));
   // Unasked: a question is a use.
   const auto from_ns = base::system_clock().monotonic_ns();
-  ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from_ns > 3'000'000'000; }));
+  ASSERT_TRUE(wait_until([&] { return base::system_clock().monotonic_ns() - from_ns > 6'000'000'000; }));
   expect_restored(9, "memory");
 }
 
@@ -305,7 +305,7 @@ TEST_F(HotHold, TheEndOfAnOlderReaderLeavesTheNewOnesHold) {
 }
 
 TEST_F(HotHold, EndsAtTheDeadlineAndTheReaderStillReadsWhatWasThere) {
-  ASSERT_NO_FATAL_FAILURE(start_reading(1000));
+  ASSERT_NO_FATAL_FAILURE(start_reading(4000));
   EXPECT_TRUE(lets_go());
   std::vector<std::byte> raw(kChunkBytes), scratch;
   EXPECT_TRUE(image_->read_chunk(0, raw, scratch).ok());

@@ -141,6 +141,19 @@ TEST(Copier, ASnapshotIsConfirmedByItsFenceAndNotBefore) {
   EXPECT_TRUE(rig.copier->fence(soon()).ok()) << "a fence with nothing pending passes";
 }
 
+// Its image waits in memory, and only what is confirmed can take its place.
+TEST(Copier, TheFenceConfirmsWhatWasCapturedAndCouldNotBeWritten) {
+  State state(kTensors);
+  Rig rig(16);
+  Job job = state.job(1);
+  const auto progress = job.progress;
+  const auto handle = rig.copier->submit(std::move(job), soon());
+  ASSERT_TRUE(handle.ok() && rig.copier->wait_idle(soon()));
+  progress->end(SnapshotState::failed, Code::no_space, "no room");
+  ASSERT_TRUE(rig.copier->fence(soon()).ok());
+  EXPECT_EQ(rig.view(*handle).flags & arena::kConfirmed, arena::kConfirmed);
+}
+
 TEST(Copier, TakingTheNextSnapshotDoesNotConfirmTheOneBefore) {
   State state(kTensors);
   Rig rig(16);

@@ -138,6 +138,40 @@ TEST_F(Kept, AnImageThatCouldNotBeWrittenStaysUntilANewerOneIsCaptured) {
   EXPECT_EQ(trainer_->free_slots(), 4U);
 }
 
+// Each failed before its trainer came to the fence that would have confirmed it.
+TEST_F(Kept, ImagesThatNobodyConfirmedDoNotFillTheArena) {
+  start(8);
+  mem_.fail({EnvOp::write_at, Code::no_space, 1, true, std::string(format::data_file(0))});
+  std::optional<Shot> older;
+  for (std::int64_t step = 1; step <= 6;) {
+    const Shot newer = trainer_->capture_unless_failed(step, three_chunk_layout());
+    ASSERT_TRUE(wait_until([&] { return trainer_->state(newer) == RecordState::failed || trainer_->done_now(newer); }));
+    if (trainer_->done_now(newer)) {  // it failed before its seal, and leaves the older one where it is
+      ASSERT_TRUE(trainer_->side().recycle(newer.handle));
+      continue;
+    }
+    if (older) {
+      ASSERT_TRUE(trainer_->is_done(*older)) << step;
+      ASSERT_TRUE(trainer_->side().recycle(older->handle));
+    }
+    older = newer;
+    ++step;
+  }
+}
+
+TEST_F(Kept, AnOlderImageGivesWayHoweverLongTheStoreHangs) {
+  start(8);
+  const Shot older = trainer_->capture(1, three_chunk_layout());
+  trainer_->side().confirm(older.handle);
+  ASSERT_TRUE(trainer_->reaches(older, RecordState::verified));
+  hold_at(EnvOp::make_dir, "step000002");
+  const Shot hung = trainer_->capture(2, three_chunk_layout());
+  ASSERT_TRUE(wait_until([this] { return gate_.arrived(); }));
+  EXPECT_TRUE(wait_until([this] { return trainer_->free_slots() == 4; })) << "the newer one is sealed";
+  gate_.open();
+  EXPECT_TRUE(trainer_->reaches(hung, RecordState::durable));
+}
+
 TEST_F(Kept, ASlowStoreHoldsUpNeitherTheHashNorTheMemory) {
   start(12);
   hold_at(EnvOp::sync, std::string(format::data_file(0)));

@@ -59,6 +59,7 @@ TEST_F(Superseded, ATrainerThatDiesOverItLeavesNothingBehind) {
   EXPECT_FALSE(trainer_->done_now(shot)) << "its trainer lives and frees it by itself";
   persister_->trainer_died();
   ASSERT_TRUE(trainer_->is_done(shot));
+  EXPECT_TRUE(drains()) << "whoever settles waits for nothing";
   EXPECT_THAT(steps(), testing::IsEmpty());
 }
 
