@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "format/descriptor.hpp"
+#include "format/writer_words.hpp"
 #include "store/catalog.hpp"
 
 namespace stillframe::persist {
@@ -281,7 +282,7 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(metrics_json);
   for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
-  draft.writer = options_.writer;
+  draft.writer = format::writer_words(options_.writer, is_checked(view));
   return draft;
 }
 
@@ -364,6 +365,12 @@ bool Persister::is_sealed(const arena::RecordView& view) const {
 bool Persister::is_confirmed(const arena::RecordView& view) const {
   const auto now = side_.view(view.record);
   return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == arena::kConfirmed;
+}
+
+// Of this rank: where there are others it says nothing of the checkpoint.
+bool Persister::is_checked(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  return options_.world_size == 1 && now && (now->flags & arena::kChecked) != 0;
 }
 
 // The trainer fills everything before it seals: what is missing after that will never come.

@@ -131,6 +131,7 @@ class Persister {
   [[nodiscard]] bool is_next_daemons(const arena::RecordView& view) const noexcept;
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
+  [[nodiscard]] bool is_checked(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
