@@ -44,6 +44,7 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
                    "torn, withdrawn while it was kept in memory", {}});
   };
   events.on_look = [raw = persister.get()] {
+    if (!raw->begun_) return;
     raw->retire_abandoned();
     raw->release_where_due();
   };
@@ -53,6 +54,7 @@ Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, s
                             [raw = persister.get()](const Verdict& verdict) { raw->on_verdict(verdict); }));
   SF_TRY(persister->adopt_finished());
   SF_ASSIGN(persister->thread_, base::Thread::start("sf-persist", [raw = persister.get()] { raw->run(); }));
+  persister->begun_ = true;
   return persister;
 }
 
@@ -62,7 +64,7 @@ Persister::~Persister() {
   side_.wake_self();
   thread_.join();
   verifier_.reset();
-  keeper_->stop();  // before it is gone: its thread gives slots back through us
+  if (keeper_) keeper_->stop();  // before it is gone: its thread gives slots back through us
   keeper_.reset();
 }
 

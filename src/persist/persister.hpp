@@ -156,6 +156,7 @@ class Persister {
   const PersistOptions options_;
   const std::function<void(const News&)> on_news_;
 
+  std::atomic<bool> begun_{false};  // the keeper's thread is there before all of us is
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finishing_{false};
   std::atomic<bool> last_call_{false};  // what is for memory only would be lost
