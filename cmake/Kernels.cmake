@@ -1,9 +1,9 @@
-# Device code inside the program. stillframe_embed_kernel(<target> <file.cu> <source>): nvcc, found by name, makes a fat binary
-# of the file, which `source` embeds by the name SF_GATHER_IMAGE; without nvcc the name is not defined.
+# Device code inside the program. stillframe_embed_kernels(<folder> <source>): nvcc, found by name, makes a fat binary of the
+# folder's kernels.cu, which `source` embeds by the name SF_KERNEL_IMAGE; without nvcc the name is not defined.
 #
 # The architectures of data centre GPUs since 2020; any other from compute capability 8.0 on takes the portable code (PTX), which
 # its driver compiles when it is loaded.
-set(STILLFRAME_GPU_ARCHITECTURES 80 90 100 CACHE STRING "Compute capabilities that the gather kernel is compiled for")
+set(STILLFRAME_GPU_ARCHITECTURES 80 90 100 CACHE STRING "Compute capabilities that the kernels are compiled for")
 find_program(STILLFRAME_NVCC nvcc DOC "CUDA compiler for cuda/*.cu")
 
 # Into `result`: those of `wanted` that this nvcc compiles for. One that does not say gets all of them.
@@ -22,11 +22,11 @@ function(stillframe_architectures_of_nvcc wanted result)
     endif()
   endforeach()
   if(NOT kept)
-    message(FATAL_ERROR "Gather kernel: ${STILLFRAME_NVCC} compiles for none of STILLFRAME_GPU_ARCHITECTURES (${wanted})")
+    message(FATAL_ERROR "GPU kernels: ${STILLFRAME_NVCC} compiles for none of STILLFRAME_GPU_ARCHITECTURES (${wanted})")
   endif()
   if(dropped)
     list(JOIN dropped ", sm_" names)
-    message(STATUS "Gather kernel: this nvcc does not know sm_${names}; such GPUs take the portable code")
+    message(STATUS "GPU kernels: this nvcc does not know sm_${names}; such GPUs take the portable code")
   endif()
   set(${result} ${kept} PARENT_SCOPE)
 endfunction()
@@ -34,19 +34,19 @@ endfunction()
 if(STILLFRAME_NVCC)
   stillframe_architectures_of_nvcc("${STILLFRAME_GPU_ARCHITECTURES}" STILLFRAME_KERNEL_ARCHITECTURES)
   list(JOIN STILLFRAME_KERNEL_ARCHITECTURES ", sm_" architectures)
-  message(STATUS "Gather kernel: compiled by nvcc for sm_${architectures} and as PTX")
+  message(STATUS "GPU kernels: compiled by nvcc for sm_${architectures} and as PTX")
 else()
-  message(STATUS "Gather kernel: NOT built, since nvcc is not on the PATH (or -DSTILLFRAME_NVCC=...). Tensors on a GPU that no "
-                 "fence guards, and small ones, are then gathered with plain copies, one a tensor: slower, with the same result")
+  message(STATUS "GPU kernels: NOT built, since nvcc is not on the PATH (or -DSTILLFRAME_NVCC=...). Tensors on a GPU that no "
+                 "fence guards, and small ones, are then gathered with plain copies, one a tensor: slower, with the same result. "
+                 "No capture is checked against the GPU")
 endif()
 
-function(stillframe_embed_kernel target kernel source)
+function(stillframe_embed_kernels folder source)
   if(NOT STILLFRAME_NVCC)
     return()
   endif()
-  get_filename_component(name ${kernel} NAME_WE)
-  get_filename_component(folder ${kernel} DIRECTORY)
-  set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
+  set(image ${CMAKE_CURRENT_BINARY_DIR}/kernels.fatbin)
+  file(GLOB kernel_sources CONFIGURE_DEPENDS ${folder}/*.cu ${folder}/*_body.hpp)
   list(GET STILLFRAME_KERNEL_ARCHITECTURES 0 oldest)
   set(code -gencode arch=compute_${oldest},code=compute_${oldest})
   foreach(architecture ${STILLFRAME_KERNEL_ARCHITECTURES})
@@ -54,10 +54,10 @@ function(stillframe_embed_kernel target kernel source)
   endforeach()
   add_custom_command(
     OUTPUT ${image}
-    COMMAND ${STILLFRAME_NVCC} -fatbin -std=c++17 -O3 ${code} -o ${image} ${kernel}
-    DEPENDS ${kernel} ${folder}/${name}_body.hpp
-    COMMENT "Compiling ${name}.cu for the GPU"
+    COMMAND ${STILLFRAME_NVCC} -fatbin -std=c++17 -O3 ${code} -o ${image} ${folder}/kernels.cu
+    DEPENDS ${kernel_sources}
+    COMMENT "Compiling the kernels for the GPU"
     VERBATIM)
   set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${image}
-                                                   COMPILE_DEFINITIONS SF_GATHER_IMAGE="${image}")
+                                                   COMPILE_DEFINITIONS SF_KERNEL_IMAGE="${image}")
 endfunction()

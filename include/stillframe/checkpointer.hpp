@@ -30,6 +30,12 @@ namespace stillframe {
 // crash of the trainer leaves the one being written until the new one is captured. Values as sf_overrun.
 enum class Overrun : std::int32_t { skip, wait, latest };
 
+// Which snapshots of what is on a GPU are checked: the fingerprint of every tensor is taken there when the snapshot is, and
+// compared with that of the bytes captured. One that differs is torn: never sealed, and told (alarm missed_fence). The trainer's
+// streams stand meanwhile while the GPU reads the state once. `sample`: the first three and one of each hundred; `first`: the
+// first three. Values as sf_capture_check.
+enum class CaptureCheck : std::int32_t { sample, first, off };
+
 struct CheckpointerOptions {
   std::string store;               // directory; made when missing
   std::string run = "main";
@@ -41,6 +47,7 @@ struct CheckpointerOptions {
   Overrun overrun = Overrun::skip;
   // How often this run is ended by a failure; 0: not known. Status then suggests how often to snapshot.
   double mean_time_between_failures_seconds = 0;
+  CaptureCheck capture_check = CaptureCheck::sample;
   std::string socket;              // empty: a daemon is started for this user and store when none is there
   std::string daemon_path;         // empty: beside this library, then on PATH
   std::string daemon_config;       // TOML for a started daemon; empty: defaults
@@ -66,7 +73,9 @@ struct TicketInfo {
   std::string name;
   std::string error;
   Code code = Code::ok;            // of the error: no_space, io_error, …
-  std::vector<Alarm> alarms;       // once durable: what this snapshot says about the training
+  std::vector<Alarm> alarms;       // what this snapshot says about the training: once durable, or torn
+  bool checked = false;            // what is on GPUs was compared with them (CaptureCheck), all of it
+  std::vector<std::string> torn;   // entries whose captured bytes were not those on the GPU: the snapshot was withdrawn
   bool persisted = true;           // false: kept in memory only, captured is its last state (persist_every_steps, …_seconds)
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;

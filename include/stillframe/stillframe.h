@@ -64,7 +64,20 @@ typedef struct {
                                      one is captured: the budget must hold two images, or sf_plan_create refuses it with
                                      SF_INVALID_ARGUMENT. The newest goes to the store at sf_client_close, and when this process
                                      dies. Of a group of ranks every snapshot goes to the store: SF_UNSUPPORTED there */
+  int32_t capture_check;       /* sf_capture_check: which snapshots of what is on a GPU are checked against it */
 } sf_client_options;
+
+/* Of a checked snapshot the fingerprint of every tensor on a GPU is taken there when the snapshot is, and compared with that of
+ * the bytes captured. A snapshot of which one differs is torn: it is never sealed, its ticket ends as abandoned with SF_CORRUPT and
+ * the alarm missed_fence, and the three after it are checked. It finds what no version counter shows, and copies that went
+ * wrong. Meanwhile the trainer's streams stand for bytes / the memory bandwidth of their GPU, and the snapshot is sealed later by
+ * the time that a core takes to read the bytes once. Nothing is checked where the kernel is missing (sf_client_status says so), nor
+ * tensors on the host. */
+typedef enum {
+  SF_CAPTURE_CHECK_SAMPLE = 0, /* the first three snapshots, and one of each hundred */
+  SF_CAPTURE_CHECK_FIRST = 1,  /* the first three */
+  SF_CAPTURE_CHECK_OFF = 2
+} sf_capture_check;
 
 /* What happens to a snapshot for which there is no room, since earlier ones are still being copied or written. */
 typedef enum {
@@ -97,8 +110,9 @@ SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64
  * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
  * "last_error":…, "crash_cost": {"trainer_crash_seconds":…, "power_loss_seconds":…, "text": "trainer crash: 41 s; power loss:
  * 4 min 10 s"}, "suggested_cadence": null or {"snapshot_every_seconds":…, "mean_block_seconds":…,
- * "mean_time_between_failures_seconds":…}, "gather": {"cuda:0": "kernel", or "plain copies: " and why}}, the last for the
- * GPUs that have had anything to gather. Costs are seconds of training to be done again; the suggestion is Daly's
+ * "mean_time_between_failures_seconds":…}, "gather": {"cuda:0": "kernel", or "plain copies: " and why},
+ * "capture_check": {"cuda:0": "checked", or "not checked: " and why}}, the last two for the GPUs that have had anything to
+ * gather or to copy. Costs are seconds of training to be done again; the suggestion is Daly's
  * optimum for the measured host time of a snapshot and the time between failures that was given. */
 SF_API sf_code sf_client_status(sf_client* client, const char** json);
 
@@ -205,10 +219,12 @@ typedef struct {
   double verified_seconds;
   int32_t error_code;     /* sf_code of the error: SF_NO_SPACE, SF_IO_ERROR, …; SF_OK when there is none */
   const char* alarms;     /* [{"kind": "stale_state", "text": "…"}, …]: what this snapshot says about the training, once it is
-                             durable. Lives until the next sf_ticket_get on this ticket */
+                             durable or torn. Lives until the next sf_ticket_get on this ticket */
   double trainer_crash_seconds; /* of training that a crash of the trainer at this moment would cost the run */
   double power_loss_seconds;    /* likewise the loss of power, or of trainer and daemon */
   int32_t persisted;      /* 0: kept in memory only (persist_every_steps, persist_every_seconds), captured is its last state; 1 */
+  int32_t checked;        /* 1: all that is on GPUs was compared with them (sf_capture_check); 0 */
+  const char* torn;       /* ["weight", …]: entries that the check found torn. Lives until the next sf_ticket_get on this ticket */
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);

@@ -22,6 +22,7 @@ ENTRY_TRAINABLE = 2
 SNAPSHOT_WAIT = 1
 
 OVERRUNS = ("skip", "wait", "latest")
+CAPTURE_CHECKS = ("sample", "first", "off")
 
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
 
@@ -46,6 +47,7 @@ class ClientOptions(ctypes.Structure):
         ("mean_time_between_failures_seconds", ctypes.c_double),
         ("persist_every_steps", ctypes.c_uint64),
         ("persist_every_seconds", ctypes.c_uint64),
+        ("capture_check", ctypes.c_int32),
     ]
 
 
@@ -98,6 +100,8 @@ class TicketInfo(ctypes.Structure):
         ("trainer_crash_seconds", ctypes.c_double),
         ("power_loss_seconds", ctypes.c_double),
         ("persisted", ctypes.c_int32),
+        ("checked", ctypes.c_int32),
+        ("torn", ctypes.c_char_p),
     ]
 
 

@@ -57,6 +57,9 @@ class Checkpointer:
                     the newest always goes to the store at close(), and when this process dies. Of a group every snapshot
                     goes to the store: there they must stay 0
     scratch_bytes   limit of memory for what is copied in the call, on the host and on each GPU; 0: 64 MiB
+    capture_check   which snapshots of what is on a GPU are checked against it, tensor by tensor, which finds changes that
+                    move no version counter: "sample" (the first three and one of each hundred), "first" (three), "off".
+                    A checked one holds the GPU's stream up while the GPU reads the state once (docs/memory.md)
     guard           tensors that are changed only behind ckpt.fence(): as a call of guard()
     rank, world_size, group   ranks of one group commit together: a checkpoint holds the snapshot of a step of each, or there
                     is none. None: what torchrun's environment says (RANK, WORLD_SIZE), else one process alone
@@ -79,9 +82,12 @@ class Checkpointer:
                  socket: Optional[str] = None, daemon_config: Optional[str] = None, fence_deadline: float = 60.0,
                  scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
                  persist_every_steps: int = 0, persist_every_seconds: int = 0, rank: Optional[int] = None,
-                 world_size: Optional[int] = None, group: str = "default", guard: Iterable[torch.Tensor] = ()) -> None:
+                 world_size: Optional[int] = None, group: str = "default", guard: Iterable[torch.Tensor] = (),
+                 capture_check: str = "sample") -> None:
         if overrun not in _abi.OVERRUNS:
             raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
+        if capture_check not in _abi.CAPTURE_CHECKS:
+            raise ValueError(f"Checkpointer: capture_check is one of {', '.join(_abi.CAPTURE_CHECKS)}, not {capture_check!r}")
         self._client: Optional[Client] = None
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
@@ -104,6 +110,7 @@ class Checkpointer:
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
             persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
+            capture_check=capture_check,
         )  # fmt: skip
         self._pending = PendingSnapshot(self._client, fence_deadline)
         this = weakref.ref(self)
@@ -347,6 +354,8 @@ class Checkpointer:
     def _settle(self, only_if_captured: bool) -> None:
         if self._client is not None:
             self._report(self._pending.settle(only_if_captured))
+            for torn in self._pending.found_torn():
+                self._report(torn)
 
     def _report(self, loss: Optional[Loss]) -> None:
         if loss is not None and loss.moved:
@@ -354,7 +363,8 @@ class Checkpointer:
             self._walks.forget()
             advice = (f"{loss.error}. Call ckpt.fence() before changing them outside optimizer.step(). From now on they "
                       "are copied in the call, until ckpt.guard() is called for them")  # fmt: skip
-            loss.ticket.alarm(Alarm("missed_fence", advice))
+            if not loss.ticket.torn:  # else the library's own alarm stands there
+                loss.ticket.alarm(Alarm("missed_fence", advice))
             warn(f"stillframe: {advice}")
         elif loss is not None:
             self._failed(loss.ticket, loss.error)

@@ -41,7 +41,7 @@ class Client:
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
                  rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
                  fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float,
-                 persist_every_steps: int, persist_every_seconds: int) -> None:
+                 persist_every_steps: int, persist_every_seconds: int, capture_check: str) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
@@ -62,6 +62,7 @@ class Client:
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
             persist_every_steps=_count("persist_every_steps", persist_every_steps),
             persist_every_seconds=_count("persist_every_seconds", persist_every_seconds),
+            capture_check=_abi.CAPTURE_CHECKS.index(capture_check),
         )
         self._library = _abi.library()
         self._client = ctypes.c_void_p()

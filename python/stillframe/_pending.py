@@ -12,7 +12,7 @@ from . import _accelerator
 from ._client import Client
 from ._errors import BusyError, StillframeError
 from ._ticket import Ticket
-from ._versions import describe_moved
+from ._versions import VersionRecord, describe_moved
 
 
 class Loss(NamedTuple):
@@ -32,6 +32,7 @@ class PendingSnapshot:
         self._fence_deadline = fence_deadline
         self._ticket: Optional[Ticket] = None
         self._still_read: List[Ticket] = []
+        self._found_torn: List[Loss] = []
         self.fence_seconds = 0.0  # of all snapshots so far
 
     @property
@@ -81,6 +82,11 @@ class PendingSnapshot:
         ticket.fence_seconds = time.perf_counter() - begun
         self.fence_seconds += ticket.fence_seconds
         return loss
+
+    def found_torn(self) -> List[Loss]:
+        """Those that the library found torn by its own check, since the last call."""
+        found, self._found_torn = self._found_torn, []
+        return found
 
     def drop(self) -> None:
         """Nothing of it is watched any more."""
@@ -137,10 +143,16 @@ class PendingSnapshot:
     # told to wait does not disturb it, but memory given back could go to another stream.
     def _let_go(self, ticket: Ticket) -> None:
         if self._client.on_gpu and not ticket.no_longer_copied:
-            ticket.record = None
+            ticket.named, ticket.record = ticket.record, None
             self._still_read.append(ticket)
         else:
-            ticket.release()
+            self._release(ticket, ticket.record)
+
+    def _release(self, ticket: Ticket, named: Optional[VersionRecord]) -> None:
+        error = ticket.error if ticket.torn else None
+        if error is not None:
+            self._found_torn.append(Loss(ticket, error, [] if named is None else named.tensors_named(ticket.torn)))
+        ticket.release()
 
     def _let_go_of_copied(self) -> None:
         if not self._still_read:
@@ -148,4 +160,4 @@ class PendingSnapshot:
         copied = [one for one in self._still_read if one.no_longer_copied]
         self._still_read = [one for one in self._still_read if one not in copied]
         for one in copied:
-            one.release()
+            self._release(one, one.named)

@@ -62,6 +62,8 @@ class _Seen:
     timings: Timings = Timings()
     crash_cost: CrashCost = CrashCost()
     persisted: bool = True
+    checked: bool = False
+    torn: Tuple[str, ...] = ()
 
 
 class Ticket:
@@ -79,6 +81,7 @@ class Ticket:
         self.call_seconds = 0.0  # measured by the checkpointer, around everything it does
         self.fence_seconds = 0.0
         self.record = record
+        self.named: Optional[VersionRecord] = None  # behind its fence, while it is copied: what its tensors are called
         self.alive = alive
 
     # ---- what it says
@@ -113,6 +116,16 @@ class Ticket:
         persist_every_seconds): captured is its last state then. The newest goes to the store at close(), and when the
         training process dies."""
         return self._refresh().persisted
+
+    @property
+    def checked(self) -> bool:
+        """All that was on a GPU was compared with what stood there (capture_check), before it was captured."""
+        return self._refresh().checked
+
+    @property
+    def torn(self) -> List[str]:
+        """Names in the checkpoint of the tensors of which that comparison found other bytes: the snapshot was withdrawn."""
+        return list(self._refresh().torn)
 
     @property
     def skipped(self) -> bool:
@@ -255,6 +268,7 @@ class Ticket:
         """Lets go of the state's memory. On the Python thread, once the copy has ended."""
         self.alive = None
         self.record = None
+        self.named = None
 
     def finish(self) -> None:
         """Keeps the last known state and gives the handle back (in a forked child: only drops it)."""
@@ -283,7 +297,8 @@ class Ticket:
         alarms = self._seen.alarms or _alarms_of(info.alarms)
         self._seen = _Seen(
             info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
-            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds), bool(info.persisted),
+            CrashCost(info.trainer_crash_seconds, info.power_loss_seconds), bool(info.persisted), bool(info.checked),
+            tuple(json.loads(info.torn or b"[]")),
         )  # fmt: skip
         return self._seen
 

@@ -36,6 +36,10 @@ class VersionRecord:
     def moved_tensors(self) -> List[torch.Tensor]:
         return [self._tensors[at] for at in self._moved_at()]
 
+    def tensors_named(self, names: Sequence[str]) -> List[torch.Tensor]:
+        wanted = set(names)
+        return [tensor for name, tensor in zip(self._names, self._tensors) if name in wanted]
+
     def _moved_at(self) -> List[int]:
         now = self._now()
         if now == self._versions:

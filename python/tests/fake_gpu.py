@@ -62,9 +62,13 @@ class FakeGpu:
 
     def set(self, tensor: torch.Tensor, values: torch.Tensor) -> None:
         """From the GPU, in place, as a kernel would do it: the host does not wait, and torch counts it."""
+        self.set_unseen(tensor, values)
+        torch.autograd.graph.increment_version(tensor)
+
+    def set_unseen(self, tensor: torch.Tensor, values: torch.Tensor) -> None:
+        """The same by a kernel that torch does not know of: no counter moves."""
         self._call("cuMemcpyDtoDAsync", ctypes.c_uint64(tensor.data_ptr()), ctypes.c_uint64(values.data_ptr()),
                    ctypes.c_size_t(values.nbytes), ctypes.c_void_p(self.stream))  # fmt: skip
-        torch.autograd.graph.increment_version(tensor)
 
     def get(self, tensor: torch.Tensor) -> torch.Tensor:
         """On the host; into memory that is not registered, for which the driver waits."""
@@ -95,6 +99,10 @@ class FakeGpu:
     def die_after(self, copied_bytes: int) -> None:
         """SIGKILL, once so many bytes more have come from the GPU to the host."""
         self.library["_ZN10stillframe9fake_cuda20die_after_dtoh_bytesEm"](ctypes.c_uint64(copied_bytes))
+
+    def release_streams(self) -> None:
+        """Those that an injected error has made to hang."""
+        self.library["_ZN10stillframe9fake_cuda15release_streamsEv"]()
 
     def stand_behind_the_door(self) -> None:
         """The package takes these tensors for those of cuda:0, which computes on `stream`."""

@@ -86,8 +86,11 @@ class Training:
             found[name + "'"] = self.optimizer.state[parameter]["average"]
         return found
 
+    def later(self, name: str, step: int) -> torch.Tensor:
+        return self._later[name, step]
+
     def set(self, tensor: torch.Tensor, name: str) -> None:
-        self.gpu.set(tensor, self._later[name, self.steps])
+        self.gpu.set(tensor, self.later(name, self.steps))
 
     def step(self) -> None:
         # Before the fence, as the forward pass changes its buffers.
@@ -314,6 +317,33 @@ def missed_fence(store: str) -> None:
     say("holds", torch.equal(kept, value("bias", 33, 2)))
 
 
+def torn_copy(store: str) -> None:
+    """The stream of the copies stands until a parameter has changed in a way that moves no counter."""
+    training = Training()
+    with training.checkpointer(store) as ckpt:
+        training.step()
+        torn = ckpt.snapshot(1)
+        way = ckpt.status()["capture_check"]["cuda:0"]
+        say("way", way)
+        training.gpu.set_unseen(training.model.bias, training.later("bias", 2))
+        training.gpu.wait()
+        training.gpu.release_streams()
+        torn.until_captured(WAIT_SECONDS)
+        if way != "checked":
+            return
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ckpt.fence()
+        say("torn", torn.state, [alarm.kind for alarm in torn.alarms], *torn.torn)
+        say("told", sum("copied in the call" in str(one.message) for one in caught))
+        training.step()
+        again = ckpt.snapshot(2)
+        training.gpu.set_unseen(training.model.bias, training.later("bias", 3))
+        again.wait_verified(WAIT_SECONDS)
+        say("again", again.state, again.checked)
+    say("holds", torch.equal(stillframe.load(store)["model"]["bias"], value("bias", 33, 2)))
+
+
 def without_the_fence() -> None:
     Client.wait_copied = Client.fence = lambda self: None  # type: ignore[method-assign]
 
@@ -334,7 +364,7 @@ def main() -> None:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
         one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, two_optimizers,
-                                      restore_on_another_stream, plan_that_fails, scratch, missed_fence)
+                                      restore_on_another_stream, plan_that_fails, scratch, missed_fence, torn_copy)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))

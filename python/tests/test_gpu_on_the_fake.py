@@ -31,14 +31,16 @@ def folder_of_the_fake() -> Path:
 class Done:
     """A gpu_training.py that has ended."""
 
-    def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000) -> None:
+    def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000,
+                 inject: str = "", races: str = "fatal") -> None:
         variables: Dict[str, str] = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
             "LD_LIBRARY_PATH": str(folder_of_the_fake()),
             "FAKE_CUDA_SCHEDULE": schedule,
             "FAKE_CUDA_DELAY_MS": "5",
-            "FAKE_CUDA_RACES": "fatal",
+            "FAKE_CUDA_RACES": races,
+            **({"FAKE_CUDA_INJECT": inject} if inject else {}),
             "FAKE_CUDA_DTOH_BYTES_PER_S": str(bytes_per_s),  # whoever does not wait for a copy has the time to show it
             "GPU_TRAINING_WITHOUT": without,
         }
@@ -129,3 +131,16 @@ def test_a_missed_fence_is_found_and_the_tensor_taken_in_the_call_from_then_on(t
     assert done.said("torn") == ["abandoned", "['missed_fence']", "1"]
     assert done.said("again") == ["verified"] and done.said("holds") == ["True"]
     assert done.code == 0, done.errors
+
+
+def test_a_change_that_moves_no_counter_is_found_by_the_capture_check(tmp_path: Path) -> None:
+    done = Done("eager", "torn_copy", tmp_path, inject="cuStreamWaitEvent:1:0:hang", races="off")
+    way = " ".join(done.said("way"))
+    if way != "checked":
+        assert "nvcc" in way, way
+        pytest.skip(f"the fingerprint kernel is not in this build: {way}")
+    assert done.said("torn") == ["abandoned", "['missed_fence']", "model.bias"], done.errors
+    assert done.said("told") == ["1"] and done.said("again") == ["verified", "True"]
+    assert done.said("holds") == ["True"] and done.code == 0, done.errors
+    shown = subprocess.run(["stillframe", "show", f"{tmp_path}@latest"], capture_output=True, text=True, timeout=60)
+    assert "verified, checked against the device" in shown.stdout, shown.stdout + shown.stderr

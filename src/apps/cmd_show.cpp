@@ -13,6 +13,7 @@
 #include "apps/table.hpp"
 #include "base/bytes.hpp"
 #include "codec/codec.hpp"
+#include "format/writer_words.hpp"
 #include "store/reader.hpp"
 
 namespace stillframe::apps {
@@ -104,6 +105,7 @@ void print_json(const Located& found, const store::CheckpointReader& reader, boo
   document["id"] = manifest.id;
   document["group"] = manifest.group;
   document["writer"] = manifest.writer;
+  document["checked"] = format::says_checked(manifest.writer);
   document["format_version"] = format::kFormatVersion;
   document["tensors"] = tensor_count(manifest);
   document["why"] = text_or_null(found.why);
@@ -140,6 +142,7 @@ void print_rank(const store::CheckpointReader& reader, std::size_t index) {
 std::string state_text(const Summary& summary) {
   std::string text = state_name(summary.state);
   if (!summary.head->confirmed) text += ", not confirmed by the fence";
+  if (format::says_checked(summary.head->writer)) text += ", checked against the device";
   if (summary.pinned) text += ", pinned";
   return text;
 }
@@ -186,7 +189,7 @@ Command add_show(CLI::App& root) {
   parser->add_flag("--tensors", options->tensors, "list every tensor: dtype, shape, bytes, offset in the image");
   parser->footer(
       "Reads manifest and chunk tables, not the data: `stillframe verify` does that. Each alarm is printed.\n\n"
-      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, format_version, tensors, "
+      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, checked, format_version, tensors, "
       "ranks\n"
       "[{rank, data_file, data_bytes, table_file, table_bytes, shared, raw_bytes, chunks, chunks_by_codec,\n"
       "chunks_by_location, tensors}]; with --tensors each rank has entries [{name, dtype, shape, offset, bytes}].\n\n"

@@ -40,7 +40,8 @@ enum RecordFlag : std::uint32_t {
   kSuperseded = 32,  // trainer: it frees the slots for a newer one; when it dies before it has, the daemon does
   kMemoryOnly = 64,  // trainer: not for the store, kept until a newer one is confirmed; either side takes the flag away
   kUnwritten = 128,  // daemon: failed, and the store is at fault: its image stays until a newer one is confirmed
-  kCaptured = 256,  // daemon: every rank of the group has sealed this step (a group of more than one only)
+  kCaptured = 256,   // daemon: every rank of the group has sealed this step (a group of more than one only)
+  kChecked = 512,    // trainer, before the seal: what is on GPUs was compared with them
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };

@@ -43,6 +43,8 @@ class TrainerSide {
   [[nodiscard]] bool seal(const SnapshotHandle& handle) noexcept;
   // Never sealed: nothing writes into its slots any more; the daemon takes them back.
   void abandon(const SnapshotHandle& handle) noexcept;
+  // Before the seal: what the snapshot has from GPUs was compared with them.
+  void set_checked(const SnapshotHandle& handle) noexcept { set_flag(handle, kChecked); }
   void confirm(const SnapshotHandle& handle) noexcept { set_flag(handle, kConfirmed); }
   void withdraw(const SnapshotHandle& handle) noexcept { set_flag(handle, kWithdrawn); }
   // A captured snapshot that the daemon has not begun to write is given up, and its slots are free at once. False when it

@@ -20,16 +20,17 @@ constexpr std::uint64_t kStopCopiesMs = 5'000;
 
 }  // namespace
 
-Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms)
+Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms,
+               CaptureCheck check)
     : arena_(&arena),
       trainer_(arena),
       scratch_limit_(scratch_bytes),
       fence_deadline_ms_(fence_deadline_ms),
-      streams_(devices) {}
+      streams_(devices, check) {}
 
 Result<std::unique_ptr<Copier>> Copier::start(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes,
-                                              std::uint64_t fence_deadline_ms) {
-  std::unique_ptr<Copier> copier(new Copier(devices, arena, scratch_bytes, fence_deadline_ms));
+                                              std::uint64_t fence_deadline_ms, CaptureCheck check) {
+  std::unique_ptr<Copier> copier(new Copier(devices, arena, scratch_bytes, fence_deadline_ms, check));
   SF_ASSIGN(copier->thread_, base::Thread::start("sf-copier", [raw = copier.get()] { raw->run(); }));
   return copier;
 }
@@ -93,7 +94,7 @@ Status Copier::still_stuck() {
 Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& deadline) {
   std::unique_lock lock(mutex_);
   // Copied or sealed, and the thread about to say that it is free: no reason to skip.
-  if (copying_ && (!job_->progress->copying() || all_is_copied())) {
+  if (copying_ && (!job_->progress->copying() || (all_is_copied() && !is_checked_for_long()))) {
     changed_.wait_for(lock, deadline.at_most_ms(kThreadFreeMs).remaining(), [this] { return !copying_; });
   }
   if (copying_) return Status(Code::busy, "the snapshot before is still being copied");
@@ -158,8 +159,14 @@ Status Copier::fence(const base::Deadline& deadline, std::span<const StreamRef> 
     progress = std::exchange(pending_, nullptr);
     handle = pending_handle_;
   }
-  if (progress != nullptr) trainer_.confirm(handle);
+  if (progress != nullptr) confirm_unless_abandoned(handle);
   return {};
+}
+
+// Whatever became of it since: one that could not be written waits in memory until it, or a newer one, is confirmed.
+void Copier::confirm_unless_abandoned(const arena::SnapshotHandle& handle) {
+  const auto now = trainer_.progress(handle);
+  if (now && now->state != arena::RecordState::abandoned) trainer_.confirm(handle);
 }
 
 // The wait for "enqueued" comes first: a stream that waits for an event recorded later waits for nothing.
@@ -208,8 +215,7 @@ Status Copier::wait_copied(const base::Deadline& deadline, std::span<const Strea
                              "; training goes on, older checkpoints are whole"};
   }
   if (!progress->ended()) return {};
-  // One that was sealed and could not be written waits in memory until it, or a newer one, is confirmed.
-  trainer_.confirm(handle);
+  confirm_unless_abandoned(handle);
   const std::lock_guard lock(mutex_);
   pending_ = nullptr;
   given_up_id_ = pending_handle_.snapshot_id;
@@ -281,6 +287,7 @@ void Copier::copy_job() {
   if (status.ok()) status = copy_image();
   if (status.ok()) status = all_enqueued();
   while (status.ok() && !filling_.empty()) status = finish_oldest();
+  if (status.ok()) status = prove();
   if (status.ok()) status = seal();
   if (status.ok()) return;
   stop_copies();
@@ -307,8 +314,10 @@ void Copier::give_up(const Status& why) {
     const std::lock_guard lock(mutex_);
     starved_ = why.code() == Code::deadline && !cancel_reason_;
   }
+  const bool torn = why.code() == Code::corrupt;
   job_->progress->end(SnapshotState::abandoned, why.code(),
-                      "snapshot of step " + std::to_string(job_->step) + " was abandoned: " + why.message() +
+                      "snapshot of step " + std::to_string(job_->step) +
+                          (torn ? " is torn and was withdrawn: " : " was abandoned: ") + why.message() +
                           "; older checkpoints are whole");
 }
 
@@ -344,10 +353,11 @@ Status Copier::copy_descriptor() {
 Status Copier::copy_image() {
   // The fence of a GPU waits until all is enqueued, so nothing but a lack of chunks may hold that up.
   const bool ahead = job_->plan->has_gpu() && mode_ != arena::Mode::ring;
-  SF_TRY(streams_.list_bundles(*job_->plan, job_->data, base::Deadline::after_ms(fence_deadline_ms_)));
+  const bool compares_later = ahead && streams_.proof().is_checking();
+  SF_TRY(streams_.open_copies(*job_->plan, job_->data, base::Deadline::after_ms(fence_deadline_ms_)));
   for (std::uint64_t chunk = 0; chunk < job_->plan->layout.chunk_count(); ++chunk) {
     if (!ahead && filling_.size() >= kCopiesUnderWay) SF_TRY(finish_oldest());
-    SF_TRY(finish_reached());
+    if (!compares_later) SF_TRY(finish_reached());
     SF_TRY(cancelled());
     Result<std::uint64_t> slot =
         trainer_.lease(handle_, arena::SlotKind::image, chunk, base::Deadline::after_ms(0));
@@ -365,7 +375,7 @@ Status Copier::copy_image() {
 Status Copier::start_chunk(std::uint64_t chunk, std::uint64_t slot) {
   SF_ASSIGN(auto copied, streams_.copy(*job_->plan, chunk, job_->data, arena_->chunk(slot),
                                        base::Deadline::after_ms(fence_deadline_ms_)));
-  filling_.push_back({slot, std::move(copied)});
+  filling_.push_back({chunk, slot, std::move(copied)});
   return {};
 }
 
@@ -379,7 +389,9 @@ Status Copier::finish_oldest() {
     }
     SF_TRY(copied);
   }
-  trainer_.mark_filled(handle_, filling_.front().slot);
+  const Filling& filled = filling_.front();
+  streams_.proof().compare(*job_->plan, filled.chunk, arena_->chunk(filled.slot));
+  trainer_.mark_filled(handle_, filled.slot);
   filling_.pop_front();
   return {};
 }

@@ -39,7 +39,8 @@ class Copier {
   // `devices` and `arena` outlive the copier. `scratch_bytes`: the most memory for unguarded entries, on the host (more
   // is copied in the call) and on each GPU (more is refused by prepare()).
   [[nodiscard]] static Result<std::unique_ptr<Copier>> start(Devices& devices, const arena::Arena& arena,
-                                                             std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
+                                                             std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms,
+                                                             CaptureCheck check);
   ~Copier();
   Copier(const Copier&) = delete;
   Copier& operator=(const Copier&) = delete;
@@ -76,6 +77,8 @@ class Copier {
   [[nodiscard]] arena::TrainerSide& trainer_side() noexcept { return trainer_; }
   // Of the GPUs prepared so far that have had anything to gather. From any thread.
   [[nodiscard]] std::vector<GatherWay> gather_ways() const;
+  // Of the GPUs prepared so far. From any thread.
+  [[nodiscard]] std::vector<CheckWay> check_ways() const;
   // Cancels what is being copied, unless its last byte is there, and ends the thread; the destructor calls it.
   void stop();
   // Copies of a snapshot that was given up had not ended in the time given, and may still be written to the arena: it must
@@ -84,10 +87,12 @@ class Copier {
 
  private:
   struct Filling {
+    std::uint64_t chunk = 0;
     std::uint64_t slot = 0;
     std::vector<std::shared_ptr<device::Event>> copied;
   };
-  Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms);
+  Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms,
+         CaptureCheck check);
   void run();
   void copy_job();
   [[nodiscard]] Status copy_descriptor();
@@ -99,10 +104,13 @@ class Copier {
   void stop_copies();
   [[nodiscard]] Status still_stuck();        // with mutex_ held
   [[nodiscard]] bool all_is_copied() const;  // likewise: of the snapshot being copied, the seal is a moment away
+  [[nodiscard]] bool is_checked_for_long() const;  // likewise
   void give_up(const Status& why);
+  void confirm_unless_abandoned(const arena::SnapshotHandle& handle);
   [[nodiscard]] Status hold_back(const base::Deadline& deadline, std::span<const StreamRef> streams);
   [[nodiscard]] Result<std::uint64_t> lease(arena::SlotKind kind, std::uint64_t index);
   [[nodiscard]] Status cancelled();
+  [[nodiscard]] Status prove();
   [[nodiscard]] Status seal();
   [[nodiscard]] static Status given_up_by_daemon();
   void take_unguarded();

@@ -50,17 +50,19 @@ Status CopyStreams::prepare(const Plan& plan, std::uint64_t gpu_scratch_limit_by
       SF_ASSIGN(one.copies, one.device->create_stream("sf-copy"));
     }
     const auto scratch = plan.gpu_scratch_bytes.find(device);
-    if (scratch != plan.gpu_scratch_bytes.end()) SF_TRY(make_scratch(one, scratch->second));
     if (device == kHost) continue;
+    SF_TRY(proof_.prepare(plan, device, *one.device));
+    const bool beside = scratch != plan.gpu_scratch_bytes.end() || proof_.wants(device);
+    if (beside && one.gather == nullptr) {
+      SF_ASSIGN(one.gather, one.device->create_stream("sf-gather"));
+    }
+    if (scratch != plan.gpu_scratch_bytes.end()) SF_TRY(make_scratch(one, scratch->second));
     SF_TRY(make_lists(one, number_on(device, plan.gathered_sources), number_on(device, plan.bundled_pieces)));
   }
   return {};
 }
 
 Status CopyStreams::make_scratch(OneDevice& one, std::uint64_t bytes) {
-  if (one.gather == nullptr) {
-    SF_ASSIGN(one.gather, one.device->create_stream("sf-gather"));
-  }
   if (one.scratch != nullptr && one.scratch->bytes() >= bytes) return {};
   one.scratch.reset();
   SF_ASSIGN(one.scratch, one.device->allocate(bytes));
@@ -122,15 +124,18 @@ Status CopyStreams::refuse_in_capture(const Plan& plan, std::span<const StreamRe
 Status CopyStreams::begin(const Plan& plan, std::span<const StreamRef> trainers, std::vector<const void*>& data,
                           const base::Deadline& deadline) {
   SF_TRY(refuse_in_capture(plan, trainers));
+  proof_.begin(plan);
   for (const std::int32_t device : plan.devices) {
     if (device == kHost) continue;
     SF_ASSIGN(const auto stream, trainers_stream(device, trainers));
     OneDevice& one = by_device_.at(device);
     SF_ASSIGN(const std::shared_ptr<device::Event> ready, stream->record());
     SF_TRY(one.copies->wait(ready));
-    if (!plan.gpu_scratch_bytes.contains(device)) continue;
+    const bool gathers = plan.gpu_scratch_bytes.contains(device);
+    if (!gathers && !proof_.takes(device)) continue;
     SF_TRY(one.gather->wait(ready));
-    SF_TRY(gather(one, plan, device, data, deadline));
+    SF_TRY(proof_.take(plan, device, data, *one.gather, deadline));
+    if (gathers) SF_TRY(gather(one, plan, device, data, deadline));
     SF_ASSIGN(const std::shared_ptr<device::Event> gathered, one.gather->record());
     SF_TRY(one.copies->wait(gathered));
     SF_TRY(stream->wait(gathered, deadline));
@@ -158,6 +163,11 @@ Status CopyStreams::gather(OneDevice& one, const Plan& plan, std::int32_t device
     SF_TRY(one.gather->copy_on_device(copy.to, copy.from, copy.bytes, deadline));
   }
   return {};
+}
+
+Status CopyStreams::open_copies(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline) {
+  for (const std::int32_t device : plan.devices) SF_TRY(proof_.fetch(device, *by_device_.at(device).copies, deadline));
+  return list_bundles(plan, data, deadline);
 }
 
 Status CopyStreams::list_bundles(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline) {

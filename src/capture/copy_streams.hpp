@@ -9,6 +9,8 @@
 // bundle of small tensors takes these into the staging memory, from where they go to the host as one copy. Where it has not,
 // each tensor is a copy of its own; which of both holds is logged once for each device and told by gather_ways().
 //
+// Of some snapshots the gather stream first takes the fingerprints of all that is there (proof.hpp).
+//
 // An event in brackets is recorded before anything waits for it: a wait for one that is recorded later covers nothing.
 #pragma once
 
@@ -23,6 +25,7 @@
 #include "base/clock.hpp"
 #include "capture/devices.hpp"
 #include "capture/plan.hpp"
+#include "capture/proof.hpp"
 
 namespace stillframe::capture {
 
@@ -39,7 +42,7 @@ struct GatherWay {
 
 class CopyStreams {
  public:
-  explicit CopyStreams(Devices& devices) : devices_(&devices) {}
+  CopyStreams(Devices& devices, CaptureCheck check) : devices_(&devices), proof_(check) {}
 
   // Opens what the plan needs: its devices, a copy stream on each, and on each GPU a scratch for what no fence guards.
   // no_space, with the figures, when that is more than `gpu_scratch_limit_bytes` on one of them. Training thread, while
@@ -54,8 +57,9 @@ class CopyStreams {
   [[nodiscard]] Status begin(const Plan& plan, std::span<const StreamRef> trainers, std::vector<const void*>& data,
                              const base::Deadline& deadline);
 
-  // Before the first chunk of a snapshot: lists its bundled pieces for the devices that have the kernel. Copier thread.
-  [[nodiscard]] Status list_bundles(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline);
+  // Before the first chunk of a snapshot: lists its bundled pieces for the devices that have the kernel, and fetches the
+  // fingerprints. Copier thread.
+  [[nodiscard]] Status open_copies(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline);
   // Gives the copies of that chunk into `memory`; the events behind them, at most one for each device. After an error some
   // may have been given: what record_all() returns is behind them. Copier thread.
   [[nodiscard]] Result<std::vector<std::shared_ptr<device::Event>>> copy(const Plan& plan, std::uint64_t chunk,
@@ -76,6 +80,10 @@ class CopyStreams {
   [[nodiscard]] Status hold_back(std::span<const DeviceEvent> copied, std::span<const StreamRef> trainers,
                                  const base::Deadline& deadline);
 
+  // What has been compared so far, and compares the next; copier thread. Its ways(): not during prepare().
+  [[nodiscard]] CaptureProof& proof() noexcept { return proof_; }
+  [[nodiscard]] const CaptureProof& proof() const noexcept { return proof_; }
+
   // Of the GPUs that have had anything to gather. Not during prepare().
   [[nodiscard]] std::vector<GatherWay> gather_ways() const;
 
@@ -88,12 +96,13 @@ class CopyStreams {
     std::unique_ptr<device::CopyList> gathered;     // for `gather`; null: plain copies
     std::unique_ptr<device::CopyList> bundled;      // for `copies`; null: plain copies
     std::unique_ptr<device::Stream> copies;
-    std::unique_ptr<device::Stream> gather;         // GPUs with something to gather
+    std::unique_ptr<device::Stream> gather;         // GPUs with something to gather or to check
     std::optional<std::string> why_plain;           // empty text: by the kernel; unset: there was nothing to gather yet
   };
   [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> trainers_stream(
       std::int32_t device, std::span<const StreamRef> trainers) const;
-  [[nodiscard]] Status make_scratch(OneDevice& one, std::uint64_t bytes);
+  [[nodiscard]] static Status make_scratch(OneDevice& one, std::uint64_t bytes);
+  [[nodiscard]] Status list_bundles(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline);
   [[nodiscard]] static Status make_lists(OneDevice& one, std::size_t gathered_sources, std::size_t bundled_pieces);
   [[nodiscard]] static Status gather(OneDevice& one, const Plan& plan, std::int32_t device, std::vector<const void*>& data,
                                      const base::Deadline& deadline);
@@ -102,6 +111,7 @@ class CopyStreams {
                                     std::vector<bool>& given, const base::Deadline& deadline);
 
   Devices* devices_;
+  CaptureProof proof_;  // let go after the streams whose work is on it
   std::map<std::int32_t, OneDevice> by_device_;  // changed by prepare() only
   std::map<std::int32_t, std::vector<device::HostCopy>> batches_;  // of one chunk; kept for their memory
 };

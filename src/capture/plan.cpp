@@ -54,12 +54,25 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
   }
   std::erase_if(plan->gpu_scratch_bytes, [](const auto& one) { return one.second == 0; });
   plan->devices.assign(devices.begin(), devices.end());
-  for (std::uint64_t chunk = 0; plan->has_gpu() && chunk < plan->layout.chunk_count(); ++chunk) {
-    std::vector<Bundle> found = bundles_of(plan->pieces_of_chunk(chunk), plan->source_device, plan->bundled_pieces);
-    if (!found.empty()) plan->bundles.emplace(chunk, std::move(found));
-  }
+  if (plan->has_gpu()) plan->look_at_chunks();
   plan->layout_text = format::encode_layout(plan->layout, trainable);
   return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+// What is decided for each chunk, once.
+void Plan::look_at_chunks() {
+  for (const std::int32_t device : devices) {
+    if (device != kHost) gpu_pieces_before[device].reserve(layout.chunk_count() + 1);
+  }
+  std::map<std::int32_t, std::size_t> so_far;
+  for (std::uint64_t chunk = 0; chunk <= layout.chunk_count(); ++chunk) {
+    for (auto& [gpu, before] : gpu_pieces_before) before.push_back(so_far[gpu]);
+    if (chunk == layout.chunk_count()) break;
+    const std::vector<Piece> pieces = pieces_of_chunk(chunk);
+    for (const Piece& piece : pieces) ++so_far[source_device[piece.source]];
+    std::vector<Bundle> found = bundles_of(pieces, source_device, bundled_pieces);
+    if (!found.empty()) bundles.emplace(chunk, std::move(found));
+  }
 }
 
 std::vector<Piece> Plan::pieces_of_chunk(std::uint64_t chunk) const {

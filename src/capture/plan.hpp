@@ -42,8 +42,13 @@ struct Plan {
   std::map<std::int32_t, std::uint64_t> gpu_scratch_bytes;   // by GPU, where it has unguarded ones
   std::map<std::uint64_t, std::vector<Bundle>> bundles;      // by chunk, where it has any
   std::map<std::int32_t, std::size_t> bundled_pieces;        // how many, by GPU
+  // By GPU and chunk: how many pieces of the GPU stand in the chunks before it; and, last, in all.
+  std::map<std::int32_t, std::vector<std::size_t>> gpu_pieces_before;
   std::map<std::int32_t, std::size_t> gathered_sources;      // how many unguarded ones with bytes, by GPU
   std::string layout_text;  // format::encode_layout
+
+ private:
+  void look_at_chunks();
 };
 
 }  // namespace stillframe::capture

@@ -51,6 +51,17 @@ void Progress::set_sealed() {
 
 bool Progress::still_copying() const noexcept { return info_.state == SnapshotState::copying && !sealed_; }
 
+void Progress::set_checked() {
+  const std::lock_guard lock(mutex_);
+  info_.checked = true;
+}
+
+void Progress::set_torn(std::vector<std::string> names, const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  info_.torn = std::move(names);
+  info_.alarms.push_back({"missed_fence", what + ". Call fence() before they are changed"});
+}
+
 bool Progress::set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes,
                            std::vector<Alarm> alarms) {
   const std::lock_guard lock(mutex_);

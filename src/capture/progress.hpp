@@ -24,6 +24,10 @@ class Progress {
   void set_captured();
   // Sealed by this rank of a group: copied, and captured only once all ranks have sealed it.
   void set_sealed();
+  // Its bytes were compared with those on the GPUs.
+  void set_checked();
+  // They were, and those entries differ; end() follows. `what` is for the alarm.
+  void set_torn(std::vector<std::string> names, const std::string& what);
   // True when this made it durable. One that is already durable or verified takes the figures and alarms all the same:
   // the arena may have told the state before the daemon's words came.
   bool set_durable(std::uint64_t sequence, std::string name, std::uint64_t stored_bytes, std::vector<Alarm> alarms = {});

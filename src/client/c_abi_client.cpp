@@ -36,6 +36,7 @@ struct sf_ticket {
   client::Snapshot snapshot;
   stillframe::TicketInfo info;
   std::string alarms;
+  std::string torn;
   pid_t pid = ::getpid();  // the client may be gone before the ticket
 
   [[nodiscard]] bool in_child() const noexcept { return ::getpid() != pid; }
@@ -140,6 +141,11 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     }
     wanted.overrun = static_cast<stillframe::Overrun>(options.overrun);
     wanted.mean_time_between_failures_seconds = options.mean_time_between_failures_seconds;
+    if (options.capture_check < SF_CAPTURE_CHECK_SAMPLE || options.capture_check > SF_CAPTURE_CHECK_OFF) {
+      return {Code::invalid_argument, "capture_check is one of SF_CAPTURE_CHECK_SAMPLE, SF_CAPTURE_CHECK_FIRST and "
+                                      "SF_CAPTURE_CHECK_OFF, not " + std::to_string(options.capture_check)};
+    }
+    wanted.capture_check = static_cast<stillframe::CaptureCheck>(options.capture_check);
     if (options.fence_deadline_ms != 0) wanted.fence_deadline_ms = options.fence_deadline_ms;
     wanted.persist_every_steps = options.persist_every_steps;
     wanted.persist_every_seconds = options.persist_every_seconds;
@@ -314,12 +320,13 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
     ticket->info = ticket->snapshot.progress->info();
     ticket->alarms = alarms_json(ticket->info.alarms);
     const stillframe::TicketInfo& info = ticket->info;
+    ticket->torn = nlohmann::json(info.torn).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     const uint32_t wanted_bytes = out->struct_bytes;
     const sf_ticket_info full{wanted_bytes, static_cast<int32_t>(info.state), info.step, info.sequence, info.name.c_str(),
                               info.error.c_str(), info.raw_bytes, info.stored_bytes, info.call_seconds, info.fence_seconds,
                               info.captured_seconds, info.durable_seconds, info.verified_seconds,
                               static_cast<int32_t>(info.code), ticket->alarms.c_str(), info.trainer_crash_seconds,
-                              info.power_loss_seconds, info.persisted ? 1 : 0};
+                              info.power_loss_seconds, info.persisted ? 1 : 0, info.checked ? 1 : 0, ticket->torn.c_str()};
     std::memcpy(out, &full, std::min<std::size_t>(wanted_bytes, sizeof full));
     return {};
   });

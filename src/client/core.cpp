@@ -169,7 +169,8 @@ Status Core::attach(Link::Reply reply) {
   SF_TRY(attached.keep_from_children());
   auto arena = std::make_unique<arena::Arena>(std::move(attached));
   SF_ASSIGN(auto copier,
-            capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms));
+            capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms,
+                                       options_.capture_check));
   const std::lock_guard lock(mutex_);
   arena_guard_ = ForkGuard(arena->memfd());
   arena_ = std::move(arena);

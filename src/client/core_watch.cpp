@@ -286,6 +286,10 @@ std::string Core::status_json() const {
   for (const capture::GatherWay& way : copier_ ? copier_->gather_ways() : std::vector<capture::GatherWay>()) {
     json["gather"][way.device] = way.why_plain.empty() ? "kernel" : "plain copies: " + way.why_plain;
   }
+  json["capture_check"] = nlohmann::json::object();
+  for (const capture::CheckWay& way : copier_ ? copier_->check_ways() : std::vector<capture::CheckWay>()) {
+    json["capture_check"][way.device] = way.why_not.empty() ? "checked" : "not checked: " + way.why_not;
+  }
   if (link_ && link_->connected()) json["daemon"] = {{"pid", link_->daemon_pid()}, {"socket", options_.socket}};
   if (counters_.last_durable_ns != 0) {
     json["last_durable_step"] = counters_.last_durable_step;

@@ -1,12 +1,13 @@
 #include "device/cuda_device.hpp"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "device/cuda_copy_list.hpp"
+#include "device/cuda_fingerprints.hpp"
 #include "device/cuda_handles.hpp"
 #include "device/cuda_stream.hpp"
 #include "device/cuda_training_stream.hpp"
@@ -101,16 +102,22 @@ class CudaDevice final : public Device {
   }
 
   [[nodiscard]] Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t most_copies) override {
-    SF_ASSIGN(std::shared_ptr<const GatherKernel> kernel, gather_kernel());
+    SF_ASSIGN(std::shared_ptr<const Kernel> kernel, kernel_named("gather"));
     return CudaCopyList::create(context_, std::move(kernel), most_copies);
   }
 
+  [[nodiscard]] Result<std::unique_ptr<Fingerprints>> make_fingerprints(std::size_t most_ranges) override {
+    SF_ASSIGN(std::shared_ptr<const Kernel> kernel, kernel_named("fingerprint"));
+    return CudaFingerprints::create(context_, std::move(kernel), most_ranges);
+  }
+
  private:
-  // Loaded when the first list is asked for; what kept it from being loaded holds for good.
-  Result<std::shared_ptr<const GatherKernel>> gather_kernel() {
+  // Loaded when first asked for; what kept it from being loaded holds for good.
+  Result<std::shared_ptr<const Kernel>> kernel_named(const std::string& kernel) {
     const std::lock_guard lock(mutex_);
-    if (!kernel_) kernel_ = GatherKernel::load(context_, options_.gather_image);
-    return *kernel_;
+    const auto known = kernels_.find(kernel);
+    if (known != kernels_.end()) return known->second;
+    return kernels_.emplace(kernel, Kernel::load(context_, options_.kernel_image, kernel)).first->second;
   }
 
   Result<RegistrationHandle> pin_run(std::span<std::byte> run) {
@@ -126,7 +133,7 @@ class CudaDevice final : public Device {
   const std::shared_ptr<Context> context_;
   const CudaDeviceOptions options_;
   std::mutex mutex_;
-  std::optional<Result<std::shared_ptr<const GatherKernel>>> kernel_;
+  std::map<std::string, Result<std::shared_ptr<const Kernel>>> kernels_;
 };
 
 }  // namespace

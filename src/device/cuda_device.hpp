@@ -8,16 +8,15 @@
 
 #include "device/cuda_driver.hpp"
 #include "device/device.hpp"
-#include "device/gather_kernel.hpp"
+#include "device/kernels.hpp"
 
 namespace stillframe::device {
 
 struct CudaDeviceOptions {
   // How long the destruction of a stream waits for its work.
   std::uint64_t drain_deadline_ms = 10'000;
-  // The kernel that performs lists of copies, in any form that the driver loads. It outlives the device; empty: there
-  // is none.
-  std::span<const std::byte> gather_image = embedded_gather_image();
+  // The kernels that work on lists, in any form that the driver loads. It outlives the device; empty: there are none.
+  std::span<const std::byte> kernel_image = embedded_kernel_image();
 };
 
 // Thread-safe, as is all that it makes but for TrainingStream. not_found when there is no such device.

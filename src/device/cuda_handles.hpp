@@ -69,7 +69,7 @@ struct RegistrationKind {
 
 struct ModuleKind {
   using Value = CUmodule;
-  static constexpr const char* kReleasing = "unloading the gather kernel of";
+  static constexpr const char* kReleasing = "unloading a kernel of";
   static CUresult release(const Calls& calls, CUmodule module) { return calls.cuModuleUnload(module); }
 };
 

@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "device/copy_entries.hpp"
 #include "device/cuda_copy_list.hpp"
+#include "device/cuda_fingerprints.hpp"
 
 namespace stillframe::device::cuda {
 namespace {
@@ -177,24 +178,30 @@ Status CudaStream::copy_on_device(void* to, const void* from, std::size_t bytes,
   });
 }
 
-Status CudaStream::write_list(CopyList& list, std::span<const DeviceCopy> copies, const base::Deadline& deadline) {
-  SF_ASSIGN(CudaCopyList* const cuda_list, as_cuda_list(list, *context_, *where_));
-  if (cuda_list->is_unfollowed()) SF_TRY(follow(*cuda_list));
-  SF_TRY(cuda_list->write(copies, *where_, deadline));
-  if (copies.empty()) return {};
-  SF_TRY(when_room(1, deadline, [this, cuda_list] {
-    cuda_list->set_unfollowed();
-    return context_->run({"sending a list of copies on", *where_},
-                         [&](const Calls& calls) { return cuda_list->send(calls, handle_.get()); });
+template <typename Call>
+Status CudaStream::transfer(ListMemory& memory, std::string_view what, const base::Deadline& deadline,
+                            const Call& call) {
+  SF_TRY(when_room(1, deadline, [&] {
+    memory.set_unfollowed();
+    return context_->run({what, *where_}, call);
   }));
-  return follow(*cuda_list);
+  return follow(memory);
 }
 
-Status CudaStream::follow(CudaCopyList& list) {
+Status CudaStream::follow(ListMemory& memory) {
   const std::lock_guard lock(mutex_);
-  SF_ASSIGN(std::shared_ptr<CudaEvent> sent, record_event());
-  list.set_sent(std::move(sent));
+  SF_ASSIGN(std::shared_ptr<CudaEvent> behind, record_event());
+  memory.set_transferred(std::move(behind));
   return {};
+}
+
+Status CudaStream::write_list(CopyList& list, std::span<const DeviceCopy> copies, const base::Deadline& deadline) {
+  SF_ASSIGN(CudaCopyList* const cuda_list, as_cuda_list(list, *context_, *where_));
+  if (cuda_list->memory().is_unfollowed()) SF_TRY(follow(cuda_list->memory()));
+  SF_TRY(cuda_list->write(copies, *where_, deadline));
+  if (copies.empty()) return {};
+  return transfer(cuda_list->memory(), "sending a list of copies on", deadline,
+                  [&](const Calls& calls) { return cuda_list->send(calls, handle_.get()); });
 }
 
 Status CudaStream::perform(CopyList& list, std::size_t first, std::size_t count, const base::Deadline& deadline) {
@@ -205,6 +212,27 @@ Status CudaStream::perform(CopyList& list, std::size_t first, std::size_t count,
     return context_->run({"launching the gather kernel on", *where_},
                          [&](const Calls& calls) { return cuda_list->launch(calls, handle_.get(), first, count); });
   });
+}
+
+Status CudaStream::take_fingerprints(Fingerprints& prints, std::span<const DeviceRange> ranges,
+                                     const base::Deadline& deadline) {
+  SF_ASSIGN(CudaFingerprints* const taken, as_cuda_fingerprints(prints, *context_, *where_));
+  if (taken->memory().is_unfollowed()) SF_TRY(follow(taken->memory()));
+  SF_TRY(taken->write(ranges, *where_, deadline));
+  if (ranges.empty()) return {};
+  SF_TRY(transfer(taken->memory(), "sending a list of fingerprints on", deadline,
+                  [&](const Calls& calls) { return taken->send(calls, handle_.get()); }));
+  return when_room(1, deadline, [&] {
+    return context_->run({"launching the fingerprint kernel on", *where_},
+                         [&](const Calls& calls) { return taken->launch(calls, handle_.get()); });
+  });
+}
+
+Status CudaStream::fetch_fingerprints(Fingerprints& prints, const base::Deadline& deadline) {
+  SF_ASSIGN(CudaFingerprints* const taken, as_cuda_fingerprints(prints, *context_, *where_));
+  if (taken->listed() == 0) return {};
+  return transfer(taken->memory(), "fetching fingerprints on", deadline,
+                  [&](const Calls& calls) { return taken->fetch(calls, handle_.get()); });
 }
 
 Result<std::shared_ptr<CudaEvent>> CudaStream::record_event() {

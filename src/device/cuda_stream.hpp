@@ -9,6 +9,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "device/cuda_event.hpp"
@@ -16,7 +17,7 @@
 
 namespace stillframe::device::cuda {
 
-class CudaCopyList;
+class ListMemory;
 
 // Copies given to a stream and not known to be done, counted by events: the driver has no bound that it could be asked
 // for. Not thread-safe.
@@ -64,6 +65,9 @@ class CudaStream final : public Stream {
                                   const base::Deadline& deadline) override;
   [[nodiscard]] Status perform(CopyList& list, std::size_t first, std::size_t count,
                                const base::Deadline& deadline) override;
+  [[nodiscard]] Status take_fingerprints(Fingerprints& prints, std::span<const DeviceRange> ranges,
+                                         const base::Deadline& deadline) override;
+  [[nodiscard]] Status fetch_fingerprints(Fingerprints& prints, const base::Deadline& deadline) override;
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override;
   [[nodiscard]] Status wait(std::shared_ptr<Event> event) override;
 
@@ -80,8 +84,11 @@ class CudaStream final : public Stream {
              std::uint64_t drain_deadline_ms);
 
   Status drain();
-  // An event behind what was sent of the list.
-  Status follow(CudaCopyList& list);
+  // An event behind what was sent or fetched of it.
+  Status follow(ListMemory& memory);
+  // The transfer, once there is room, and an event behind it.
+  template <typename Call>
+  Status transfer(ListMemory& memory, std::string_view what, const base::Deadline& deadline, const Call& call);
   // Calls `give`, under the lock, once there is room for so many copies.
   template <typename Give>
   Status when_room(std::size_t copies, const base::Deadline& deadline, const Give& give);

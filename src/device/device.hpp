@@ -43,6 +43,25 @@ class CopyList {
   [[nodiscard]] virtual std::size_t most_copies() const noexcept = 0;
 };
 
+// A range of device memory.
+struct DeviceRange {
+  const void* from = nullptr;
+  std::size_t bytes = 0;
+};
+
+// The fingerprints of many ranges of one device (cuda/fingerprint_body.hpp says what they are and find), taken where the
+// bytes are, in one launch on a GPU. Of a fixed size; for one thread at a time. Destroyed after the work on it has ended.
+class Fingerprints {
+ public:
+  virtual ~Fingerprints() = default;
+  [[nodiscard]] virtual std::size_t most_ranges() const noexcept = 0;
+  // Of the ranges given last, in their order: once an event that was recorded behind fetch_fingerprints() is reached.
+  [[nodiscard]] virtual std::uint64_t value(std::size_t index) const noexcept = 0;
+};
+
+// The fingerprint of bytes in host memory, computed here and now: some seconds for ten gigabytes.
+[[nodiscard]] std::uint64_t fingerprint_of(std::span<const std::byte> bytes) noexcept;
+
 // A copy stream of ours: work in the order given, asynchronous to the caller. Thread-safe. Destroyed: what was given is
 // finished first, or, where the device no longer answers, given up (cuda_device.hpp); who must know waits for an event first.
 class Stream {
@@ -72,6 +91,17 @@ class Stream {
                                        const base::Deadline& deadline) {
     return no_lists(list, first + count, deadline);
   }
+  // Takes the fingerprints of `ranges`, as their bytes stand at this place in the stream's work; they stay valid until an
+  // event recorded after the call is reached. Waits until what `prints` was given before has been fetched (deadline), and
+  // for room as a copy does. invalid_argument: too many, a null address, or fingerprints of another device.
+  [[nodiscard]] virtual Status take_fingerprints(Fingerprints& prints, std::span<const DeviceRange> ranges,
+                                                 const base::Deadline& deadline) {
+    return no_lists(prints, ranges.size(), deadline);
+  }
+  // Brings the values to the host. On this or another stream of the device that waits for the one that takes them.
+  [[nodiscard]] virtual Status fetch_fingerprints(Fingerprints& prints, const base::Deadline& deadline) {
+    return no_lists(prints, 0, deadline);
+  }
   // Reached when all work given so far is done.
   [[nodiscard]] virtual Result<std::shared_ptr<Event>> record() = 0;
   // Work given from now on runs after `event`, of any stream of a device of this kind, in this process: invalid_argument
@@ -79,8 +109,9 @@ class Stream {
   [[nodiscard]] virtual Status wait(std::shared_ptr<Event> event) = 0;
 
  private:
-  static Status no_lists(const CopyList& /*list*/, std::size_t /*copies*/, const base::Deadline& /*deadline*/) {
-    return {Code::invalid_argument, "a stream of a device without lists of copies was given one"};
+  template <typename List>
+  static Status no_lists(const List& /*list*/, std::size_t /*ranges*/, const base::Deadline& /*deadline*/) {
+    return {Code::invalid_argument, "a stream of a device that works on no lists was given one"};
   }
 };
 
@@ -131,6 +162,10 @@ class Device {
   // unsupported, with the reason, when nothing here performs a list: the caller then gives the copies one by one.
   [[nodiscard]] virtual Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t /*most_copies*/) {
     return Status(Code::unsupported, name() + " has no lists of copies");
+  }
+  // Room for the fingerprints of so many ranges, with the errors of make_copy_list(). unsupported: they cannot be taken here.
+  [[nodiscard]] virtual Result<std::unique_ptr<Fingerprints>> make_fingerprints(std::size_t /*most_ranges*/) {
+    return Status(Code::unsupported, name() + " takes no fingerprints");
   }
 };
 // 32 bytes each, in host memory and in that of the device.

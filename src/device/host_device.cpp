@@ -86,17 +86,23 @@ struct ListedCopies {
   std::size_t first;
   std::size_t count;
 };
+struct TakenFingerprints {
+  std::shared_ptr<std::vector<fingerprint::Entry>> entries;
+};
 struct ReachEvent {
   std::shared_ptr<HostEvent> event;
 };
 struct WaitForEvent {
   std::shared_ptr<HostEvent> event;
 };
-using Operation = std::variant<Copy, ListedCopies, ReachEvent, WaitForEvent>;
+using Operation = std::variant<Copy, ListedCopies, TakenFingerprints, ReachEvent, WaitForEvent>;
 
 struct Perform {
   void operator()(const Copy& copy) const { std::memcpy(copy.to, copy.from, copy.bytes); }
   void operator()(const ListedCopies& part) const { gather::copy_all(part.entries->data() + part.first, part.count); }
+  void operator()(const TakenFingerprints& taken) const {
+    fingerprint::sum_all(taken.entries->data(), taken.entries->size());
+  }
   void operator()(const ReachEvent& mark) const { mark.event->reach(); }
   void operator()(const WaitForEvent& wait) const { wait.event->wait_in_stream(); }
 };
@@ -119,6 +125,35 @@ class HostCopyList final : public CopyList {
   const std::size_t most_copies_;
   std::shared_ptr<const std::vector<gather::Entry>> entries_ = std::make_shared<std::vector<gather::Entry>>();
 };
+
+class HostFingerprints final : public Fingerprints {
+ public:
+  explicit HostFingerprints(std::size_t most_ranges) : most_ranges_(most_ranges) {}
+  [[nodiscard]] std::size_t most_ranges() const noexcept override { return most_ranges_; }
+  [[nodiscard]] std::uint64_t value(std::size_t index) const noexcept override { return (*entries_)[index].sum; }
+
+  [[nodiscard]] Status write(std::span<const DeviceRange> ranges, const std::string& where) {
+    auto entries = std::make_shared<std::vector<fingerprint::Entry>>(most_ranges_);
+    SF_TRY(list_ranges(ranges, *entries, where));
+    entries->resize(ranges.size());
+    entries_ = std::move(entries);
+    return {};
+  }
+  [[nodiscard]] const std::shared_ptr<std::vector<fingerprint::Entry>>& entries() const noexcept { return entries_; }
+
+ private:
+  const std::size_t most_ranges_;
+  std::shared_ptr<std::vector<fingerprint::Entry>> entries_ = std::make_shared<std::vector<fingerprint::Entry>>();
+};
+
+// The fingerprints as the host device's, or invalid_argument.
+Result<HostFingerprints*> as_host_fingerprints(Fingerprints& prints, const std::string& who) {
+  auto* const host_prints = dynamic_cast<HostFingerprints*>(&prints);
+  if (host_prints == nullptr) {
+    return Status(Code::invalid_argument, who + " was given fingerprints that are not the host device's");
+  }
+  return host_prints;
+}
 
 // The list as the host device's, or invalid_argument.
 Result<HostCopyList*> as_host_list(CopyList& list, const std::string& who) {
@@ -185,6 +220,18 @@ class HostStream final : public Stream {
     SF_ASSIGN(HostCopyList* const host_list, as_host_list(list, "stream '" + name_ + "'"));
     SF_TRY(check_part(first, count, host_list->entries()->size(), "stream '" + name_ + "'"));
     return push(ListedCopies{host_list->entries(), first, count}, deadline);
+  }
+
+  [[nodiscard]] Status take_fingerprints(Fingerprints& prints, std::span<const DeviceRange> ranges,
+                                         const base::Deadline& deadline) override {
+    SF_ASSIGN(HostFingerprints* const host_prints, as_host_fingerprints(prints, "stream '" + name_ + "'"));
+    SF_TRY(host_prints->write(ranges, "stream '" + name_ + "'"));
+    return push(TakenFingerprints{host_prints->entries()}, deadline);
+  }
+
+  // They are taken where they are read.
+  [[nodiscard]] Status fetch_fingerprints(Fingerprints& prints, const base::Deadline& /*deadline*/) override {
+    return as_host_fingerprints(prints, "stream '" + name_ + "'").status();
   }
 
   [[nodiscard]] Result<std::shared_ptr<Event>> record() override {
@@ -324,6 +371,11 @@ class HostDevice final : public Device {
   [[nodiscard]] Result<std::unique_ptr<CopyList>> make_copy_list(std::size_t most_copies) override {
     SF_TRY(check_list_size(most_copies));
     return std::unique_ptr<CopyList>(std::make_unique<HostCopyList>(most_copies));
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<Fingerprints>> make_fingerprints(std::size_t most_ranges) override {
+    SF_TRY(check_list_size(most_ranges));
+    return std::unique_ptr<Fingerprints>(std::make_unique<HostFingerprints>(most_ranges));
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "format/descriptor.hpp"
+#include "format/writer_words.hpp"
 #include "store/catalog.hpp"
 
 namespace stillframe::persist {
@@ -203,6 +204,7 @@ bool Persister::step() {
 }
 
 bool Persister::take(const arena::RecordView& view) {
+  being_taken_ = view.snapshot_id;
   {
     const std::lock_guard lock(mutex_);
     busy_ = true;
@@ -227,6 +229,7 @@ bool Persister::take(const arena::RecordView& view) {
     give_up(view);
   }
   set_phase("idle", view);
+  being_taken_ = 0;
   const std::lock_guard lock(mutex_);
   busy_ = false;
   return !outcome.ok() || *outcome != Outcome::left;
@@ -292,7 +295,7 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(metrics_json);
   for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
-  draft.writer = options_.writer;
+  draft.writer = format::writer_words(options_.writer, is_checked(view));
   return draft;
 }
 
@@ -382,6 +385,12 @@ bool Persister::is_sealed(const arena::RecordView& view) const {
 bool Persister::is_confirmed(const arena::RecordView& view) const {
   const auto now = side_.view(view.record);
   return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == arena::kConfirmed;
+}
+
+// Of this rank: where there are others it says nothing of the checkpoint.
+bool Persister::is_checked(const arena::RecordView& view) const {
+  const auto now = side_.view(view.record);
+  return options_.world_size == 1 && now && (now->flags & arena::kChecked) != 0;
 }
 
 // The trainer fills everything before it seals: what is missing after that will never come.

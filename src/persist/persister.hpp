@@ -142,6 +142,7 @@ class Persister {
   [[nodiscard]] bool is_sealed(const arena::RecordView& view) const;
   [[nodiscard]] bool is_confirmed(const arena::RecordView& view) const;
   [[nodiscard]] static std::uint64_t most_bytes(const arena::RecordView& view, const format::ImageLayout& layout);
+  [[nodiscard]] bool is_checked(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
@@ -195,6 +196,7 @@ class Persister {
   PersistCounters counters_;
   AlarmTally tally_;
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
+  std::atomic<std::uint64_t> being_taken_{0};  // its snapshot; 0: none
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
   std::optional<std::uint64_t> round_;   // of the group, that the thread is in

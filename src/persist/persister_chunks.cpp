@@ -188,7 +188,8 @@ void Persister::retire_abandoned() {
   if (options_.joint) return;  // in their turn: by the order of its steps a rank tells its fellows what it has
   for (const arena::RecordView& view : side_.records()) {
     const bool ours = (view.flags & (arena::kDone | arena::kMemoryOnly)) == 0;  // the keeper's otherwise
-    if (ours && view.state == arena::RecordState::abandoned) give_up(view);
+    const bool is_written = view.snapshot_id == being_taken_;  // its files go first, on the persister's thread
+    if (ours && !is_written && view.state == arena::RecordState::abandoned) give_up(view);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
+#include "contract/fingerprint_contract.hpp"
 
 namespace stillframe::device {
 namespace {
@@ -14,6 +15,8 @@ DeviceUnderTest host_device() {
 INSTANTIATE_TEST_SUITE_P(Host, DeviceContract, testing::Values(host_device()),
                          [](const auto& test) { return test.param.label; });
 INSTANTIATE_TEST_SUITE_P(Host, CopyListContract, testing::Values(host_device()),
+                         [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Host, FingerprintContract, testing::Values(host_device()),
                          [](const auto& test) { return test.param.label; });
 
 TEST(HostDevice, IsNamedHost) { EXPECT_EQ(make_host_device()->name(), "host"); }

@@ -8,6 +8,8 @@
 
 #include "e2e/rig.hpp"
 #include "fake_cuda/fake_cuda.hpp"
+#include "format/writer_words.hpp"
+#include "store/reader.hpp"
 #include "unit/device/cuda_fixture.hpp"
 
 namespace stillframe::test {
@@ -209,10 +211,26 @@ TEST_F(ClientOnGpu, AStarvedSnapshotIsCountedOnceAndNoOtherIsBlamed) {
   EXPECT_EQ(status()["snapshots"]["failed"], failed) << status().dump();
 }
 
+TEST_F(ClientOnGpu, ManifestTicketAndStatusSayThatTheCaptureWasCheckedWhereItWas) {
+  const bool has_kernel = !device::embedded_kernel_image().empty();
+  const client::Snapshot shot = snapshot(1, true, kPatience);
+  EXPECT_TRUE(core_->fence(kPatience, streams()).ok());
+  ASSERT_TRUE(shot.progress->wait(SnapshotState::verified, soon()).ok()) << shot.progress->info().error;
+  const TicketInfo info = shot.progress->info();
+  EXPECT_EQ(info.checked, has_kernel);
+  const auto store = store::Store::open_or_create(env::posix_env(), options().store);
+  ASSERT_TRUE(store.ok()) << store.status().message();
+  const auto reader = store::CheckpointReader::open(*store, info.name);
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  EXPECT_EQ(format::says_checked((*reader)->manifest().writer), has_kernel) << (*reader)->manifest().writer;
+  const std::string way = status()["capture_check"]["cuda:0"];
+  EXPECT_THAT(way, HasSubstr(has_kernel ? "checked" : "not checked: there is no fingerprint kernel for cuda:0"));
+}
+
 TEST_F(ClientOnGpu, StatusSaysHowTensorsAreGathered) {
   ASSERT_TRUE(status()["gather"].contains("cuda:0")) << status().dump();
   const std::string way = status()["gather"]["cuda:0"];
-  if (device::embedded_gather_image().empty()) {
+  if (device::embedded_kernel_image().empty()) {
     EXPECT_THAT(way, AllOf(HasSubstr("plain copies"), HasSubstr("nvcc")));
   } else {
     EXPECT_EQ(way, "kernel");

@@ -77,6 +77,7 @@ void release_streams() {
   const std::unique_lock lock(state().mutex);
   for (const auto& [stream, thread] : state().world->workers) {
     stream->hangs = false;
+    for (Operation& given : stream->queue) given.hangs = false;  // before which it would hang, once it has come so far
     stream->wake.notify_all();
   }
 }

@@ -95,7 +95,7 @@ struct Injection {
 };
 FAKE_CUDA_EXPORT void inject(const Injection& injection);
 FAKE_CUDA_EXPORT void hang_stream(device::cuda::CUstream stream);  // before the next operation that has not begun
-FAKE_CUDA_EXPORT void release_streams();                           // every one that hangs
+FAKE_CUDA_EXPORT void release_streams();  // every one that hangs, or would for what it has been given so far
 // The process kills itself (SIGKILL) as soon as so many bytes more have been copied from devices to the host, be it in
 // the middle of a copy; 0: before the first of them. The later call stands.
 FAKE_CUDA_EXPORT void die_after_dtoh_bytes(std::uint64_t bytes);

@@ -1,6 +1,7 @@
 // The contract of devices, held by the CUDA device on the driver of this machine; skipped where there is none.
 #include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
+#include "contract/fingerprint_contract.hpp"
 #include "device/cuda_device.hpp"
 
 namespace stillframe::device {
@@ -22,6 +23,8 @@ DeviceUnderTest real_gpu() {
 INSTANTIATE_TEST_SUITE_P(Gpu, DeviceContract, testing::Values(real_gpu()),
                          [](const auto& test) { return test.param.label; });
 INSTANTIATE_TEST_SUITE_P(Gpu, CopyListContract, testing::Values(real_gpu()),
+                         [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Gpu, FingerprintContract, testing::Values(real_gpu()),
                          [](const auto& test) { return test.param.label; });
 
 }  // namespace

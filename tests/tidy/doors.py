@@ -87,7 +87,7 @@ DOORS = [
                 "the arena is memory that is shared through a descriptor; nothing reaches a disk",
             ),
             "src/arena/read_through.cpp": ({"pread"}, "that memory through its descriptor"),
-            "src/device/cuda_copy_list.cpp": ({"mmap"}, "memory of its own, anonymous, that no forked child inherits"),
+            "src/device/cuda_list_memory.cpp": ({"mmap"}, "memory of its own, anonymous, that no forked child inherits"),
             "src/arena/arena.cpp": ({"open"}, "that memory once more through its own descriptor, for reading only"),
             "src/apps/detach.cpp": ({"open"}, "the standard streams of a daemon that detaches go to /dev/null"),
             "src/transport/": (

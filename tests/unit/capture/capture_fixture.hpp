@@ -173,7 +173,7 @@ struct Rig {
       : arena(make_arena(slots)),
         devices(std::move(with), [](std::int32_t) { return Status(Code::not_found, "no GPU"); }),
         daemon(arena) {
-    auto started = Copier::start(devices, arena, scratch_bytes, fence_deadline_ms);
+    auto started = Copier::start(devices, arena, scratch_bytes, fence_deadline_ms, CaptureCheck::sample);
     EXPECT_TRUE(started.ok()) << started.status().message();
     copier = std::move(started).value();
   }

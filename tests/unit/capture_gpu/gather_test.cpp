@@ -86,7 +86,7 @@ TEST_F(Gathering, SmallTensorsOfSeveralChunksArriveEachWithItsOwnBytes) {
 }
 
 TEST_F(Gathering, ABuildWithoutTheKernelCopiesOneByOneAndSaysSo) {
-  options_.gather_image = {};
+  options_.kernel_image = {};
   start_training({}, small_tensors(300, 10));
   EXPECT_EQ(captured(1), 300U);
   EXPECT_EQ(calls("cuMemcpyDtoDAsync"), 30U);

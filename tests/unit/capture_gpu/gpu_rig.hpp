@@ -57,7 +57,7 @@ class GpuCapture : public device::CudaTest {
                                          [this](std::int32_t ordinal) -> Result<std::unique_ptr<device::Device>> {
                                            return device::open_cuda_device(driver_, ordinal, options_);
                                          });
-    copier_ = taken(Copier::start(*devices_, *arena_, 1 << 20, fence_deadline_ms));
+    copier_ = taken(Copier::start(*devices_, *arena_, 1 << 20, fence_deadline_ms, check_));
     expect_ok(copier_->prepare(*plan_));
     pinned_ = pin({arena_->chunk(0).data(), slots * kChunkBytes});
   }
@@ -153,7 +153,8 @@ class GpuCapture : public device::CudaTest {
     EXPECT_TRUE(copier_->trainer_side().recycle(handle));
   }
 
-  device::CudaDeviceOptions options_{.drain_deadline_ms = kDrainMs, .gather_image = device::stand_in_image()};
+  device::CudaDeviceOptions options_{.drain_deadline_ms = kDrainMs, .kernel_image = device::stand_in_image()};
+  CaptureCheck check_ = CaptureCheck::off;
   std::vector<GpuTensor> tensors_;
   std::unique_ptr<device::TrainersContext> context_;
   CUstream compute_ = nullptr;

@@ -1,6 +1,7 @@
 // The contract of devices, held by the CUDA device on the driver fake, in each of its schedules.
 #include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
+#include "contract/fingerprint_contract.hpp"
 #include "unit/device/cuda_fixture.hpp"
 
 namespace stillframe::device {
@@ -12,7 +13,7 @@ DeviceUnderTest on_fake(const std::string& label, const fake_cuda::Config& confi
   device.make = [config]() -> Result<std::unique_ptr<Device>> {
     fake_cuda::reset(config);
     SF_ASSIGN(const std::shared_ptr<const CudaDriver> driver, CudaDriver::load());
-    return open_cuda_device(driver, 0, {.gather_image = stand_in_image()});
+    return open_cuda_device(driver, 0, {.kernel_image = stand_in_image()});
   };
   device.check_left = expect_nothing_left;
   device.hold_next_copy = [] { fake_cuda::inject({"cuMemcpyHtoDAsync", 1, cuda::kSuccess, fake_cuda::Effect::hang}); };
@@ -35,6 +36,7 @@ const auto kFakes = testing::Values(
 
 INSTANTIATE_TEST_SUITE_P(Fake, DeviceContract, kFakes, [](const auto& test) { return test.param.label; });
 INSTANTIATE_TEST_SUITE_P(Fake, CopyListContract, kFakes, [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Fake, FingerprintContract, kFakes, [](const auto& test) { return test.param.label; });
 
 }  // namespace
 }  // namespace stillframe::device

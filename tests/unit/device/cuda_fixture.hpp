@@ -82,7 +82,7 @@ class CudaTest : public testing::Test {
   }
   [[nodiscard]] std::unique_ptr<Device> open(int ordinal) const {
     return taken(
-        open_cuda_device(driver_, ordinal, {.drain_deadline_ms = kDrainMs, .gather_image = stand_in_image()}));
+        open_cuda_device(driver_, ordinal, {.drain_deadline_ms = kDrainMs, .kernel_image = stand_in_image()}));
   }
   template <typename T>
   [[nodiscard]] static T taken(Result<T> result) {
