@@ -77,10 +77,11 @@ TEST_P(CopyListContract, RangesOfEverySizeAndAlignmentArriveAndNothingElseIsTouc
   for (unsigned seed = 1; seed <= 8; ++seed) {
     const std::vector<Range> ranges = any_ranges(seed, 3000, source.size());
     const auto copies = list(ranges.size());
-    Bytes expected(source.size(), kUntouched);
+    const Bytes untouched(source.size(), kUntouched);
+    Bytes expected = untouched;
     const auto work = stream("listed");
     expect_ok(work->copy_to_device(from->data(), source, soon()));
-    expect_ok(work->copy_to_device(to->data(), expected, soon()));
+    expect_ok(work->copy_to_device(to->data(), untouched, soon()));
     expect_ok(work->write_list(*copies, on_device(ranges, *to, *from), soon()));
     expect_ok(work->perform(*copies, 0, ranges.size(), soon()));
     copy_in(expected, source, ranges);
@@ -96,11 +97,12 @@ TEST_P(CopyListContract, ALargeRangeAmongThousandsOfSmallOnesArrives) {
   std::vector<Range> ranges;
   for (std::size_t i = 0; i < kSmall; ++i) ranges.push_back({i * 12, source.size() - (i + 1) * 9, 8});
   ranges.insert(ranges.begin() + kSmall / 2, {kMiB, 5, 11 * kMiB});
-  Bytes expected(source.size(), kUntouched);
+  const Bytes untouched(source.size(), kUntouched);
+  Bytes expected = untouched;
   const auto copies = list(kSmall + 1);
   const auto work = stream("listed");
   expect_ok(work->copy_to_device(from->data(), source, soon()));
-  expect_ok(work->copy_to_device(to->data(), expected, soon()));
+  expect_ok(work->copy_to_device(to->data(), untouched, soon()));
   expect_ok(work->write_list(*copies, on_device(ranges, *to, *from), soon()));
   expect_ok(work->perform(*copies, 0, ranges.size(), soon()));
   copy_in(expected, source, ranges);
@@ -114,10 +116,11 @@ TEST_P(CopyListContract, PartsOfAListArePerformedByThemselves) {
   const std::vector<Range> ranges = any_ranges(23, 500, source.size());
   ASSERT_GT(ranges.size(), 100U);
   const auto copies = list(ranges.size());
-  Bytes expected(source.size(), kUntouched);
+  const Bytes untouched(source.size(), kUntouched);
+  Bytes expected = untouched;
   const auto work = stream("parts");
   expect_ok(work->copy_to_device(from->data(), source, soon()));
-  expect_ok(work->copy_to_device(to->data(), expected, soon()));
+  expect_ok(work->copy_to_device(to->data(), untouched, soon()));
   expect_ok(work->write_list(*copies, on_device(ranges, *to, *from), soon()));
   expect_ok(work->perform(*copies, 7, 31, soon()));
   expect_ok(work->perform(*copies, 60, 1, soon()));
@@ -134,10 +137,11 @@ TEST_P(CopyListContract, AListThatIsWrittenAnewDisturbsNothingThatWasPerformedBe
   const auto from = allocate(kSlot);
   const auto to = allocate(kSlot * kRounds);
   const auto copies = list(400);
-  Bytes expected(kSlot * kRounds, kUntouched);
+  const Bytes untouched(kSlot * kRounds, kUntouched);
+  Bytes expected = untouched;
   const auto work = stream("anew");
   expect_ok(work->copy_to_device(from->data(), source, soon()));
-  expect_ok(work->copy_to_device(to->data(), expected, soon()));
+  expect_ok(work->copy_to_device(to->data(), untouched, soon()));
   for (unsigned round = 0; round < kRounds; ++round) {
     std::vector<Range> ranges = any_ranges(100 + round, 400 - round, kSlot);
     for (Range& range : ranges) range.to += round * kSlot;

@@ -138,7 +138,8 @@ TEST(ProgressAndLedger, WhatWasForMemoryOnlyAndIsLetGoIsNotLeft) {
     one->set_captured();
   }
   older.set_let_go();
-  EXPECT_LT(newer.info().trainer_crash_seconds, newer.info().power_loss_seconds);
+  const TicketInfo info = newer.info();
+  EXPECT_LT(info.trainer_crash_seconds, info.power_loss_seconds);
   newer.end(SnapshotState::abandoned, Code::corrupt, "torn");
   const CrashCost cost = ledger->cost();
   EXPECT_DOUBLE_EQ(cost.trainer_crash_seconds, cost.power_loss_seconds) << "neither is there any more";
