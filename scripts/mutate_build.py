@@ -14,7 +14,8 @@ from mutate_list import Mutation
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "mutate"
-COPIED = "CMakeLists.txt cmake include src tests examples bench configs docs".split()
+# All that stands in the checkout is copied but this: a folder that the build comes to need is there without being named.
+NOT_COPIED = {"build", "dist", "python", "runs", "scripts"}
 # How each program of the tests is run: to its first failure.
 ARGUMENTS = {"crash": ["--quick"]}
 GTEST = ["--gtest_fail_fast=1", "--gtest_brief=1"]
@@ -44,8 +45,9 @@ class MutationBuild:
     def refresh(self) -> None:
         """Makes the copy equal to the checkout; what is equal already keeps its time, and with it its object files."""
         wanted = set()
-        for name in COPIED:
-            start = ROOT / name
+        for start in ROOT.iterdir():
+            if start.name in NOT_COPIED or start.name.startswith("."):
+                continue
             files = [start] if start.is_file() else [file for file in start.rglob("*") if file.is_file()]
             for file in files:
                 if "__pycache__" in file.parts:

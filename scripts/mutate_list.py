@@ -24,6 +24,10 @@ class Mutation:
     breaks: str  # the promise, in words
     programs: Tuple[str, ...]  # of tests/CMakeLists.txt, perhaps with a filter of their tests; one of them must turn red
 
+    def targets(self) -> List[str]:
+        """What of the build they need."""
+        return sorted({program.split()[0] for program in self.programs})
+
 
 def load(path: pathlib.Path = LIST) -> List[Mutation]:
     with path.open("rb") as file:
