@@ -46,6 +46,17 @@ def test_each_row_has_its_goal_its_figure_and_what_it_is_compared_with(tmp_path:
     assert list(tmp_path.glob("compare-*")) == []
 
 
+def test_a_restore_from_memory_is_measured_beside_copying_and_hashing_as_much(tmp_path: Path) -> None:
+    (hot,) = measurements(tmp_path, "hot-restore")
+    assert [row["goal"] for row in hot["rows"]] == [
+        "<= 5 ms after the call, in a started process",
+        ">= 90 % of memcpy + hash",
+    ]
+    (figures,) = hot["raw"]["rounds"]
+    assert all(figures[name] > 0 for name in ("first_tensor_seconds", "restore_seconds", "copy_seconds"))
+    assert figures["hash_and_copy_seconds"] > 0 and figures["first_tensor_bytes"] > 4096
+
+
 def test_a_program_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     (fake,) = measurements(tmp_path, "step-fake", hidden="STILLFRAME_BUILD_DIR")
     assert fake["rows"] == [] and "STILLFRAME_BUILD_DIR" in fake["missing"]
