@@ -112,9 +112,10 @@ std::optional<Copy> resolve(const Call& call, const CopyRequest& request, std::o
   return copy;
 }
 
-// Registered memory that nothing under way still reads or writes.
+// Registered memory that nothing under way still reads or writes, which the detector of races knows.
 void poison_target(const World& world, const Copy& copy) {
-  if (!world.config.poison || copy.to.kind != Place::Kind::registered) return;
+  const Config& config = world.config;
+  if (!config.poison || config.races == RacePolicy::off || copy.to.kind != Place::Kind::registered) return;
   const ByteRange range{copy.request.to, copy.request.to + copy.request.bytes};
   if (!world.detector.all(range, [&](const Moment& moment) { return world.done[moment.entity] >= moment.time; }))
     return;

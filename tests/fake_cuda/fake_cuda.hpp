@@ -58,7 +58,9 @@ struct Config {
   std::vector<std::string> missing_calls;  // names that cuGetProcAddress does not find
   RacePolicy races = RacePolicy::fatal;
   HostClock host_clock = HostClock::shared;
-  bool poison = true;  // the target of an asynchronous copy to the host is filled with kPoison when the copy is given
+  // The target of an asynchronous copy to the host is filled with kPoison when the copy is given, unless work under way
+  // touches it. Never with RacePolicy::off, which does not know of any.
+  bool poison = true;
 };
 inline constexpr std::byte kPoison{0xCD};
 

@@ -30,8 +30,9 @@ class FakeCuda : public testing::Test {
   }
 
   // Starts over with this configuration.
-  void start(Config config) {
-    reset(counting(std::move(config)));
+  void start(Config config) { start_with_policy(counting(std::move(config))); }
+  void start_with_policy(const Config& config) {
+    reset(config);
     cu = Driver();
     EXPECT_CU(cu.cuInit(0));
     context = retain(0);

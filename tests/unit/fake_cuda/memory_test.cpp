@@ -103,6 +103,25 @@ TEST_F(FakeCudaMemory, ATargetThatWorkStillReadsIsNotPoisoned) {
   EXPECT_EQ(host, Bytes(kBytes));
 }
 
+// The list of a kernel was poisoned so, and the kernel read for minutes what the poison said.
+TEST_F(FakeCudaMemory, WithoutTheDetectorNothingIsPoisonedThatWorkMayStillRead) {
+  Config config;
+  config.races = RacePolicy::off;
+  start_with_policy(config);
+  Bytes host = all(kNew, kBytes);
+  register_host(host);
+  const CUdeviceptr memory = device_memory(kBytes);
+  const CUdeviceptr zeros = device_memory(kBytes);
+  CUstream const on = stream();
+  hang_stream(on);
+  EXPECT_CU(cu.cuMemcpyHtoDAsync(memory, host.data(), kBytes, on));
+  EXPECT_CU(cu.cuMemcpyDtoHAsync(host.data(), zeros, kBytes, on));
+  release_streams();
+  await(record(on));
+  EXPECT_EQ(look_at(memory, kBytes), all(kNew, kBytes));
+  EXPECT_EQ(host, Bytes(kBytes));
+}
+
 TEST_F(FakeCudaMemory, PoisonCanBeTurnedOff) {
   Config config;
   config.schedule = Schedule::lazy;
