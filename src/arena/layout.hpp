@@ -60,6 +60,11 @@ struct ArenaHeader {
   std::atomic<std::uint64_t> committed_slots;  // slots [0, n) have memory; daemon only
   std::atomic<std::uint32_t> to_daemon;        // futex: filled, sealed, abandoned, confirmed, withdrawn
   std::atomic<std::uint32_t> to_trainer;       // futex: free, state
+  // For status alone, times on the machine's monotonic clock; 0: not known.
+  std::int64_t made_monotonic_ns;                  // daemon
+  std::atomic<std::int64_t> durable_monotonic_ns;  // daemon: when the newest durable snapshot was taken
+  std::atomic<std::uint64_t> mean_block_ns;        // trainer: host time that a snapshot has cost its loop so far
+  std::atomic<std::uint64_t> failures_apart_ns;    // trainer: the time between failures that it was given
 };
 static_assert(sizeof(ArenaHeader) <= kControlPageBytes);
 
@@ -73,6 +78,7 @@ struct SnapshotRecord {
   std::int64_t taken_unix_ns;      // label
   std::uint64_t checksum;          // of the five fields above: a stray write is not taken for a snapshot
   std::atomic<std::uint64_t> sequence;  // daemon: claimed for this snapshot; 0 before
+  std::int64_t taken_monotonic_ns;      // of the call, for status alone; 0: not known
 };
 static_assert(sizeof(SnapshotRecord) * kMaxSnapshots <= kControlPageBytes);
 

@@ -121,6 +121,7 @@ bool Persister::writing() const {
 // A daemon before us may have died between publishing and saying so: the sequence in the record tells.
 Status Persister::adopt_finished() {
   const std::vector<arena::RecordView> records = side_.records();
+  if (const std::int64_t before_us = side_.durable_taken(); before_us > 0) remember_durable(before_us);
   if (records.empty()) return {};
   // Without the list a published snapshot would be published a second time.
   SF_ASSIGN(const std::vector<store::CheckpointRef> listed, store_.list());
@@ -145,6 +146,7 @@ Status Persister::adopt_finished() {
     }
     if (published && view.state == arena::RecordState::durable) {
       on_news_(news_of_published(view, *found));
+      remember_durable(view.taken_monotonic_ns);
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       if (!options_.joint || is_to_verify_with_group(view, found->name)) verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
