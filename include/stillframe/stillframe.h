@@ -167,7 +167,8 @@ typedef struct {
   int64_t step;
   const void* const* data;  /* one pointer per entry of the plan, in the order given to sf_plan_create */
   const char* tree_json;    /* typed state tree (docs/format.md); NULL: a flat tree of the entries */
-  const char* metrics_json; /* flat object; NULL: {} */
+  const char* metrics_json; /* flat object; NULL: {}. A value {"$entry": "name"} is the number that this entry of the plan holds:
+                               one element of a real or integer dtype; another fails the snapshot */
   uint64_t deadline_ms;     /* of the wait when unguarded entries exceed scratch_bytes, and of SF_SNAPSHOT_WAIT; 0: fence_deadline_ms */
   const sf_stream* streams; /* the values are those after the work given to these streams so far */
   uint64_t stream_count;

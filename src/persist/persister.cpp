@@ -254,7 +254,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(begin_rank(*writer, descriptor.layout));
-  Inspector inspector(descriptor.layout, descriptor.facts);
+  Inspector inspector(descriptor.layout, descriptor.facts, descriptor.metric_entries);
   SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
@@ -265,6 +265,8 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(writer->end_rank(std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
+  SF_ASSIGN(descriptor.metrics_json,
+            format::with_numbers(descriptor.metrics_json, descriptor.metric_entries, inspector.metric_elements()));
   written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
                                                  format::metric_number(descriptor.metrics_json, "loss"));
   SF_ASSIGN(written.published, writer->commit(draft_manifest(view, std::move(descriptor.metrics_json),

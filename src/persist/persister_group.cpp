@@ -140,13 +140,15 @@ Result<GroupCommit::Part> Persister::write_part(const arena::RecordView& view, f
   base::log(base::LogLevel::info, "persist.begin",
             {{"run", options_.run}, {"step", view.step}, {"rank", options_.rank}, {"sequence", writer->sequence()}});
   SF_ASSIGN(const std::unique_ptr<store::RankPart> part, open_part(*writer, descriptor.layout));
-  Inspector inspector(descriptor.layout, descriptor.facts);
+  Inspector inspector(descriptor.layout, descriptor.facts, descriptor.metric_entries);
   SF_ASSIGN(outcome, write_chunks(view, *part, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
   }
   if (outcome != Outcome::published) return made;
   SF_ASSIGN(made.manifest, part->end(std::move(descriptor.tree_json)));
+  SF_ASSIGN(descriptor.metrics_json,
+            format::with_numbers(descriptor.metrics_json, descriptor.metric_entries, inspector.metric_elements()));
   written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
                                                  format::metric_number(descriptor.metrics_json, "loss"));
   const format::Manifest draft = draft_manifest(view, std::move(descriptor.metrics_json), written.findings.alarms);
