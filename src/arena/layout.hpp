@@ -42,6 +42,7 @@ enum RecordFlag : std::uint32_t {
   kUnwritten = 128,  // daemon: failed, and the store is at fault: its image stays until a newer one is confirmed
   kCaptured = 256,   // daemon: every rank of the group has sealed this step (a group of more than one only)
   kChecked = 512,    // trainer, before the seal: what is on GPUs was compared with them
+  kFromGpu = 1024,   // trainer: some of its bytes are on GPUs
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };

@@ -43,7 +43,8 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.flags.store(facts.memory_only ? kMemoryOnly : 0U, std::memory_order_relaxed);
+  const std::uint32_t flags = (facts.memory_only ? kMemoryOnly : 0U) | (facts.from_gpu ? kFromGpu : 0U);
+  record.flags.store(flags, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
   write_shared(record.snapshot_id, next_id);
   write_shared(record.step, facts.step);

@@ -22,6 +22,7 @@ struct SnapshotFacts {
   std::int64_t taken_unix_ns = 0;
   bool memory_only = false;  // not for the store, unless this process dies with it as its newest
   std::int64_t taken_monotonic_ns = 0;
+  bool from_gpu = false;
 };
 
 class TrainerSide {

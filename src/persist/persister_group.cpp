@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "format/writer_words.hpp"
+#include "persist/group_seals.hpp"
 #include "persist/persister.hpp"
 
 namespace stillframe::persist {
@@ -153,6 +155,7 @@ Result<GroupCommit::Part> Persister::write_part(const arena::RecordView& view, f
                                                  format::metric_number(descriptor.metrics_json, "loss"));
   const format::Manifest draft = draft_manifest(view, std::move(descriptor.metrics_json), written.findings.alarms);
   made.view = view;
+  if (const auto now = side_.view(view.record); now && now->snapshot_id == view.snapshot_id) made.flags = now->flags;
   made.checkpoint_id = draft.id;
   made.metrics_json = draft.metrics_json;
   made.alarms = draft.alarms;
@@ -225,6 +228,9 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
   format::Manifest draft = draft_manifest(view, gathered.parts.front().metrics_json, {});
   draft.id = gathered.parts.front().checkpoint_id;
   draft.confirmed = gathered.confirmed;
+  std::vector<std::uint32_t> flags;
+  for (const GroupCommit::Part& part : gathered.parts) flags.push_back(part.flags);
+  draft.writer = format::writer_words(options_.writer, is_checked_by_all(flags));
   const auto commit = [&]() -> Result<store::Published> {
     for (std::uint32_t rank = 0; rank < gathered.parts.size(); ++rank) {
       for (format::Alarm& alarm : gathered.parts[rank].alarms) {

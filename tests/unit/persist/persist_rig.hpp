@@ -47,7 +47,7 @@ class ArenaTrainer {
   [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout, std::vector<std::byte> descriptor,
                            bool memory_only = false) {
     Shot shot{{}, layout, image_of(layout, step), std::move(descriptor), step};
-    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs, memory_only, taken_ns(step)}).value();
+    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs, memory_only, taken_ns(step), from_gpu}).value();
     return shot;
   }
   [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout) {
@@ -103,6 +103,8 @@ class ArenaTrainer {
   [[nodiscard]] bool done_now(const Shot& shot) { return (side_.progress(shot.handle)->flags & arena::kDone) != 0; }
   [[nodiscard]] std::uint64_t free_slots() const { return side_.free_slots(arena_.slot_count()); }
   [[nodiscard]] arena::TrainerSide& side() { return side_; }
+
+  bool from_gpu = false;  // what it begins from now on
 
  private:
   void fill(const Shot& shot, arena::SlotKind kind, std::uint64_t index, std::span<const std::byte> bytes) {
