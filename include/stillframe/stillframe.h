@@ -110,7 +110,7 @@ SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64
  * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,
  * "last_error":…, "crash_cost": {"trainer_crash_seconds":…, "power_loss_seconds":…, "text": "trainer crash: 41 s; power loss:
  * 4 min 10 s"}, "suggested_cadence": null or {"snapshot_every_seconds":…, "mean_block_seconds":…,
- * "mean_time_between_failures_seconds":…}, "gather": {"cuda:0": "kernel", or "plain copies: " and why},
+ * "mean_time_between_failures_seconds":…, "text":…}, "gather": {"cuda:0": "kernel", or "plain copies: " and why},
  * "capture_check": {"cuda:0": "checked", or "not checked: " and why}}, the last two for the GPUs that have had anything to
  * gather or to copy. Costs are seconds of training to be done again; the suggestion is Daly's
  * optimum for the measured host time of a snapshot and the time between failures that was given. */
@@ -167,7 +167,8 @@ typedef struct {
   int64_t step;
   const void* const* data;  /* one pointer per entry of the plan, in the order given to sf_plan_create */
   const char* tree_json;    /* typed state tree (docs/format.md); NULL: a flat tree of the entries */
-  const char* metrics_json; /* flat object; NULL: {} */
+  const char* metrics_json; /* flat object; NULL: {}. A value {"$entry": "name"} is the number that this entry of the plan holds:
+                               one element of a real or integer dtype; another fails the snapshot */
   uint64_t deadline_ms;     /* of the wait when unguarded entries exceed scratch_bytes, and of SF_SNAPSHOT_WAIT; 0: fence_deadline_ms */
   const sf_stream* streams; /* the values are those after the work given to these streams so far */
   uint64_t stream_count;

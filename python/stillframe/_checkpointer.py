@@ -16,7 +16,7 @@ from . import _abi, _accelerator
 from ._client import Client
 from ._errors import BusyError, InvalidArgumentError, StillframeError, UnavailableError
 from ._loop import at_exit, fence_hook, tensors_of, warn
-from ._metrics import metrics_json
+from ._metrics import Metrics
 from ._pending import Loss, PendingSnapshot
 from ._ranks import SETTLE_SECONDS, place_of, settle_predecessors
 from ._restore import PassedOver, Restored, restore_from_memory, restore_into
@@ -132,8 +132,8 @@ class Checkpointer:
         """Takes a snapshot of everything tracked, as it is at this moment, and returns at once.
 
         `step` is the caller's number of it. `state=tree` stores that tree instead, read back with stillframe.load().
-        `metrics`: name -> number (a tensor of one element on the CPU is one); NaN is allowed. `extra`: any tree, back
-        in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
+        `metrics`: name -> number (a tensor of one element is one: on a GPU it is gathered with what no fence guards, and
+        nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
         waited for. Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
 
         Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
@@ -143,7 +143,7 @@ class Checkpointer:
         if type(step) is not int or not -(2**63) <= step < 2**63:
             raise TypeError(f"snapshot: step must be an integer of 64 bits, not {step!r}")
         begun = time.perf_counter()
-        metrics_text = metrics_json(metrics)
+        numbers = Metrics(metrics)
         if self._foreign():
             return Ticket(step, None, error=UnavailableError("a forked child does not take snapshots"),
                           state=_abi.SKIPPED)
@@ -160,7 +160,7 @@ class Checkpointer:
                               staged_storages=self._state.demoted_storages())
             record = walked.record()
             try:
-                handle, alive = client.snapshot(walked, step, metrics_text, wait)
+                handle, alive = client.snapshot(walked, step, numbers.json(walked.add_metric), wait)
             except StillframeError as error:
                 if isinstance(error, InvalidArgumentError) and not client.has_planned:
                     raise

@@ -71,6 +71,12 @@ class Walk:
     tree_json: str
     guarded: List[Tuple[str, torch.Tensor]]
 
+    def add_metric(self, name: str, tensor: torch.Tensor) -> str:
+        """One element outside of the tree, also where the state holds its storage. The name of its entry."""
+        entry = metric_entry(name, tensor, {entry.name for entry in self.entries})
+        self.entries.append(entry)
+        return entry.name
+
     def layout(self) -> Layout:
         """Equal for two walks exactly when one plan fits both."""
         return tuple(entry.layout() for entry in self.entries)
@@ -332,6 +338,14 @@ def _entry(name: str, dtype: str, shape: Tuple[int, ...], guarded: bool, tensor:
         return Entry(name, dtype, shape, True, 0, high - low, _StorageRange(tensor.detach(), low, high))
     address = tensor.untyped_storage().data_ptr() + low if high > low else 0
     return Entry(name, dtype, shape, guarded, address, high - low, tensor, device=device)
+
+
+def metric_entry(name: str, tensor: torch.Tensor, taken: Set[str]) -> Entry:
+    """TypeError for a tensor that is no plain one."""
+    path = ("metrics", name)
+    _check_storable(tensor, list(path))
+    place = _accelerator.device_of(tensor)
+    return _entry(entry_name(path, taken), NAME_BY_TORCH[tensor.dtype], (), False, tensor, _extent([tensor]), place)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from ._shards import is_shard
 from ._state import Path, TrainingState, each, gather
 from ._tree import Node, dump, encode
 from ._versions import VersionRecord
-from ._walk import Layout, Sink, Walk, pointers, storage_id, walk
+from ._walk import Layout, Sink, Walk, metric_entry, pointers, storage_id, walk
 
 _requires_grad = attrgetter("requires_grad")
 _storage_of = torch.Tensor.untyped_storage
@@ -55,6 +55,12 @@ class CachedWalk:
         self._record = VersionRecord(names, guarded)
         self._late = late.entries
         self._text = text
+
+    def add_metric(self, name: str, tensor: torch.Tensor) -> str:
+        # No part of a training state is called "metrics".
+        entry = metric_entry(name, tensor, {entry.name for entry in self._late})
+        self._late.append(entry)
+        return entry.name
 
     def layout(self) -> Layout:
         return self._kept.layout_with(tuple(entry.layout() for entry in self._late))

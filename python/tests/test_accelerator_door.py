@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from stillframe import _accelerator
 from stillframe._buffers import BufferSource, EntryInfo, map_location
 from stillframe._errors import CorruptError
-from stillframe._metrics import metrics_json
+from stillframe._metrics import Metrics
 from stillframe._scaler import scaler_numbers, scaler_state
 from stillframe._walk import walk
 from support import same
@@ -56,9 +58,28 @@ def test_a_tensor_of_a_gpu_that_was_demoted_is_copied_in_the_call(on_gpu: None) 
     assert entry.address == 0 and entry.device == _accelerator.HOST
 
 
-def test_a_metric_on_a_gpu_is_refused_with_what_to_do(on_gpu: None) -> None:
-    with pytest.raises(TypeError, match=r"metrics\['loss'\] is a tensor on .*extra=.*\.item\(\)"):
-        metrics_json({"loss": torch.ones(())})
+def test_a_metric_on_a_gpu_is_an_entry_beside_those_of_the_state(on_gpu: None) -> None:
+    losses = torch.ones(6, requires_grad=True) * 2
+    walked = walk({"metrics": {"loss": torch.zeros(3)}, "losses": losses.detach()})
+    text = Metrics({"rate": 0.5, "loss": losses[4], "mean": losses[:1]}).json(walked.add_metric)
+    assert json.loads(text) == {"rate": 0.5, "loss": {"$entry": "metrics.loss#2"}, "mean": {"$entry": "metrics.mean"}}
+    assert list(json.loads(text)) == ["rate", "loss", "mean"]
+    assert walked.layout()[2:] == (("metrics.loss#2", "F32", (), False, False, 1), ("metrics.mean", "F32", (), False, False, 1))
+    addresses, alive = walked.pointers()
+    assert addresses[2:] == [losses.data_ptr() + 16, losses.data_ptr()]
+    assert not any(one.requires_grad for one in alive[2:]), "the graph behind a loss is not kept"
+
+
+@pytest.mark.parametrize("value, why", [(torch.ones(2), "shape"), (torch.ones((), dtype=torch.bool), "torch.bool"),
+                                        (torch.ones((), dtype=torch.complex64), "torch.complex64")])  # fmt: skip
+def test_a_metric_on_a_gpu_is_one_number(value: torch.Tensor, why: str, on_gpu: None) -> None:
+    with pytest.raises(TypeError, match=rf"metrics\['loss'\] is a tensor of .*{why}"):
+        Metrics({"loss": value})
+
+
+def test_a_metric_on_another_accelerator_is_refused_with_what_to_do(on_another_accelerator: None) -> None:
+    with pytest.raises(TypeError, match=r"metrics\['loss'\] is a tensor on .*\.item\(\)"):
+        Metrics({"loss": torch.ones(())})
 
 
 def test_a_scaler_on_a_gpu_is_not_asked_for_its_numbers(on_gpu: None) -> None:

@@ -3,6 +3,7 @@ in the order of their stream, and restored onto the GPU."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -29,10 +30,10 @@ def folder_of_the_fake() -> Path:
 
 
 class Done:
-    """A gpu_training.py that has ended."""
+    """A gpu_training.py that has ended, or another `script`."""
 
     def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000,
-                 inject: str = "", races: str = "fatal") -> None:
+                 inject: str = "", races: str = "fatal", script: str = "gpu_training.py") -> None:
         variables: Dict[str, str] = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
@@ -44,7 +45,7 @@ class Done:
             "FAKE_CUDA_DTOH_BYTES_PER_S": str(bytes_per_s),  # whoever does not wait for a copy has the time to show it
             "GPU_TRAINING_WITHOUT": without,
         }
-        command = [sys.executable, str(HERE / "gpu_training.py"), *map(str, arguments)]
+        command = [sys.executable, str(HERE / script), *map(str, arguments)]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS)
         self.code, self.errors = done.returncode, done.stderr
         self._lines = done.stdout.splitlines()
@@ -144,3 +145,23 @@ def test_a_change_that_moves_no_counter_is_found_by_the_capture_check(tmp_path: 
     assert done.said("holds") == ["True"] and done.code == 0, done.errors
     shown = subprocess.run(["stillframe", "show", f"{tmp_path}@latest"], capture_output=True, text=True, timeout=60)
     assert "verified, checked against the device" in shown.stdout, shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_metric_on_the_gpu_is_the_number_of_the_moment_and_nobody_waits_for_it(schedule: str, tmp_path: Path) -> None:
+    done = Done(schedule, "seen_by_nobody", tmp_path, script="gpu_metrics.py")
+    assert done.code == 0, done.errors
+    assert [done.said(f"alarms{step}") for step in (1, 2, 3, 4)] == [[], [], ["non_finite_loss"], []]
+    assert done.said("nan") == ["nan"]
+    assert done.said("restored")[0] == "4"
+    assert json.loads(" ".join(done.said("restored")[1:])) == {"loss": 0.5, "count": -7, "rate": 0.1}
+    assert done.said("state") == ["True"]
+    listed = subprocess.run(["stillframe", "ls", tmp_path, "--json"], capture_output=True, text=True, timeout=60, check=True)
+    steps = [one["step"] for one in json.loads(listed.stdout)["checkpoints"]]
+    assert sorted(steps) == [1, 2, 4], "the best of both kinds, and the last"
+
+
+def test_a_metric_on_the_gpu_comes_back_from_the_memory_of_a_killed_trainer(tmp_path: Path) -> None:
+    assert Done("eager", "from_memory", tmp_path, 0, script="gpu_metrics.py").code == -signal.SIGKILL
+    done = Done("eager", "from_memory", tmp_path, 1, script="gpu_metrics.py")
+    assert done.said("restored") == ["1", '{"loss":', "0.125}", "memory"], done.errors

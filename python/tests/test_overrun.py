@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from machine import stopped
+from machine import cli_json, stopped
 
 import stillframe
 
@@ -65,6 +66,34 @@ def test_a_crash_costs_less_once_captured_and_less_still_once_durable(tmp_path: 
         assert 0 < cost.trainer_crash_seconds == pytest.approx(cost.power_loss_seconds)
         assert cost.power_loss_seconds <= ticket.timings.durable_seconds + 60
         assert ckpt.status()["crash_cost"]["text"].startswith("trainer crash: ")
+
+
+def test_the_command_line_says_what_a_crash_would_cost_from_what_the_daemon_knows(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    ckpt, _ = _checkpointer(tmp_path, mean_time_between_failures_seconds=3600.0, persist_every_steps=2)
+
+    def seen() -> Any:
+        (session,) = cli_json("status", tmp_path)["sessions"]
+        return session
+
+    before = seen()
+    assert 0 <= before["crash_cost"]["trainer_crash_seconds"] == before["crash_cost"]["power_loss_seconds"]
+    assert before["suggested_cadence"] is None
+    durable_taken = time.monotonic()
+    ckpt.snapshot(0).wait_durable()
+    captured_taken = time.monotonic()
+    ckpt.snapshot(1).wait_captured()  # in memory only
+    after_call = time.monotonic()
+    session = seen()
+    now = time.monotonic()
+    cost = session["crash_cost"]
+    assert 0 <= cost["trainer_crash_seconds"] <= now - captured_taken
+    assert after_call - captured_taken <= cost["power_loss_seconds"] <= now - durable_taken <= now - begun
+    assert cost["text"].startswith("trainer crash: ") and "; power loss: " in cost["text"]
+    cadence = session["suggested_cadence"]
+    assert cadence["mean_time_between_failures_seconds"] == 3600 and cadence["mean_block_seconds"] > 0
+    assert cadence["snapshot_every_seconds"] == pytest.approx(math.sqrt(2 * cadence["mean_block_seconds"] * 3600), rel=0.2)
+    ckpt.close()
 
 
 def test_the_cadence_counts_all_that_python_does(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ void print_sessions(const ordered_json& sessions) {
   }
 }
 
+// What a crash of each run would cost at this moment, in the daemon's words, and the cadence that it suggests.
+void print_outlook(const ordered_json& sessions) {
+  for (const ordered_json& s : sessions) {
+    if (!s.is_object()) continue;
+    for (const auto& [member, words] : {std::pair("crash_cost", ": lost by a crash now: "), std::pair("suggested_cadence", ": suggested: ")}) {
+      const ordered_json said = member_of(s, member);
+      if (said.is_object()) std::cout << printable("run " + run_of(s) + words + text_of(said, "text")) << '\n';
+    }
+  }
+}
+
 void print_alarms(const ordered_json& sessions) {
   for (const ordered_json& s : sessions) {
     if (!s.is_object()) continue;
@@ -130,6 +141,7 @@ void print_text(const ordered_json& document) {
   if (document.contains("sessions_left_out")) {
     std::cout << "and " << printable(text_of(document, "sessions_left_out")) << " more, too many for one message\n";
   }
+  print_outlook(sessions);
   print_alarms(sessions);
   print_scrubs(member_of(document, "scrub"));
 }
@@ -166,13 +178,17 @@ Command add_status(CLI::App& root) {
   parser->add_option("--socket", options->socket, "ask the daemon that listens here");
   parser->add_flag("--json", options->json, "one JSON document for programs, sizes in bytes");
   parser->footer(
-      "Below the sessions stand their errors, the alarms that stand, and what the scrub of each store has found.\n\n"
+      "Below the sessions stand their errors, what a crash now would cost each (training since its newest captured snapshot\n"
+      "when the trainer dies, since its newest durable one when the power goes), how often to snapshot where the trainer\n"
+      "was given the time between failures, the alarms that stand, and what the scrub of each store has found.\n\n"
       "JSON: daemon {pid, version, socket, uptime_seconds}, arena {budget_bytes, used_bytes}, scrub {STORE: {checked, "
       "bad,\n"
       "last, reading}}, sessions [{run, store, pid, rank, world_size, alive, mode, arena_bytes, image_bytes, durable,\n"
       "verified, failed, "
       "consecutive_failures, last_error, persisting, persisting_seconds, alarms [{kind, text, since_step, times}],\n"
-      "last_durable_step, last_durable_age_seconds}], sessions_left_out (only when they did not fit in one "
+      "last_durable_step, last_durable_age_seconds, crash_cost {trainer_crash_seconds, power_loss_seconds, text},\n"
+      "suggested_cadence {snapshot_every_seconds, mean_block_seconds, mean_time_between_failures_seconds, text}}],\n"
+      "sessions_left_out (only when they did not fit in one "
       "message).\n\n"
       "Example:\n  stillframe status runs/gpt\n  stillframe status --socket /run/stillframe/stillframed.sock "
       "--json\n\n" +

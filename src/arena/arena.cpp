@@ -13,6 +13,7 @@
 
 #include "base/bytes.hpp"
 #include "base/checksum.hpp"
+#include "base/clock.hpp"
 
 namespace stillframe::arena {
 namespace {
@@ -107,6 +108,7 @@ Result<Arena> Arena::create(std::uint64_t slots) {
   header->slots_offset = offsets.slots;
   header->map_offset = offsets.map;
   header->chunks_offset = offsets.chunks;
+  header->made_monotonic_ns = base::system_clock().monotonic_ns();
   if (::getrandom(header->arena_id.data(), header->arena_id.size(), 0) !=
       static_cast<ssize_t>(header->arena_id.size())) {
     return system_error(Code::io_error, "random bytes for the arena's id were refused");

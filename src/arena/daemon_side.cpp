@@ -31,6 +31,7 @@ std::optional<RecordView> DaemonSide::view(std::uint32_t index) const {
     copy.image_bytes = read_once(record.image_bytes);
     copy.descriptor_bytes = read_once(record.descriptor_bytes);
     copy.taken_unix_ns = read_once(record.taken_unix_ns);
+    copy.taken_monotonic_ns = read_once(record.taken_monotonic_ns);
     const std::uint64_t checksum = read_once(record.checksum);
     const std::uint32_t flags = record.flags.load(std::memory_order_acquire);
     const std::uint64_t sequence = record.sequence.load(std::memory_order_acquire);
@@ -39,7 +40,8 @@ std::optional<RecordView> DaemonSide::view(std::uint32_t index) const {
     if (checksum != record_checksum(copy)) return std::nullopt;
     if (copy.image_bytes > kMaxImageBytes || copy.descriptor_bytes > kMaxManifestBytes) return std::nullopt;
     return RecordView{index,           copy.snapshot_id,      state,              flags,   copy.step,
-                      copy.image_bytes, copy.descriptor_bytes, copy.taken_unix_ns, sequence};
+                      copy.image_bytes, copy.descriptor_bytes, copy.taken_unix_ns, sequence,
+                      copy.taken_monotonic_ns};
   }
   return std::nullopt;
 }
@@ -144,6 +146,14 @@ void DaemonSide::release_all(const RecordView& view) const noexcept {
     }
   }
   wake_trainer();
+}
+
+void DaemonSide::set_durable_taken(std::int64_t monotonic_ns) const noexcept {
+  arena_->header().durable_monotonic_ns.store(monotonic_ns, std::memory_order_relaxed);
+}
+
+std::int64_t DaemonSide::durable_taken() const noexcept {
+  return arena_->header().durable_monotonic_ns.load(std::memory_order_relaxed);
 }
 
 void DaemonSide::set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept {

@@ -24,6 +24,7 @@ struct RecordView {
   std::uint64_t descriptor_bytes = 0;
   std::int64_t taken_unix_ns = 0;
   std::uint64_t sequence = 0;
+  std::int64_t taken_monotonic_ns = 0;  // 0: not known
 
   [[nodiscard]] std::uint64_t image_chunks() const noexcept { return chunks_of(image_bytes); }
   [[nodiscard]] std::uint64_t descriptor_chunks() const noexcept { return chunks_of(descriptor_bytes); }
@@ -56,6 +57,9 @@ class DaemonSide {
   // Every slot of the snapshot back to the trainer.
   void release_all(const RecordView& view) const noexcept;
 
+  // When the newest durable snapshot was taken; 0: there is none.
+  void set_durable_taken(std::int64_t monotonic_ns) const noexcept;
+  [[nodiscard]] std::int64_t durable_taken() const noexcept;
   void set_sequence(const RecordView& view, std::uint64_t sequence) const noexcept;
   // The snapshot is the daemon's from here on; also when it was before. False when the trainer has superseded it.
   [[nodiscard]] bool take(const RecordView& view) const noexcept;

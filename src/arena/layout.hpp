@@ -42,6 +42,7 @@ enum RecordFlag : std::uint32_t {
   kUnwritten = 128,  // daemon: failed, and the store is at fault: its image stays until a newer one is confirmed
   kCaptured = 256,   // daemon: every rank of the group has sealed this step (a group of more than one only)
   kChecked = 512,    // trainer, before the seal: what is on GPUs was compared with them
+  kFromGpu = 1024,   // trainer: some of its bytes are on GPUs
 };
 
 enum class SlotState : std::uint32_t { free, leased, filled };
@@ -60,6 +61,11 @@ struct ArenaHeader {
   std::atomic<std::uint64_t> committed_slots;  // slots [0, n) have memory; daemon only
   std::atomic<std::uint32_t> to_daemon;        // futex: filled, sealed, abandoned, confirmed, withdrawn
   std::atomic<std::uint32_t> to_trainer;       // futex: free, state
+  // For status alone, times on the machine's monotonic clock; 0: not known.
+  std::int64_t made_monotonic_ns;                  // daemon
+  std::atomic<std::int64_t> durable_monotonic_ns;  // daemon: when the newest durable snapshot was taken
+  std::atomic<std::uint64_t> mean_block_ns;        // trainer: host time that a snapshot has cost its loop so far
+  std::atomic<std::uint64_t> failures_apart_ns;    // trainer: the time between failures that it was given
 };
 static_assert(sizeof(ArenaHeader) <= kControlPageBytes);
 
@@ -73,6 +79,7 @@ struct SnapshotRecord {
   std::int64_t taken_unix_ns;      // label
   std::uint64_t checksum;          // of the five fields above: a stray write is not taken for a snapshot
   std::atomic<std::uint64_t> sequence;  // daemon: claimed for this snapshot; 0 before
+  std::int64_t taken_monotonic_ns;      // of the call, for status alone; 0: not known
 };
 static_assert(sizeof(SnapshotRecord) * kMaxSnapshots <= kControlPageBytes);
 

@@ -15,6 +15,12 @@ void write_shared(T& field, T value) noexcept {
   std::atomic_ref<T>(field).store(value, std::memory_order_release);
 }
 
+constexpr double kMostSeconds = 1e9;  // 31 years: what is longer is as good as never
+
+std::uint64_t whole_ns(double seconds) noexcept {
+  return seconds > 0 ? static_cast<std::uint64_t>(std::min(seconds, kMostSeconds) * 1e9) : 0;
+}
+
 }  // namespace
 
 bool TrainerSide::has_free_record() const noexcept {
@@ -37,13 +43,15 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
                               "finished the earlier ones");
   }
   SnapshotRecord& record = arena_->record(*place);
-  record.flags.store(facts.memory_only ? kMemoryOnly : 0U, std::memory_order_relaxed);
+  const std::uint32_t flags = (facts.memory_only ? kMemoryOnly : 0U) | (facts.from_gpu ? kFromGpu : 0U);
+  record.flags.store(flags, std::memory_order_relaxed);
   record.sequence.store(0, std::memory_order_relaxed);
   write_shared(record.snapshot_id, next_id);
   write_shared(record.step, facts.step);
   write_shared(record.image_bytes, facts.image_bytes);
   write_shared(record.descriptor_bytes, facts.descriptor_bytes);
   write_shared(record.taken_unix_ns, facts.taken_unix_ns);
+  write_shared(record.taken_monotonic_ns, facts.taken_monotonic_ns);
   write_shared(record.checksum, record_checksum(record));
   for (std::uint64_t i = 0; i < arena_->slot_count(); ++i) {
     arena_->map_entry(*place, i).store(0, std::memory_order_relaxed);
@@ -51,6 +59,11 @@ Result<SnapshotHandle> TrainerSide::begin(const SnapshotFacts& facts) {
   record.state.store(RecordState::copying, std::memory_order_release);
   base::futex_bump(arena_->header().to_daemon);
   return SnapshotHandle{*place, next_id};
+}
+
+void TrainerSide::tell_costs(double mean_block_seconds, double failures_apart_seconds) noexcept {
+  arena_->header().mean_block_ns.store(whole_ns(mean_block_seconds), std::memory_order_relaxed);
+  arena_->header().failures_apart_ns.store(whole_ns(failures_apart_seconds), std::memory_order_relaxed);
 }
 
 std::optional<std::uint64_t> TrainerSide::find_free() noexcept {

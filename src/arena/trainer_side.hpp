@@ -21,6 +21,8 @@ struct SnapshotFacts {
   std::uint64_t descriptor_bytes = 0;
   std::int64_t taken_unix_ns = 0;
   bool memory_only = false;  // not for the store, unless this process dies with it as its newest
+  std::int64_t taken_monotonic_ns = 0;
+  bool from_gpu = false;
 };
 
 class TrainerSide {
@@ -31,6 +33,9 @@ class TrainerSide {
   [[nodiscard]] bool has_free_record() const noexcept;
   // busy when every record is in use.
   [[nodiscard]] Result<SnapshotHandle> begin(const SnapshotFacts& facts);
+
+  // What status says of the next snapshots' cadence; 0: not known.
+  void tell_costs(double mean_block_seconds, double failures_apart_seconds) noexcept;
 
   // A free slot, now leased for that chunk; its memory is the caller's until mark_filled(). Waits for the daemon to give
   // one back; deadline when none came.

@@ -115,7 +115,8 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
   SF_TRY(streams_.prepare(*job.plan, scratch_limit_));
   SF_TRY(streams_.begin(*job.plan, job.streams, job.data, deadline));
   SF_ASSIGN(handle_, trainer_.begin({job.step, job.plan->layout.bytes, job.descriptor.size(), job.taken_unix_ns,
-                                        job.memory_only && mode == arena::Mode::twofold}));
+                                        job.memory_only && mode == arena::Mode::twofold, job.taken_monotonic_ns,
+                                        job.plan->has_gpu_bytes()}));
   job.progress->set_memory_only(job.memory_only && mode == arena::Mode::twofold);
   job_ = std::move(job);
   const bool whole_copy_in_call = job_->plan->host_scratch_bytes > scratch_limit_;

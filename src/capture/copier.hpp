@@ -31,6 +31,7 @@ struct Job {
   std::shared_ptr<Progress> progress;
   bool of_group = false;  // of several ranks: captured when the daemon says so, and not with its own seal
   bool memory_only = false;  // captured, and not for the store
+  std::int64_t taken_monotonic_ns = 0;
 };
 
 // prepare(), submit(), fence() and wait_idle() come from the training thread; cancel() from any.

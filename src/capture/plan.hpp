@@ -28,6 +28,7 @@ struct Plan {
   // In the order of their offsets; without holes, as those of all the chunks are.
   [[nodiscard]] std::vector<Piece> pieces_of_chunk(std::uint64_t chunk) const;
   [[nodiscard]] bool has_gpu() const noexcept { return !devices.empty() && devices.back() != kHost; }
+  [[nodiscard]] bool has_gpu_bytes() const noexcept;
 
   format::ImageLayout layout;
   std::vector<std::size_t> source_of_entry;   // per layout entry

@@ -125,7 +125,7 @@ TicketInfo Progress::info() const {
   const std::lock_guard lock(mutex_);
   TicketInfo info = info_;
   if (ledger_) {
-    const CrashCost cost = ledger_->cost();
+    const arena::CrashCost cost = ledger_->cost();
     info.trainer_crash_seconds = cost.trainer_crash_seconds;
     info.power_loss_seconds = cost.power_loss_seconds;
   }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "capture/crash_cost.hpp"
+#include "capture/crash_ledger.hpp"
 #include "stillframe/checkpointer.hpp"
 
 namespace stillframe::capture {

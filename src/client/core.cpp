@@ -221,7 +221,7 @@ Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, Snapsh
     if (request.unchanged_since) confirm(*request.unchanged_since);
     capture::Job job{plan, request.data, request.streams, request.step, base::system_clock().unix_ns(),
                      format::encode_descriptor(plan->layout_text, tree, metrics), progress, options_.world_size > 1,
-                     memory_only};
+                     memory_only, from_ns};
     const std::uint64_t descriptor_bytes = job.descriptor.size();
     handle = copier_->submit(std::move(job), deadline);
     const bool no_room = !handle.ok() && handle.status().code() == Code::busy;

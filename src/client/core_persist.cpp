@@ -14,6 +14,7 @@ bool Core::goes_to_store(std::int64_t step) const {
 void Core::count_taken(const Snapshot& snapshot, std::int64_t from_ns) {
   ++counters_.taken;
   ledger_->taken();
+  copier_->trainer_side().tell_costs(ledger_->mean_block_seconds(), options_.mean_time_between_failures_seconds);
   const TicketInfo info = snapshot.progress->info();
   if (!info.persisted) {
     ++counters_.memory_only;

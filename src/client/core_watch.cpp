@@ -244,19 +244,19 @@ Status Core::close(const base::Deadline& deadline) {
 }
 
 nlohmann::json Core::crash_cost_json() const {
-  const capture::CrashCost cost = ledger_->cost();
+  const arena::CrashCost cost = ledger_->cost();
   return {{"trainer_crash_seconds", cost.trainer_crash_seconds},
           {"power_loss_seconds", cost.power_loss_seconds},
-          {"text", capture::describe(cost)}};
+          {"text", arena::describe(cost)}};
 }
 
 nlohmann::json Core::suggested_cadence_json() const {
-  const double block_seconds = ledger_->mean_block_seconds();
-  const double between_seconds = options_.mean_time_between_failures_seconds;
-  if (block_seconds <= 0 || between_seconds <= 0) return nullptr;
-  return {{"snapshot_every_seconds", capture::optimum_interval_seconds(block_seconds, between_seconds)},
-          {"mean_block_seconds", block_seconds},
-          {"mean_time_between_failures_seconds", between_seconds}};
+  const auto cadence = arena::suggested_cadence(ledger_->mean_block_seconds(), options_.mean_time_between_failures_seconds);
+  if (!cadence) return nullptr;
+  return {{"snapshot_every_seconds", cadence->snapshot_every_seconds},
+          {"mean_block_seconds", cadence->mean_block_seconds},
+          {"mean_time_between_failures_seconds", cadence->mean_time_between_failures_seconds},
+          {"text", arena::describe(*cadence)}};
 }
 
 std::string Core::status_json() const {

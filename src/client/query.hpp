@@ -14,7 +14,8 @@ namespace stillframe::client {
 
 // The daemon's status as JSON: {"daemon": {"pid", "version", "socket", "uptime_seconds"}, "arena": {"budget_bytes",
 // "used_bytes"}, "sessions": [{"run", "store", "pid", "alive", "mode", "arena_bytes", "image_bytes", "taken", "durable",
-// "failed", "last_durable_step", "last_durable_age_seconds", "consecutive_failures", "last_error", "persisting"}]}.
+// "failed", "last_durable_step", "last_durable_age_seconds", "consecutive_failures", "last_error", "persisting",
+// "crash_cost" and "suggested_cadence" as in sf_client_status, null where nothing is known or the trainer is gone}]}.
 // unavailable when nobody listens there.
 [[nodiscard]] Result<std::string> query_status(const std::string& socket, const base::Deadline& deadline);
 

@@ -1,17 +1,15 @@
-// What the daemon answers to a trainer, message by message, and its status.
+// What the daemon answers to a trainer, message by message.
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <nlohmann/json.hpp>
 
 #include "base/bytes.hpp"
 #include "base/checksum.hpp"
 #include "base/log.hpp"
 #include "daemon/blocking.hpp"
 #include "daemon/daemon_core.hpp"
-#include "daemon/status_fit.hpp"
 
 namespace stillframe::daemon {
 
@@ -37,43 +35,6 @@ protocol::SnapshotNews to_message(const persist::News& news) {
           news.code,        news.error, news.alarms};
 }
 
-nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
-  const persist::PersistCounters counters = session.counters();
-  const RunSession::ArenaFacts arena = session.arena_facts();
-  nlohmann::json json{{"run", session.run()},
-                      {"store", session.store_path()},
-                      {"pid", session.pid()},
-                      {"rank", session.rank()},
-                      {"world_size", session.world_size()},
-                      {"alive", !session.gone()},
-                      {"mode", arena::mode_name(arena.mode)},
-                      {"arena_bytes", arena.committed_bytes},
-                      {"image_bytes", arena.image_bytes},
-                      {"durable", counters.durable},
-                      {"verified", counters.verified},
-                      {"failed", counters.failed},
-                      {"consecutive_failures", counters.consecutive_failures},
-                      {"last_error", counters.last_error},
-                      {"persisting", counters.phase},
-                      {"persisting_seconds", nullptr},
-                      {"alarms", nlohmann::json::array()},
-                      {"last_durable_step", nullptr},
-                      {"last_durable_age_seconds", nullptr}};
-  // A disk that hangs is seen by this figure, which grows.
-  if (counters.phase != "idle") {
-    json["persisting_seconds"] = static_cast<double>(now_ns - counters.phase_since_monotonic_ns) * 1e-9;
-  }
-  if (counters.last_durable_monotonic_ns != 0) {
-    json["last_durable_step"] = counters.last_durable_step;
-    json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;
-  }
-  for (const persist::StandingAlarm& alarm : counters.alarms) {
-    json["alarms"].push_back(
-        {{"kind", alarm.kind}, {"text", alarm.text}, {"since_step", alarm.since_step}, {"times", alarm.times}});
-  }
-  return json;
-}
-
 Seated seat_of(const RunSession& session) {
   const auto& joint = session.joint();
   Seated seat;
@@ -88,10 +49,6 @@ Seated seat_of(const RunSession& session) {
   seat.rebuilt = joint && joint->is_rebuilt();
   seat.has_arena = session.arena_facts().memfd >= 0;
   return seat;
-}
-
-nlohmann::json scrub_json(const ScrubCounters& counters) {
-  return {{"checked", counters.checked}, {"bad", counters.bad}, {"last", counters.last}, {"reading", counters.reading}};
 }
 
 // Taken until its end.
@@ -365,25 +322,6 @@ std::function<void(const persist::News&)> DaemonCore::news_to(const ClientPtr& c
       if (!sent.ok()) base::log(base::LogLevel::debug, "news.lost", {{"error", sent.message()}});
     });
   };
-}
-
-protocol::StatusReply DaemonCore::status() const {
-  const std::int64_t now_ns = base::system_clock().monotonic_ns();
-  nlohmann::json sessions = nlohmann::json::array();
-  for (const auto& session : sessions_) sessions.push_back(session_json(*session, now_ns));
-  nlohmann::json scrubs = nlohmann::json::object();
-  for (const auto& session : sessions_) {
-    if (const auto scrubber = session->scrubber()) scrubs[session->store_path()] = scrub_json(scrubber->counters());
-  }
-  nlohmann::json json{{"daemon",
-                       {{"pid", ::getpid()},
-                        {"version", STILLFRAME_VERSION},
-                        {"socket", config_.socket},
-                        {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
-                      {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
-                      {"scrub", std::move(scrubs)},
-                      {"sessions", std::move(sessions)}};
-  return fitted_status(std::move(json));
 }
 
 }  // namespace stillframe::daemon

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "arena/arena.hpp"
+#include "arena/crash_cost.hpp"
 #include "base/unique_fd.hpp"
 #include "daemon/config.hpp"
 #include "daemon/grant.hpp"
@@ -77,6 +78,12 @@ class RunSession {
     arena::Mode mode = arena::Mode::none;
   };
   [[nodiscard]] ArenaFacts arena_facts() const;
+  // Of a living trainer, as far as its arena tells.
+  struct CrashOutlook {
+    arena::CrashCost cost;
+    std::optional<arena::Cadence> cadence;
+  };
+  [[nodiscard]] CrashOutlook crash_outlook(std::int64_t now_monotonic_ns) const;
   // Before provide_arena() and adopt(): the scrub of its store, which stands still while this session writes.
   void set_scrubber(std::shared_ptr<Scrubber> scrubber);
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber() const;
@@ -114,6 +121,7 @@ class RunSession {
   const retention::Policy retention_;  // the trainer's, else the daemon's
   const store::Store store_;
   const std::shared_ptr<persist::GroupCommit> joint_;
+  const std::int64_t opened_ns_ = base::system_clock().monotonic_ns();
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;
   std::atomic<bool> gone_{false};

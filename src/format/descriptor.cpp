@@ -118,6 +118,7 @@ Result<Descriptor> decode_descriptor(std::span<const std::byte> bytes, std::uint
   if (descriptor.layout.bytes != image_bytes) return corrupt("its layout is of another image");
   descriptor.tree_json = texts[1];
   descriptor.metrics_json = texts[2];
+  SF_ASSIGN(descriptor.metric_entries, metric_entries(descriptor.metrics_json, descriptor.layout));
   SF_ASSIGN(descriptor.facts, read_tree_facts(descriptor.tree_json, descriptor.layout));
   for (std::size_t i = 0; i < read.trainable.size(); ++i) {
     if (read.trainable[i]) descriptor.facts.trainable[i] = true;

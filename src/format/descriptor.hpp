@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "format/image.hpp"
+#include "format/metric_entries.hpp"
 #include "format/tree_facts.hpp"
 #include "stillframe/status.hpp"
 
@@ -18,6 +19,7 @@ struct Descriptor {
   ImageLayout layout;
   std::string tree_json;
   std::string metrics_json;
+  std::vector<MetricEntry> metric_entries;  // of the metrics, whose numbers the image holds
   TreeFacts facts;  // of the tree; trainable also what the plan says is
 };
 

@@ -47,4 +47,12 @@ std::vector<std::vector<SealedByAll>> sealed_by_all(const std::vector<std::vecto
   return found;
 }
 
+bool is_checked_by_all(std::span<const std::uint32_t> flags) noexcept {
+  const auto is_checked = [](std::uint32_t one) { return (one & arena::kChecked) != 0; };
+  const auto has_nothing_unchecked = [](std::uint32_t one) {
+    return (one & (arena::kFromGpu | arena::kChecked)) != arena::kFromGpu;
+  };
+  return std::ranges::any_of(flags, is_checked) && std::ranges::all_of(flags, has_nothing_unchecked);
+}
+
 }  // namespace stillframe::persist

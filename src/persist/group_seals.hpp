@@ -1,7 +1,8 @@
-// When a step counts as captured for a group. Pure.
+// When a step counts as captured for a group, and when as checked against the device. Pure.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "arena/daemon_side.hpp"
@@ -20,5 +21,8 @@ struct SealedByAll {
 // oldest of each rank go together.
 [[nodiscard]] std::vector<std::vector<SealedByAll>> sealed_by_all(
     const std::vector<std::vector<arena::RecordView>>& records);
+
+// `flags`: of the sealed records of one step, one for each rank. Every rank that has bytes on GPUs compared them, and some rank has.
+[[nodiscard]] bool is_checked_by_all(std::span<const std::uint32_t> flags) noexcept;
 
 }  // namespace stillframe::persist

@@ -110,7 +110,9 @@ FoundAlarm disagreement(const ByValue& by_value) {
 
 }  // namespace
 
-Inspector::Inspector(const format::ImageLayout& layout, const format::TreeFacts& facts) {
+Inspector::Inspector(const format::ImageLayout& layout, const format::TreeFacts& facts,
+                     std::span<const format::MetricEntry> metrics)
+    : metrics_(metrics.begin(), metrics.end()), metric_elements_(metrics.size()) {
   std::size_t pieces = 0;
   for (std::size_t i = 0; i < layout.entries.size(); ++i) {
     const Entry& entry = layout.entries[i];
@@ -127,7 +129,7 @@ Inspector::Inspector(const format::ImageLayout& layout, const format::TreeFacts&
   });
 }
 
-// Chunks share no piece and no counter, so that threads need no lock.
+// Chunks share no piece, no counter and no metric, so that threads need no lock.
 void Inspector::look(std::uint64_t chunk, std::span<const std::byte> raw, const base::Hash128& hash) noexcept {
   const std::uint64_t begin = chunk * kChunkBytes;
   const std::uint64_t end = begin + raw.size();
@@ -141,6 +143,15 @@ void Inspector::look(std::uint64_t chunk, std::span<const std::byte> raw, const 
         whole ? hash : base::xxh128(raw.subspan(from - begin, to - from));
   }
   look_at_counters(begin, raw);
+  look_at_metrics(begin, raw);
+}
+
+void Inspector::look_at_metrics(std::uint64_t begin, std::span<const std::byte> raw) noexcept {
+  for (std::size_t i = 0; i < metrics_.size(); ++i) {
+    const std::uint64_t offset = metrics_[i].image_offset;
+    if (offset < begin || offset >= begin + raw.size()) continue;
+    std::memcpy(metric_elements_[i].data(), raw.data() + (offset - begin), dtype_bytes(metrics_[i].dtype));
+  }
 }
 
 void Inspector::look_at_counters(std::uint64_t begin, std::span<const std::byte> raw) noexcept {

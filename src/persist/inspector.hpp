@@ -13,6 +13,7 @@
 
 #include "base/checksum.hpp"
 #include "format/image.hpp"
+#include "format/metric_entries.hpp"
 #include "format/tree_facts.hpp"
 
 namespace stillframe::persist {
@@ -55,11 +56,15 @@ struct Findings {
 // Of one snapshot.
 class Inspector {
  public:
-  Inspector(const format::ImageLayout& layout, const format::TreeFacts& facts);
+  // `metrics`: whose numbers are wanted.
+  Inspector(const format::ImageLayout& layout, const format::TreeFacts& facts,
+            std::span<const format::MetricEntry> metrics = {});
 
   // `raw`: the whole chunk, `hash`: of it. Each chunk at least once; different chunks from many threads at once.
   void look(std::uint64_t chunk, std::span<const std::byte> raw, const base::Hash128& hash) noexcept;
-  // After the last look() has returned, once. `before`: the snapshot before of this session; nullptr when there is none.
+  // After the last look() has returned: one for each of `metrics`.
+  [[nodiscard]] const std::vector<format::MetricElement>& metric_elements() const noexcept { return metric_elements_; }
+  // Likewise, once. `before`: the snapshot before of this session; nullptr when there is none.
   // `loss`: the metric of that name, when it is a number.
   [[nodiscard]] Findings finish(std::int64_t step, const Remembered* before, std::optional<double> loss) &&;
 
@@ -69,6 +74,7 @@ class Inspector {
     std::array<std::byte, 8> element{};
     bool seen = false;
   };
+  void look_at_metrics(std::uint64_t begin, std::span<const std::byte> raw) noexcept;
   void look_at_counters(std::uint64_t begin, std::span<const std::byte> raw) noexcept;
   [[nodiscard]] std::vector<FoundAlarm> compare(const Remembered* before);
   [[nodiscard]] std::optional<FoundAlarm> compare_counters() const;
@@ -76,6 +82,8 @@ class Inspector {
   Remembered now_;
   std::vector<Counter> counters_;     // those in the image, by offset
   std::vector<Counter> in_the_tree_;  // those whose value the tree holds
+  const std::vector<format::MetricEntry> metrics_;
+  std::vector<format::MetricElement> metric_elements_;
 };
 
 }  // namespace stillframe::persist

@@ -121,6 +121,7 @@ bool Persister::writing() const {
 // A daemon before us may have died between publishing and saying so: the sequence in the record tells.
 Status Persister::adopt_finished() {
   const std::vector<arena::RecordView> records = side_.records();
+  if (const std::int64_t before_us = side_.durable_taken(); before_us > 0) remember_durable(before_us);
   if (records.empty()) return {};
   // Without the list a published snapshot would be published a second time.
   SF_ASSIGN(const std::vector<store::CheckpointRef> listed, store_.list());
@@ -145,6 +146,7 @@ Status Persister::adopt_finished() {
     }
     if (published && view.state == arena::RecordState::durable) {
       on_news_(news_of_published(view, *found));
+      remember_durable(view.taken_monotonic_ns);
       add_finished(view, /*slots_released=*/false, /*checked=*/false);
       if (!options_.joint || is_to_verify_with_group(view, found->name)) verifier_->add(view, found->name);
     } else if (view.state == arena::RecordState::durable || view.state == arena::RecordState::verified) {
@@ -252,7 +254,7 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   set_phase("writing", view);
   base::log(base::LogLevel::info, "persist.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(begin_rank(*writer, descriptor.layout));
-  Inspector inspector(descriptor.layout, descriptor.facts);
+  Inspector inspector(descriptor.layout, descriptor.facts, descriptor.metric_entries);
   SF_ASSIGN(outcome, write_chunks(view, *writer, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
@@ -263,6 +265,8 @@ Result<Persister::Outcome> Persister::persist_once(const arena::RecordView& view
   base::log(base::LogLevel::info, "commit.begin", {{"run", options_.run}, {"step", view.step}, {"sequence", sequence}});
   SF_TRY(writer->end_rank(std::move(descriptor.tree_json)));
   if (const auto stop = interrupted(view)) return *stop;
+  SF_ASSIGN(descriptor.metrics_json,
+            format::with_numbers(descriptor.metrics_json, descriptor.metric_entries, inspector.metric_elements()));
   written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
                                                  format::metric_number(descriptor.metrics_json, "loss"));
   SF_ASSIGN(written.published, writer->commit(draft_manifest(view, std::move(descriptor.metrics_json),

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -176,6 +177,8 @@ class Persister {
   void stand_still_if_finishing(bool trainer_dead);
   void pass_over(const arena::RecordView& view);
   void count_chunk();
+  void remember_durable(std::int64_t taken_monotonic_ns);
+  void forget_durable(std::int64_t taken_monotonic_ns);
   void set_phase(const char* phase, const arena::RecordView& view);
 
   const arena::Arena* arena_;
@@ -195,6 +198,7 @@ class Persister {
   mutable std::mutex mutex_;
   PersistCounters counters_;
   AlarmTally tally_;
+  std::set<std::int64_t> durable_taken_ns_;  // the newest few: what turns out bad gives way to the one before
   bool busy_ = false;  // a sealed snapshot is in the thread's hands
   std::atomic<std::uint64_t> being_taken_{0};  // its snapshot; 0: none
   std::vector<Finished> finished_;

@@ -11,6 +11,7 @@ namespace stillframe::persist {
 namespace {
 
 constexpr std::uint64_t kIdleWaitMs = 1000;
+constexpr std::size_t kMostDurableRemembered = 16;
 
 // What the store refuses, and not the image: that one is worth keeping.
 bool is_about_the_store(const Status& status) noexcept {
@@ -127,6 +128,7 @@ void Persister::publish_done(const arena::RecordView& view, Written written) {
     counters_.last_durable_step = view.step;
     counters_.last_durable_monotonic_ns = base::system_clock().monotonic_ns();
   }
+  remember_durable(view.taken_monotonic_ns);
   base::log(base::LogLevel::info, "checkpoint.durable",
             {{"run", options_.run},
              {"step", view.step},
@@ -250,6 +252,7 @@ void Persister::on_verdict(const Verdict& verdict) {
               {{"run", options_.run}, {"step", view.step}, {"name", verdict.name}, {"error", verdict.error}});
     on_news_(news);
     (void)side_.advance(view, arena::RecordState::durable, arena::RecordState::failed);
+    forget_durable(view.taken_monotonic_ns);
     const std::lock_guard lock(mutex_);
     ++counters_.failed;
     ++counters_.consecutive_failures;
@@ -311,6 +314,19 @@ void Persister::collect_finished() {
     side_.done(one.view);
     return true;
   });
+}
+
+void Persister::remember_durable(std::int64_t taken_monotonic_ns) {
+  const std::lock_guard lock(mutex_);
+  durable_taken_ns_.insert(taken_monotonic_ns);
+  if (durable_taken_ns_.size() > kMostDurableRemembered) durable_taken_ns_.erase(durable_taken_ns_.begin());
+  side_.set_durable_taken(*durable_taken_ns_.rbegin());
+}
+
+void Persister::forget_durable(std::int64_t taken_monotonic_ns) {
+  const std::lock_guard lock(mutex_);
+  durable_taken_ns_.erase(taken_monotonic_ns);
+  side_.set_durable_taken(durable_taken_ns_.empty() ? 0 : *durable_taken_ns_.rbegin());
 }
 
 void Persister::count_chunk() {

@@ -49,7 +49,7 @@ bool Persister::is_confirmed(const arena::RecordView& view) const {
   return now && (now->flags & (arena::kConfirmed | arena::kWithdrawn)) == arena::kConfirmed;
 }
 
-// Of this rank: where there are others it says nothing of the checkpoint.
+// Where there are other ranks this one says nothing of the checkpoint (is_checked_by_all).
 bool Persister::is_checked(const arena::RecordView& view) const {
   const auto now = side_.view(view.record);
   return options_.world_size == 1 && now && (now->flags & arena::kChecked) != 0;

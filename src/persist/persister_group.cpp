@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "format/writer_words.hpp"
+#include "persist/group_seals.hpp"
 #include "persist/persister.hpp"
 
 namespace stillframe::persist {
@@ -140,17 +142,20 @@ Result<GroupCommit::Part> Persister::write_part(const arena::RecordView& view, f
   base::log(base::LogLevel::info, "persist.begin",
             {{"run", options_.run}, {"step", view.step}, {"rank", options_.rank}, {"sequence", writer->sequence()}});
   SF_ASSIGN(const std::unique_ptr<store::RankPart> part, open_part(*writer, descriptor.layout));
-  Inspector inspector(descriptor.layout, descriptor.facts);
+  Inspector inspector(descriptor.layout, descriptor.facts, descriptor.metric_entries);
   SF_ASSIGN(outcome, write_chunks(view, *part, descriptor.layout, inspector));
   if (outcome == Outcome::published) {
     SF_ASSIGN(outcome, wait_for_seal(view));
   }
   if (outcome != Outcome::published) return made;
   SF_ASSIGN(made.manifest, part->end(std::move(descriptor.tree_json)));
+  SF_ASSIGN(descriptor.metrics_json,
+            format::with_numbers(descriptor.metrics_json, descriptor.metric_entries, inspector.metric_elements()));
   written.findings = std::move(inspector).finish(view.step, remembered_ ? &*remembered_ : nullptr,
                                                  format::metric_number(descriptor.metrics_json, "loss"));
   const format::Manifest draft = draft_manifest(view, std::move(descriptor.metrics_json), written.findings.alarms);
   made.view = view;
+  if (const auto now = side_.view(view.record); now && now->snapshot_id == view.snapshot_id) made.flags = now->flags;
   made.checkpoint_id = draft.id;
   made.metrics_json = draft.metrics_json;
   made.alarms = draft.alarms;
@@ -223,6 +228,9 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
   format::Manifest draft = draft_manifest(view, gathered.parts.front().metrics_json, {});
   draft.id = gathered.parts.front().checkpoint_id;
   draft.confirmed = gathered.confirmed;
+  std::vector<std::uint32_t> flags;
+  for (const GroupCommit::Part& part : gathered.parts) flags.push_back(part.flags);
+  draft.writer = format::writer_words(options_.writer, is_checked_by_all(flags));
   const auto commit = [&]() -> Result<store::Published> {
     for (std::uint32_t rank = 0; rank < gathered.parts.size(); ++rank) {
       for (format::Alarm& alarm : gathered.parts[rank].alarms) {

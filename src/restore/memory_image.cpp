@@ -34,6 +34,7 @@ Result<std::unique_ptr<MemoryImage>> MemoryImage::open(base::UniqueFd memory, co
   image->name_ = claim.name.empty() ? name_in_memory(*view) : claim.name;
   SF_TRY(image->find_chunks());
   SF_TRY(image->read_descriptor());
+  SF_TRY(image->read_metrics());
   return image;
 }
 
@@ -63,6 +64,20 @@ Status MemoryImage::read_descriptor() {
     if (side_.hash((*slots)[i]) != base::xxh128(part)) return wrong("the descriptor does not match its hash");
   }
   SF_ASSIGN(descriptor_, format::decode_descriptor(bytes, view_.image_bytes));
+  return {};
+}
+
+Status MemoryImage::read_metrics() {
+  std::vector<format::MetricElement> elements;
+  std::vector<std::byte> raw, unused;
+  for (const format::MetricEntry& one : descriptor_.metric_entries) {
+    const std::uint64_t chunk = one.image_offset / kChunkBytes;
+    raw.resize(arena::chunk_length(view_.image_bytes, chunk));
+    SF_TRY(read_chunk(chunk, raw, unused));
+    std::memcpy(elements.emplace_back().data(), raw.data() + one.image_offset % kChunkBytes, dtype_bytes(one.dtype));
+  }
+  SF_ASSIGN(descriptor_.metrics_json,
+            format::with_numbers(descriptor_.metrics_json, descriptor_.metric_entries, elements));
   return {};
 }
 

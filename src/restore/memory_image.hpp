@@ -34,12 +34,14 @@ class MemoryImage : public ChunkSource {
   [[nodiscard]] Status read_chunk(std::uint64_t chunk, std::span<std::byte> raw,
                                   std::vector<std::byte>& scratch) const override;
   [[nodiscard]] const arena::RecordView& view() const noexcept { return view_; }
+  // Its metrics are numbers, also those that the image holds.
   [[nodiscard]] const format::Descriptor& descriptor() const noexcept { return descriptor_; }
 
  private:
   MemoryImage(arena::Arena arena, arena::RecordView view) : arena_(std::move(arena)), side_(arena_), view_(view) {}
   [[nodiscard]] Status find_chunks();
   [[nodiscard]] Status read_descriptor();
+  [[nodiscard]] Status read_metrics();
   [[nodiscard]] Status wrong(const std::string& what) const;
 
   const arena::Arena arena_;

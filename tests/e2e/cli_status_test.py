@@ -12,6 +12,10 @@ SESSION = {
     "run": "main", "store": "/runs/gpt", "pid": 7, "alive": True, "mode": "double", "arena_bytes": 1024, "image_bytes": 512,
     "durable": 5, "verified": 4, "failed": 1, "consecutive_failures": 1, "last_error": "no room", "persisting": "idle",
     "persisting_seconds": None, "last_durable_step": 40, "last_durable_age_seconds": 2.5,
+    "crash_cost": {"trainer_crash_seconds": 41.2, "power_loss_seconds": 250.0,
+                   "text": "trainer crash: 41 s; power loss: 4 min 10 s\x1b[31m"},
+    "suggested_cadence": {"snapshot_every_seconds": 12.0, "mean_block_seconds": 0.02, "text": "a snapshot every 12 s",
+                          "mean_time_between_failures_seconds": 3600.0},
     "alarms": [{"kind": "stale_tensors", "text": "lm_head did not change\x1b[31m", "since_step": 30, "times": 2}],
 }  # fmt: skip
 STATUS = {
@@ -57,11 +61,21 @@ def test_standing_alarms_and_the_scrub_are_printed():
     assert any("3 more" in line for line in lines)
 
 
+def test_what_a_crash_now_would_cost_is_printed_for_each_run_of_which_it_is_known():
+    ended = {**SESSION, "run": "old", "alive": False, "crash_cost": None, "suggested_cadence": None}
+    with daemon_that_says({**STATUS, "sessions": [SESSION, ended]}) as path:
+        lines = stillframe("status", "--socket", path).stdout.splitlines()
+    assert "run main: lost by a crash now: trainer crash: 41 s; power loss: 4 min 10 s?[31m" in lines
+    assert "run main: suggested: a snapshot every 12 s" in lines
+    assert not any(line.startswith("run old: ") and ("crash" in line or "suggested" in line) for line in lines)
+
+
 def test_json_is_what_the_daemon_said_and_the_help_names_its_members():
     with daemon_that_says(STATUS) as path:
         assert stillframe_json("status", "--socket", path) == STATUS
     words = stillframe("status", "--help").stdout
-    for member in [*STATUS, *STATUS["daemon"], *STATUS["arena"], *STATUS["scrub"]["/runs/gpt"], *SESSION, *SESSION["alarms"][0]]:
+    for member in [*STATUS, *STATUS["daemon"], *STATUS["arena"], *STATUS["scrub"]["/runs/gpt"], *SESSION, *SESSION["alarms"][0],
+                   *SESSION["crash_cost"], *SESSION["suggested_cadence"]]:
         assert member in words, member
 
 

@@ -3,6 +3,7 @@ waits for no copy. Skipped, with the reason, where torch finds no GPU."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -182,12 +183,13 @@ def test_replays_of_a_graph_behind_a_fence(tmp_path: Path) -> None:
         assert bool((stillframe.load(f"{tmp_path}@{step}")["model"]["weight"] == step + 1).all())
 
 
-def test_a_metric_on_the_gpu_is_refused_and_extra_takes_it(tmp_path: Path) -> None:
+def test_a_metric_on_the_gpu_is_stored_and_extra_takes_it_too(tmp_path: Path) -> None:
     loss = torch.full((), float("nan"), device="cuda")
     with stillframe.Checkpointer(tmp_path) as ckpt:
-        with pytest.raises(TypeError, match="extra="):
-            ckpt.snapshot(0, metrics={"loss": loss})
-        ckpt.snapshot(0, extra={"loss": loss})
+        ckpt.snapshot(0, metrics={"loss": loss, "half": loss.new_full((1,), 0.5).half()}, extra={"loss": loss})
+        loss.zero_()
+    manifest = json.loads(next(tmp_path.glob("*/manifest.json")).read_text())
+    assert manifest["metrics"] == {"loss": {"$float": "nan"}, "half": 0.5}
     assert bool(stillframe.load(tmp_path)["extra"]["loss"].isnan())
 
 

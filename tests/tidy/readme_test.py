@@ -68,6 +68,23 @@ def test_each_folder_of_the_house_exists(folder: str) -> None:
     assert (ROOT / folder).is_dir()
 
 
+def gpu_rows(measurements: str) -> List[str]:
+    """The first cells of the table of rows that scripts/gpu_check measures."""
+    table = measurements.split("| row | what it measures | goal |", 2)[-1].split("\n\n")[0]
+    return [line.strip("|").split("|")[0].strip() for line in table.splitlines()[2:]]
+
+
+def test_what_never_ran_on_a_gpu_is_listed_as_unproven() -> None:
+    measurements = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    measured = measurements.split("<!-- gpu rows: begin -->")[1].split("<!-- gpu rows: end -->")[0].strip()
+    rows = gpu_rows(measurements)
+    assert len(rows) >= 5
+    unproven = README.split("## Unproven on a GPU")[1].split("\n## ")[0] if not measured else ""
+    listed = re.findall(r"^\| ([^|]+?) \|", unproven, flags=re.MULTILINE)
+    for row in rows if not measured else []:
+        assert any(one.startswith(row) for one in listed), f"README does not list {row!r} as unproven"
+
+
 def test_a_name_that_is_not_there_would_be_found() -> None:
     text = "Status Copier::enqueue(Job job) {"
     assert defines(text, "Copier::enqueue")

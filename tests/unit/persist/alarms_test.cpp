@@ -1,4 +1,7 @@
 // An alarm on its way: from the bytes of consecutive snapshots to the manifest, the news and the counters.
+#include <cmath>
+#include <cstring>
+
 #include "store/reader.hpp"
 #include "unit/persist/persist_rig.hpp"
 
@@ -126,6 +129,46 @@ TEST_F(Alarming, TheManifestSaysWhetherTheFenceWasPassedBeforeTheCommit) {
   ASSERT_TRUE(trainer_->side().seal(early.handle));
   ASSERT_TRUE(trainer_->reaches(early, RecordState::verified));
   EXPECT_TRUE(confirmed(2));
+}
+
+// The metrics name an entry of the image, as a loss on a GPU does.
+class AlarmingByImage : public Alarming {
+ protected:
+  AlarmingByImage() {
+    layout_ = format::lay_out({{"weight", DType::f32, {2 * kChunkBytes / 4}}, {"metrics.loss", DType::f32, {}}}).value();
+  }
+  void take_with_loss(std::int64_t step, float loss) {
+    Shot shot = trainer_->begin(step, layout_,
+                                format::encode_descriptor(format::encode_layout(layout_), format::flat_tree(layout_),
+                                                          R"({"loss": {"$entry": "metrics.loss"}, "rate": 0.5})"));
+    std::memcpy(shot.image.data() + layout_.entries[1].offset, &loss, sizeof loss);
+    trainer_->fill_all(shot);
+    ASSERT_TRUE(trainer_->side().seal(shot.handle));
+    ASSERT_TRUE(trainer_->reaches(shot, RecordState::durable));
+  }
+};
+
+TEST_F(AlarmingByImage, ALossThatTheImageHoldsIsJudgedAndStandsInTheManifest) {
+  start(12);
+  take_with_loss(1, 0.25F);
+  take_with_loss(2, std::nanf(""));
+  const auto metrics = [&](std::int64_t step) {
+    return store::CheckpointReader::open(store_, name_of(step)).value()->manifest().metrics_json;
+  };
+  EXPECT_EQ(metrics(1), R"({"loss": 0.25, "rate": 0.5})");
+  EXPECT_THAT(kinds(1), IsEmpty());
+  EXPECT_EQ(metrics(2), R"({"loss": {"$float": "nan"}, "rate": 0.5})");
+  EXPECT_THAT(kinds(2), ElementsAre("non_finite_loss"));
+}
+
+TEST_F(AlarmingByImage, AMetricThatNamesNoNumberFailsTheSnapshotByName) {
+  start(12);
+  const Shot shot = trainer_->begin(1, layout_,
+                                    format::encode_descriptor(format::encode_layout(layout_), format::flat_tree(layout_),
+                                                              R"({"loss": {"$entry": "weight"}})"));
+  trainer_->fill_descriptor(shot);
+  ASSERT_TRUE(news_.comes("failed"));
+  EXPECT_THAT(news_.of("failed")[0].error, HasSubstr("metrics, \"loss\": entry 'weight' is not one number"));
 }
 
 }  // namespace

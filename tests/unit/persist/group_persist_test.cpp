@@ -1,4 +1,5 @@
 // Persisters of one group over real arenas: one checkpoint for all, or none.
+#include "format/writer_words.hpp"
 #include "unit/persist/group_rig.hpp"
 
 namespace stillframe::test {
@@ -282,6 +283,23 @@ TEST_F(GroupPersisting, WhatADaemonHadPublishedIsDurableForAllAndVerifiedOnce) {
     EXPECT_TRUE(ranks_[rank].trainer->reaches(shots[rank], RecordState::verified)) << "rank " << rank;
   }
   EXPECT_THAT(steps(), ElementsAre(7));
+}
+
+TEST_F(GroupPersisting, IsCalledCheckedWhenEveryRankThatHasBytesOnGpusComparedThem) {
+  start_group();
+  ranks_[1].trainer->from_gpu = true;  // the first has none
+  for (const bool checked : {true, false}) {
+    const std::int64_t step = checked ? 7 : 8;
+    const Shot first = capture(0, step);
+    const Shot second = ranks_[1].trainer->begin(step, layout_of(1));
+    ranks_[1].trainer->fill_all(second);
+    if (checked) ranks_[1].trainer->side().set_checked(second.handle);
+    ASSERT_TRUE(ranks_[1].trainer->side().seal(second.handle));
+    ASSERT_TRUE(ranks_[0].trainer->reaches(first, RecordState::durable));
+    const auto reader = store::CheckpointReader::open(store_, name_of(step));
+    ASSERT_TRUE(reader.ok()) << message_of(reader);
+    EXPECT_EQ(format::says_checked((*reader)->manifest().writer), checked) << (*reader)->manifest().writer;
+  }
 }
 
 }  // namespace

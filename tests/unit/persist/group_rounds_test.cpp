@@ -270,5 +270,16 @@ TEST(SealedByAll, WhatADaemonHadSaidOfOneRankIsSaidOfItsFellows) {
   EXPECT_TRUE(sealed_by_all({{said}, {unsaid}}).empty()) << "the step has come again since";
 }
 
+TEST(SealedByAll, CheckedIsWhatEveryRankWithBytesOnGpusCompared) {
+  constexpr std::uint32_t kHostOnly = arena::kSealed, kUnchecked = arena::kSealed | arena::kFromGpu,
+                          kCompared = kUnchecked | arena::kChecked;
+  const auto checked = [](std::vector<std::uint32_t> flags) { return persist::is_checked_by_all(flags); };
+  EXPECT_TRUE(checked({kCompared, kCompared}));
+  EXPECT_TRUE(checked({kHostOnly, kCompared}));
+  EXPECT_FALSE(checked({kCompared, kUnchecked}));
+  EXPECT_FALSE(checked({kHostOnly, kHostOnly})) << "nothing was compared";
+  EXPECT_FALSE(checked({}));
+}
+
 }  // namespace
 }  // namespace stillframe::persist

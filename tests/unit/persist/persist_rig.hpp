@@ -40,12 +40,14 @@ struct Shot {
 // What a copier does to an arena, one move at a time.
 class ArenaTrainer {
  public:
+  // On a monotonic clock of the test's own.
+  [[nodiscard]] static constexpr std::int64_t taken_ns(std::int64_t step) noexcept { return 1'000'000'000 + step; }
   explicit ArenaTrainer(const arena::Arena& arena) : arena_(arena), side_(arena) {}
 
   [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout, std::vector<std::byte> descriptor,
                            bool memory_only = false) {
     Shot shot{{}, layout, image_of(layout, step), std::move(descriptor), step};
-    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs, memory_only}).value();
+    shot.handle = side_.begin({step, layout.bytes, shot.descriptor.size(), kUtcNs, memory_only, taken_ns(step), from_gpu}).value();
     return shot;
   }
   [[nodiscard]] Shot begin(std::int64_t step, const format::ImageLayout& layout) {
@@ -101,6 +103,8 @@ class ArenaTrainer {
   [[nodiscard]] bool done_now(const Shot& shot) { return (side_.progress(shot.handle)->flags & arena::kDone) != 0; }
   [[nodiscard]] std::uint64_t free_slots() const { return side_.free_slots(arena_.slot_count()); }
   [[nodiscard]] arena::TrainerSide& side() { return side_; }
+
+  bool from_gpu = false;  // what it begins from now on
 
  private:
   void fill(const Shot& shot, arena::SlotKind kind, std::uint64_t index, std::span<const std::byte> bytes) {

@@ -117,5 +117,21 @@ TEST_F(Verifying, AMarkThatCannotBeWrittenLeavesItDurable) {
   EXPECT_THAT(news_.of("verified"), IsEmpty());
 }
 
+// By this status says what a power loss would cost.
+TEST_F(Verifying, TheArenaTellsWhenTheNewestDurableSnapshotWasTakenAndABadOneGivesWayToTheOneBefore) {
+  start(8);
+  const arena::DaemonSide daemon(*arena_);
+  EXPECT_EQ(daemon.durable_taken(), 0);
+  const Shot good = trainer_->capture(7, three_chunk_layout());
+  trainer_->side().confirm(good.handle);
+  ASSERT_TRUE(trainer_->reaches(good, RecordState::verified));
+  EXPECT_EQ(daemon.durable_taken(), ArenaTrainer::taken_ns(7));
+  const Shot torn = trainer_->capture(8, three_chunk_layout());
+  ASSERT_TRUE(trainer_->reaches(torn, RecordState::durable));
+  EXPECT_EQ(daemon.durable_taken(), ArenaTrainer::taken_ns(8));
+  trainer_->side().withdraw(torn.handle);
+  EXPECT_TRUE(wait_until([&] { return daemon.durable_taken() == ArenaTrainer::taken_ns(7); }));
+}
+
 }  // namespace
 }  // namespace stillframe::test

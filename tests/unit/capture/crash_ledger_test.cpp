@@ -1,9 +1,8 @@
-// What a crash would cost at a moment, and the cadence that follows from measured cost.
-#include "capture/crash_cost.hpp"
+// What a crash would cost at a moment, as the trainer knows it.
+#include "capture/crash_ledger.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <memory>
 
 #include "capture/progress.hpp"
@@ -87,34 +86,6 @@ TEST_F(CrashLedgerTest, TheMeanBlockIsOfTheSnapshotsTakenWithAllThatWasWaited) {
   EXPECT_DOUBLE_EQ(ledger.mean_block_seconds(), 0.375);
 }
 
-TEST(CrashCostText, IsReadAtAGlance) {
-  EXPECT_EQ(describe({41, 250}), "trainer crash: 41 s; power loss: 4 min 10 s");
-  EXPECT_EQ(describe({0, 2 * 3600 + 125}), "trainer crash: 0 s; power loss: 2 h 2 min");
-}
-
-// The optimum itself, found by search over Daly's model of the time lost: e^(tau + delta) in units of the time between failures.
-double searched_optimum(double block, double between) {
-  double best = 0, best_cost = HUGE_VAL;
-  for (double interval = block / 100; interval < 10 * between; interval *= 1.0005) {
-    const double cost = std::expm1((interval + block) / between) / interval;
-    if (cost < best_cost) best = interval, best_cost = cost;
-  }
-  return best;
-}
-
-TEST(OptimumInterval, IsThatOfTheModelItsFormulaApproximates) {
-  for (const double block : {0.001, 0.1, 5.0, 120.0}) {
-    for (const double between : {3600.0, 86'400.0}) {
-      const double found = optimum_interval_seconds(block, between);
-      EXPECT_NEAR(found / searched_optimum(block, between), 1, 0.002) << block << " of " << between;
-    }
-  }
-}
-
-TEST(OptimumInterval, WhereASnapshotCostsMoreThanFailuresAreApartItIsTheTimeBetweenThem) {
-  EXPECT_DOUBLE_EQ(optimum_interval_seconds(500, 200), 200);
-}
-
 TEST(ProgressAndLedger, ATicketTellsWhatACrashNowWouldCost) {
   const auto ledger = std::make_shared<CrashLedger>();
   Progress progress(1, 100, ledger);
@@ -141,7 +112,7 @@ TEST(ProgressAndLedger, WhatWasForMemoryOnlyAndIsLetGoIsNotLeft) {
   const TicketInfo info = newer.info();
   EXPECT_LT(info.trainer_crash_seconds, info.power_loss_seconds);
   newer.end(SnapshotState::abandoned, Code::corrupt, "torn");
-  const CrashCost cost = ledger->cost();
+  const arena::CrashCost cost = ledger->cost();
   EXPECT_DOUBLE_EQ(cost.trainer_crash_seconds, cost.power_loss_seconds) << "neither is there any more";
   EXPECT_EQ(older.info().state, SnapshotState::captured);
 }

@@ -1,22 +1,14 @@
-// What a crash at this moment would cost: the work since the snapshot that would be left. And how often to take one.
+// What the trainer itself knows of what a crash would cost (arena/crash_cost.hpp): from the calls of its snapshots.
 #pragma once
 
 #include <cstdint>
 #include <mutex>
 #include <set>
-#include <string>
 
+#include "arena/crash_cost.hpp"
 #include "base/clock.hpp"
 
 namespace stillframe::capture {
-
-// Seconds of training that would have to be done again. Without any snapshot: since the ledger was made.
-struct CrashCost {
-  double trainer_crash_seconds = 0;  // of the trainer alone: the newest captured snapshot is left
-  double power_loss_seconds = 0;     // or of trainer and daemon: the newest durable one is left
-};
-// "trainer crash: 41 s; power loss: 4 min 10 s".
-[[nodiscard]] std::string describe(const CrashCost& cost);
 
 // Which snapshots would be left, by the time of their calls. Thread-safe.
 class CrashLedger {
@@ -36,7 +28,7 @@ class CrashLedger {
   // The same of all so far, by somebody who measured more of it; what was added before no longer counts.
   void set_block_seconds(double seconds);
 
-  [[nodiscard]] CrashCost cost() const;
+  [[nodiscard]] arena::CrashCost cost() const;
   // For each snapshot that was taken; 0 while there is none.
   [[nodiscard]] double mean_block_seconds() const;
 
@@ -50,10 +42,5 @@ class CrashLedger {
   double block_seconds_ = 0;
   std::uint64_t count_ = 0;
 };
-
-// The time between snapshots at which the loop loses least, when each costs it `block_seconds` and it is ended by a failure
-// every `mean_time_between_failures_seconds`. J. T. Daly, A higher order estimate of the optimum checkpoint interval for
-// restart dumps, Future Generation Computer Systems 22 (2006); its first term is J. W. Young's (1974). Both > 0.
-[[nodiscard]] double optimum_interval_seconds(double block_seconds, double mean_time_between_failures_seconds) noexcept;
 
 }  // namespace stillframe::capture
