@@ -1,5 +1,7 @@
 // Snapshots of host memory that several threads copy: what one thread promises, they do.
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "capture_fixture.hpp"
 #include "support/wait_until.hpp"
@@ -13,14 +15,25 @@ using device::kCopyPartBytes;
 constexpr std::uint64_t kScratchBytes = 1 << 20;
 constexpr std::uint64_t kFenceMs = 60'000;
 
-std::size_t entries_of(const char* directory) {
-  const std::filesystem::directory_iterator all(directory);
+std::size_t open_files() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
-// A thread is in the list for a moment more than it runs.
-bool becomes(const char* directory, std::size_t entries) {
-  return test::wait_until([=] { return entries_of(directory) == entries; });
+// Those of the library: the copier, its stream, and those beside it.
+std::size_t threads_of_ours() {
+  std::size_t found = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name.starts_with("sf-cop")) ++found;
+  }
+  return found;
+}
+
+// A thread is in the list for a moment more than it runs, and has its name a moment after it was started.
+bool threads_become(std::size_t threads) {
+  return test::wait_until([=] { return threads_of_ours() == threads; });
 }
 
 // What no fence guards beside what one does, at every border, and thousands of small ones of both.
@@ -112,25 +125,25 @@ TEST_P(CopyThreads, NobodyReadsTheTensorsOfASnapshotThatWasGivenUp) {
 }
 
 TEST_P(CopyThreads, AHundredSnapshotsLeaveNothingBehindAndStoppingEndsEveryThread) {
-  const std::size_t threads_before = entries_of("/proc/self/task");
-  const std::size_t files_before = entries_of("/proc/self/fd");
+  ASSERT_TRUE(threads_become(0));
+  const std::size_t files_before = open_files();
   State state({{kChunkBytes + 1, true}, {3 * kCopyPartBytes, false}, {0, true}, {1, false}});
   start(16);
   ASSERT_NO_FATAL_FAILURE(snapshot(state, 1));
-  // The copier, its stream, and those beside it.
-  ASSERT_TRUE(becomes("/proc/self/task", threads_before + 2 + GetParam() - 1)) << entries_of("/proc/self/task");
-  const std::size_t files = entries_of("/proc/self/fd");
+  const std::size_t threads = 2 + GetParam() - 1;
+  ASSERT_TRUE(threads_become(threads)) << threads_of_ours();
+  const std::size_t files = open_files();
   for (unsigned step = 2; step < 100; ++step) {
     const auto handle = rig_->copier->submit(state.job(step), soon());
     ASSERT_TRUE(handle.ok() && rig_->copier->fence(soon()).ok() && rig_->copier->wait_idle(soon())) << "step " << step;
     rig_->give_back(*handle);
   }
   ASSERT_NO_FATAL_FAILURE(snapshot(state, 100));
-  EXPECT_EQ(entries_of("/proc/self/task"), threads_before + 2 + GetParam() - 1);
-  EXPECT_EQ(entries_of("/proc/self/fd"), files);
+  EXPECT_EQ(threads_of_ours(), threads);
+  EXPECT_EQ(open_files(), files);
   rig_.reset();
-  EXPECT_TRUE(becomes("/proc/self/task", threads_before));
-  EXPECT_EQ(entries_of("/proc/self/fd"), files_before);
+  EXPECT_TRUE(threads_become(0));
+  EXPECT_EQ(open_files(), files_before);
 }
 
 }  // namespace
