@@ -119,11 +119,11 @@ void CopyCrew::take_parts(std::unique_lock<std::mutex>& lock, Job& job) {
     if (is_more) has_parts_.notify_one();
     copy_part(job.copies, from, to);
     lock.lock();
-    end_part(job, from);
+    part_done(job, from);
   }
 }
 
-void CopyCrew::end_part(Job& job, CopyPlace from) {
+void CopyCrew::part_done(Job& job, CopyPlace from) {
   std::erase(job.under_way, from);
   std::size_t arrived = job.next.copy;
   for (const CopyPlace& part : job.under_way) arrived = std::min(arrived, part.copy);

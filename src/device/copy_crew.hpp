@@ -66,7 +66,7 @@ class CopyCrew {
   CopyCrew() = default;
   void help();
   void take_parts(std::unique_lock<std::mutex>& lock, Job& job);
-  void end_part(Job& job, CopyPlace from);
+  void part_done(Job& job, CopyPlace from);
 
   std::mutex mutex_;
   std::condition_variable has_parts_;
