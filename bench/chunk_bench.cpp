@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/checksum.hpp"
+#include "device/copy_crew.hpp"
 #include "device/device.hpp"
 #include "persist/encode_pipeline.hpp"
 #include "persist/inspector.hpp"
@@ -38,17 +40,21 @@ BENCHMARK(checksum_of_a_chunk<base::xxh128>)->Name("xxh128");
 BENCHMARK(checksum_of_a_chunk<base::crc32>)->Name("crc32");
 BENCHMARK(checksum_of_a_chunk<base::crc32c>)->Name("crc32c");
 
-// `range(0)` copies are queued before the host waits: 1 shows the hand-over, many the copy itself.
+// `range(0)` copies are queued before the host waits: 1 shows the hand-over, many the copy itself. By `range(1)` threads.
 void copy_through_a_host_stream(benchmark::State& state) {
-  const auto device = device::make_host_device();
+  const auto crew = device::CopyCrew::start(static_cast<std::size_t>(state.range(1)));
+  if (!crew.ok()) return state.SkipWithError(crew.status().message().c_str());
+  const auto device = device::make_host_device(*crew);
   const auto stream = device->create_stream("bench");
   if (!stream.ok()) return state.SkipWithError(stream.status().message().c_str());
-  const std::vector<std::byte> from = chunk_of_data();
+  const std::vector<std::byte> from(static_cast<std::size_t>(state.range(0)) * kChunkBytes, std::byte{1});
   std::vector<std::byte> to(from.size());
   const auto deadline = base::Deadline::after_ms(kPatienceMs);
   for (auto _ : state) {
     for (std::int64_t i = 0; i < state.range(0); ++i) {
-      if (const Status queued = (*stream)->copy_to_host(to, from.data(), deadline); !queued.ok()) {
+      const auto chunk = std::span(to).subspan(static_cast<std::size_t>(i) * kChunkBytes, kChunkBytes);
+      const Status queued = (*stream)->copy_to_host(chunk, from.data() + (chunk.data() - to.data()), deadline);
+      if (!queued.ok()) {
         return state.SkipWithError(queued.message().c_str());
       }
     }
@@ -116,7 +122,7 @@ BENCHMARK(inspect_a_chunk)->Arg(1)->Arg(16)->Arg(256);
 BENCHMARK_CAPTURE(encode_a_chunk, planes_lz4, codec::CodecId::planes_lz4)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
 BENCHMARK_CAPTURE(encode_a_chunk, raw, codec::CodecId::raw)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
 
-BENCHMARK(copy_through_a_host_stream)->Name("host_stream_copy")->Arg(1)->Arg(64)->UseRealTime();
+BENCHMARK(copy_through_a_host_stream)->Name("host_stream_copy")->ArgsProduct({{1, 256}, {1, 2}})->UseRealTime();
 
 }  // namespace
 }  // namespace stillframe

@@ -9,6 +9,7 @@ ended (durable, written) before the next begins.
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -23,6 +24,7 @@ DURABLE_TIMEOUT_SECONDS = 300.0
 # The pass lasts so many times as long as a copy by one thread that has the machine to itself.
 COPIES_IN_A_PASS = 3.0
 SAME_BLOCK = 2.0  # a call that waits for a write blocks longer than this many times the 99th percentile of those that need not
+IN_THE_CALL_GOALS = {1: 8, 2: 12}  # by copy_threads: so many times less than torch.save
 PRESSED_STEPS = 6  # a checkpoint of every step, without waiting for the disk by choice
 
 Side = Callable[[int], Dict[str, float]]
@@ -69,16 +71,22 @@ class Guarded:
         }
 
 
+def block_by(copy_threads: int) -> str:
+    return f"in_the_call_by_{copy_threads}_block_seconds"
+
+
 class InTheCall:
     """The same tensors as a plain tree, which no fence guards: copied before snapshot() returns."""
 
-    def __init__(self, training: Training, store: Path) -> None:
+    def __init__(self, training: Training, store: Path, copy_threads: int) -> None:
         import stillframe
 
         self._training = training
+        self.name = block_by(copy_threads)
         self.checkpointer: Any = stillframe.Checkpointer(
-            store, state=lambda: training.tensors(), retention=stillframe.Retention(keep_last=1)
-        )
+            store, state=lambda: training.tensors(), retention=stillframe.Retention(keep_last=1),
+            copy_threads=copy_threads,
+        )  # fmt: skip
 
     def round(self, number: int) -> Dict[str, float]:
         self._training.settle()
@@ -88,7 +96,7 @@ class InTheCall:
         self.checkpointer.fence()
         ticket.wait_verified(DURABLE_TIMEOUT_SECONDS)
         times = ticket.timings
-        return {"in_the_call_block_seconds": times.call_seconds + times.fence_seconds}
+        return {self.name: times.call_seconds + times.fence_seconds}
 
 
 def saved(training: Training, path: Path) -> Dict[str, float]:
@@ -181,17 +189,22 @@ def against_torch_save(args: argparse.Namespace, folder: Path) -> Outcome:
 def in_the_call(args: argparse.Namespace, folder: Path) -> Outcome:
     outcome = Outcome()
     training = make_training(args, outcome.raw)
-    mine = InTheCall(training, folder / "store")
-    with mine.checkpointer:
-        rounds = interleave([mine.round, lambda _: saved(training, folder / "state.pt")], args.rounds)
+    sides = [InTheCall(training, folder / f"store-{threads}", threads) for threads in IN_THE_CALL_GOALS]
+    with ExitStack() as open_ones:
+        for side in sides:
+            open_ones.enter_context(side.checkpointer)
+        rounds = interleave([*(side.round for side in sides), lambda _: saved(training, folder / "state.pt")], args.rounds)
     raw = outcome.raw
     raw["rounds"], raw["seconds"] = rounds, columns(rounds)
-    less = ratio(raw, "torch_save_block_seconds", "in_the_call_block_seconds")
-    outcome.rows.append(Row(
-        f"block time, copied in the call by one thread, against torch.save + fsync, {raw['state_bytes'] / 1e6:.0f} MB",
-        ">= 8 x less", f"{less:.1f} x less: {milliseconds(raw, 'in_the_call_block_seconds')}", less >= 8,
-        f"torch.save + fsync {milliseconds(raw, 'torch_save_block_seconds')}; a bare copy {raw['copy_seconds'] * 1e3:.0f} ms",
-    ))  # fmt: skip
+    for threads, goal in IN_THE_CALL_GOALS.items():
+        less = ratio(raw, "torch_save_block_seconds", block_by(threads))
+        outcome.rows.append(Row(
+            f"block time, copied in the call, copy_threads={threads}, against torch.save + fsync, "
+            f"{raw['state_bytes'] / 1e6:.0f} MB",
+            f">= {goal} x less", f"{less:.1f} x less: {milliseconds(raw, block_by(threads))}", less >= goal,
+            f"torch.save + fsync {milliseconds(raw, 'torch_save_block_seconds')}; "
+            f"a bare copy by one thread {raw['copy_seconds'] * 1e3:.0f} ms",
+        ))  # fmt: skip
     return outcome
 
 

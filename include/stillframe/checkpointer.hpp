@@ -59,6 +59,9 @@ struct CheckpointerOptions {
   std::uint64_t persist_every_steps = 0;
   std::uint64_t persist_every_seconds = 0;
   std::uint64_t scratch_bytes = 64ULL << 20;
+  // So many threads copy tensors in host memory at the same time, 1 to 16: in the call the caller is one of them (but it waits
+  // for them when more is unguarded than scratch_bytes), behind it a thread of ours. Each takes a core while it copies.
+  std::uint32_t copy_threads = 1;
   std::uint64_t connect_deadline_ms = 20'000;
   std::uint64_t fence_deadline_ms = 60'000;
 };

@@ -23,6 +23,7 @@ SNAPSHOT_WAIT = 1
 
 OVERRUNS = ("skip", "wait", "latest")
 CAPTURE_CHECKS = ("sample", "first", "off")
+MOST_COPY_THREADS = 16
 
 COPYING, CAPTURED, DURABLE, VERIFIED, FAILED, ABANDONED, SKIPPED = range(7)
 
@@ -48,6 +49,7 @@ class ClientOptions(ctypes.Structure):
         ("persist_every_steps", ctypes.c_uint64),
         ("persist_every_seconds", ctypes.c_uint64),
         ("capture_check", ctypes.c_int32),
+        ("copy_threads", ctypes.c_uint32),
     ]
 
 

@@ -57,6 +57,7 @@ class Checkpointer:
                     the newest always goes to the store at close(), and when this process dies. Of a group every snapshot
                     goes to the store: there they must stay 0
     scratch_bytes   limit of memory for what is copied in the call, on the host and on each GPU; 0: 64 MiB
+    copy_threads    threads that copy tensors on the host at the same time, 1 to 16, in the call with the caller among them
     capture_check   which snapshots of what is on a GPU are checked against it, tensor by tensor, which finds changes that
                     move no version counter: "sample" (the first three and one of each hundred), "first" (three), "off".
                     A checked one holds the GPU's stream up while the GPU reads the state once (docs/memory.md)
@@ -83,7 +84,7 @@ class Checkpointer:
                  scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
                  persist_every_steps: int = 0, persist_every_seconds: int = 0, rank: Optional[int] = None,
                  world_size: Optional[int] = None, group: str = "default", guard: Iterable[torch.Tensor] = (),
-                 capture_check: str = "sample") -> None:
+                 capture_check: str = "sample", copy_threads: int = 1) -> None:
         if overrun not in _abi.OVERRUNS:
             raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
         if capture_check not in _abi.CAPTURE_CHECKS:
@@ -110,7 +111,7 @@ class Checkpointer:
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
             persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
-            capture_check=capture_check,
+            capture_check=capture_check, copy_threads=copy_threads,
         )  # fmt: skip
         self._pending = PendingSnapshot(self._client, fence_deadline)
         this = weakref.ref(self)

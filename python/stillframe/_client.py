@@ -25,6 +25,12 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
+def _threads(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= _abi.MOST_COPY_THREADS:
+        raise ValueError(f"copy_threads: expected a whole number from 1 to {_abi.MOST_COPY_THREADS}, found {value!r}")
+    return int(value)
+
+
 class Walked(Protocol):
     """What a snapshot takes of a walk."""
 
@@ -41,7 +47,7 @@ class Client:
     def __init__(self, *, store: str, run: str, group: str, socket: Optional[str], daemon_config: Optional[str],
                  rank: int, world_size: int, retention_json: Optional[str], budget_bytes: int, scratch_bytes: int,
                  fence_deadline: float, overrun: str, mean_time_between_failures_seconds: float,
-                 persist_every_steps: int, persist_every_seconds: int, capture_check: str) -> None:
+                 persist_every_steps: int, persist_every_seconds: int, capture_check: str, copy_threads: int) -> None:
         daemon = _abi.packaged("bin", "stillframed")
         options = _abi.ClientOptions(
             struct_bytes=ctypes.sizeof(_abi.ClientOptions),
@@ -63,6 +69,7 @@ class Client:
             persist_every_steps=_count("persist_every_steps", persist_every_steps),
             persist_every_seconds=_count("persist_every_seconds", persist_every_seconds),
             capture_check=_abi.CAPTURE_CHECKS.index(capture_check),
+            copy_threads=_threads(copy_threads),
         )
         self._library = _abi.library()
         self._client = ctypes.c_void_p()

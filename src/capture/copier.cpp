@@ -23,6 +23,7 @@ constexpr std::uint64_t kStopCopiesMs = 5'000;
 Copier::Copier(Devices& devices, const arena::Arena& arena, std::uint64_t scratch_bytes, std::uint64_t fence_deadline_ms,
                CaptureCheck check)
     : arena_(&arena),
+      crew_(&devices.crew()),
       trainer_(arena),
       scratch_limit_(scratch_bytes),
       fence_deadline_ms_(fence_deadline_ms),
@@ -142,13 +143,15 @@ Result<arena::SnapshotHandle> Copier::submit(Job job, const base::Deadline& dead
 void Copier::take_unguarded() {
   const Plan& plan = *job_->plan;
   scratch_.resize(std::max<std::size_t>(scratch_.size(), plan.host_scratch_bytes));
+  taken_.clear();
   for (std::size_t source = 0; source < job_->data.size(); ++source) {
     const bool taken = plan.source_device[source] == kHost && !plan.source_guarded[source] && plan.source_bytes[source] != 0;
     if (!taken) continue;
-    std::byte* place = scratch_.data() + plan.scratch_offset[source];
-    std::memcpy(place, job_->data[source], plan.source_bytes[source]);
-    job_->data[source] = place;
+    const auto place = std::span(scratch_).subspan(plan.scratch_offset[source], plan.source_bytes[source]);
+    taken_.push_back({place, job_->data[source]});
+    job_->data[source] = place.data();
   }
+  crew_->copy(taken_);
 }
 
 void Copier::cancel(const std::string& reason, bool only_ring) {

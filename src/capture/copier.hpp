@@ -117,10 +117,12 @@ class Copier {
   void take_unguarded();
 
   const arena::Arena* arena_;
+  device::CopyCrew* const crew_;
   arena::TrainerSide trainer_;
   const std::uint64_t scratch_limit_;
   const std::uint64_t fence_deadline_ms_;
   std::vector<std::byte> scratch_;
+  std::vector<device::HostCopy> taken_;  // of one call; kept for its memory
   CopyStreams streams_;
 
   mutable std::mutex mutex_;

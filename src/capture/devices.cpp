@@ -12,15 +12,17 @@ Result<device::Device*> Devices::get(std::int32_t device) {
   return devices_.emplace(device, std::move(opened)).first->second.get();
 }
 
-std::unique_ptr<Devices> devices_of_this_machine() {
+std::unique_ptr<Devices> devices_of_this_machine(std::shared_ptr<device::CopyCrew> crew) {
   auto driver = std::make_shared<std::shared_ptr<const device::CudaDriver>>();
   return std::make_unique<Devices>(
-      device::make_host_device(), [driver](std::int32_t ordinal) -> Result<std::unique_ptr<device::Device>> {
+      device::make_host_device(crew),
+      [driver](std::int32_t ordinal) -> Result<std::unique_ptr<device::Device>> {
         if (*driver == nullptr) {
           SF_ASSIGN(*driver, device::CudaDriver::load());
         }
         return device::open_cuda_device(*driver, ordinal);
-      });
+      },
+      crew);
 }
 
 }  // namespace stillframe::capture

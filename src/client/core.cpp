@@ -47,14 +47,15 @@ std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<s
 
 }  // namespace
 
-Core::Core(CheckpointerOptions options)
-    : options_(std::move(options)), pid_(::getpid()), devices_(capture::devices_of_this_machine()) {}
+Core::Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew)
+    : options_(std::move(options)), pid_(::getpid()), devices_(capture::devices_of_this_machine(std::move(crew))) {}
 
 Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.store.empty()) return Status(Code::invalid_argument, "store is empty: give the directory for the checkpoints");
   SF_TRY(format::check_run_name(options.run));
   SF_TRY(check_cadence(options));
   if (options.retention) SF_TRY(retention::check(*options.retention));
+  SF_ASSIGN(std::shared_ptr<device::CopyCrew> crew, device::CopyCrew::start(options.copy_threads));
   SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
   options.store = store.path();
   LinkOptions link;
@@ -76,7 +77,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
 
-  std::shared_ptr<Core> core(new Core(std::move(options)));
+  std::shared_ptr<Core> core(new Core(std::move(options), std::move(crew)));
   Core* const raw = core.get();
   LinkEvents events;
   events.on_news = [raw](const protocol::SnapshotNews& news) { raw->on_news(news); };

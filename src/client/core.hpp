@@ -98,7 +98,7 @@ class Core : public std::enable_shared_from_this<Core> {
     std::string last_error;
   };
 
-  explicit Core(CheckpointerOptions options);
+  Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew);
   [[nodiscard]] Status make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline);
   [[nodiscard]] Status attach(Link::Reply reply);
   [[nodiscard]] Status prepare(const capture::Plan& plan);

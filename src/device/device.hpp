@@ -171,7 +171,11 @@ class Device {
 // 32 bytes each, in host memory and in that of the device.
 inline constexpr std::size_t kMostListedCopies = std::size_t{1} << 20;
 
-// "Device memory" is host memory; each stream is one native copy thread. Pinning is a no-op that succeeds.
+class CopyCrew;
+// "Device memory" is host memory; each stream is one native copy thread, with the helpers of the crew beside it (copy_crew.hpp).
+// Pinning is a no-op that succeeds.
+[[nodiscard]] std::unique_ptr<Device> make_host_device(std::shared_ptr<CopyCrew> crew);
+// Without helpers.
 [[nodiscard]] std::unique_ptr<Device> make_host_device();
 
 }  // namespace stillframe::device

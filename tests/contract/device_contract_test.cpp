@@ -1,23 +1,26 @@
 #include "contract/copy_list_contract.hpp"
 #include "contract/device_contract.hpp"
 #include "contract/fingerprint_contract.hpp"
+#include "device/copy_crew.hpp"
 
 namespace stillframe::device {
 namespace {
 
-DeviceUnderTest host_device() {
+DeviceUnderTest host_device(const std::string& label, std::size_t copy_threads) {
   DeviceUnderTest host;
-  host.label = "host";
-  host.make = [] { return Result<std::unique_ptr<Device>>(make_host_device()); };
+  host.label = label;
+  host.make = [copy_threads]() -> Result<std::unique_ptr<Device>> {
+    SF_ASSIGN(std::shared_ptr<CopyCrew> crew, CopyCrew::start(copy_threads));
+    return make_host_device(std::move(crew));
+  };
   return host;
 }
 
-INSTANTIATE_TEST_SUITE_P(Host, DeviceContract, testing::Values(host_device()),
-                         [](const auto& test) { return test.param.label; });
-INSTANTIATE_TEST_SUITE_P(Host, CopyListContract, testing::Values(host_device()),
-                         [](const auto& test) { return test.param.label; });
-INSTANTIATE_TEST_SUITE_P(Host, FingerprintContract, testing::Values(host_device()),
-                         [](const auto& test) { return test.param.label; });
+const auto kHostDevices = testing::Values(host_device("host", 1), host_device("three_copy_threads", 3));
+
+INSTANTIATE_TEST_SUITE_P(Host, DeviceContract, kHostDevices, [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Host, CopyListContract, kHostDevices, [](const auto& test) { return test.param.label; });
+INSTANTIATE_TEST_SUITE_P(Host, FingerprintContract, kHostDevices, [](const auto& test) { return test.param.label; });
 
 TEST(HostDevice, IsNamedHost) { EXPECT_EQ(make_host_device()->name(), "host"); }
 

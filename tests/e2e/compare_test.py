@@ -57,6 +57,13 @@ def test_a_restore_from_memory_is_measured_beside_copying_and_hashing_as_much(tm
     assert figures["hash_and_copy_seconds"] > 0 and figures["first_tensor_bytes"] > 4096
 
 
+def test_a_copy_in_the_call_is_measured_with_one_thread_and_with_two(tmp_path: Path) -> None:
+    (call,) = measurements(tmp_path, "in-the-call")
+    assert [row["goal"] for row in call["rows"]] == [">= 8 x less", ">= 12 x less"]
+    assert ["copy_threads=1" in row["what"] for row in call["rows"]] == [True, False]
+    assert len(call["raw"]["rounds"]) == 1 and len(call["raw"]["rounds"][0]) == len(call["raw"]["seconds"])
+
+
 def test_a_program_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     (fake,) = measurements(tmp_path, "step-fake", hidden="STILLFRAME_BUILD_DIR")
     assert fake["rows"] == [] and "STILLFRAME_BUILD_DIR" in fake["missing"]

@@ -169,9 +169,10 @@ struct Rig {
   arena::DaemonSide daemon;
 
   explicit Rig(std::uint64_t slots, std::unique_ptr<device::Device> with = device::make_host_device(),
-               std::uint64_t scratch_bytes = 1 << 20, std::uint64_t fence_deadline_ms = 60'000)
+               std::uint64_t scratch_bytes = 1 << 20, std::uint64_t fence_deadline_ms = 60'000,
+               std::shared_ptr<device::CopyCrew> crew = device::CopyCrew::of_the_caller())
       : arena(make_arena(slots)),
-        devices(std::move(with), [](std::int32_t) { return Status(Code::not_found, "no GPU"); }),
+        devices(std::move(with), [](std::int32_t) { return Status(Code::not_found, "no GPU"); }, std::move(crew)),
         daemon(arena) {
     auto started = Copier::start(devices, arena, scratch_bytes, fence_deadline_ms, CaptureCheck::sample);
     EXPECT_TRUE(started.ok()) << started.status().message();

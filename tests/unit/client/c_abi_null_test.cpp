@@ -102,5 +102,18 @@ TEST_F(CAbi, TheVersionIsThatOfTheHeader) {
   EXPECT_STREQ(sf_version(), "0.1.0");
 }
 
+TEST_F(CAbi, MoreCopyThreadsThanThereMayBeAreRefusedWithTheLimit) {
+  sf_client_options options{};
+  options.struct_bytes = sizeof options;
+  const TempDir dir;
+  const std::string store = dir.path() + "/store";
+  options.store = store.c_str();
+  options.copy_threads = 17;
+  sf_client* client = nullptr;
+  expect_refused(sf_client_open(&options, &client));
+  EXPECT_NE(std::string(sf_last_error()).find("copy_threads is 1 to 16, not 17"), std::string::npos) << sf_last_error();
+  EXPECT_EQ(client, nullptr);
+}
+
 }  // namespace
 }  // namespace stillframe::test
