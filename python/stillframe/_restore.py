@@ -141,7 +141,7 @@ def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState,
     in_place = _in_place(match)
     targets = {name: live for name, live in in_place.items() if _accelerator.device_of(live) == _accelerator.HOST}
     targets.update((name, allocate(candidate.entries[name])) for name in specs.used if name not in in_place)
-    reader.read(targets)
+    reader.read(candidate, targets)
     on_gpu = {name: live for name, live in in_place.items() if name not in targets}
     for part in _parts(on_gpu):
         _read_onto_gpu(reader, candidate, part, place)
@@ -287,7 +287,7 @@ def _parts(tensors: Dict[str, torch.Tensor]) -> Iterator[Dict[str, torch.Tensor]
 
 def _read_onto_gpu(reader: Reader, candidate: Candidate, part: Dict[str, torch.Tensor], place: PlaceOnGpu) -> None:
     staged = {name: allocate(candidate.entries[name]) for name in part}
-    reader.read(staged)
+    reader.read(candidate, staged)
     copies: Dict[int, List[Tuple[int, int, int]]] = {}
     for name, live in part.items():
         copy = (live.data_ptr(), staged[name].data_ptr(), live.nbytes)
