@@ -173,10 +173,9 @@ def test_a_rank_beside_rank_0_stands_in_nobodys_fence(tmp_path: Path) -> None:
     ranks = [Rank(0), Rank(1)]
     with no_warnings(), checkpointers(tmp_path, ranks, replicated=True, fence_deadline=5.0) as made:
         second = made[1].snapshot(0)
-        ranks[1].step()  # rank 0 has no snapshot yet
         with torch.no_grad():
-            ranks[1].model[0].weight.add_(1.0)  # type: ignore[operator]
-        made[1].fence()
+            ranks[1].model[0].weight.add_(1.0)  # of no concern to it
+        ranks[1].step()  # rank 0 has no snapshot yet
         assert second.error is None and second.state == "copying"
         first = made[0].snapshot(0)
         ranks[0].step()
@@ -187,13 +186,14 @@ def test_a_rank_beside_rank_0_stands_in_nobodys_fence(tmp_path: Path) -> None:
 def test_guarded_tensors_of_a_rank_beside_rank_0_are_fenced_by_its_step(tmp_path: Path) -> None:
     ranks, average = [Rank(0), Rank(1)], torch.ones(1 << 20)
     with no_warnings(), checkpointers(tmp_path, ranks, replicated=True) as made:
-        made[1].guard(average)
+        made[1].guard([average, *ranks[1].model.parameters()])
         ranks[1].seen["average"] = average
         for step in range(3):
             for one, ckpt in zip(ranks, made):
                 ckpt.snapshot(step)
                 one.step()
             average.mul_(2.0)
+        assert made[1].status()["plan"]["guarded_bytes"] == average.nbytes
     assert same(stillframe.load(tmp_path, rank=1)["state"]["seen"]["average"], torch.full((1 << 20,), 4.0))
 
 
