@@ -78,6 +78,7 @@ def _is_kept_equal(model: Any, rank: int, world_size: int) -> bool:
         (group.rank(), group.size()) == (rank, world_size)
         and (model.broadcast_buffers or next(model.buffers(), None) is None)
         and not model.parameters_to_ignore
-        and not model._comm_hooks  # one may average the weights in place of the gradients, and not in each step
+        # One may average the weights in place of the gradients, and not in each step. An older torch does not say.
+        and not getattr(model, "_comm_hooks", True)
         and not any(name.rpartition(".")[2] == "_extra_state" for name in model.state_dict())
     )
