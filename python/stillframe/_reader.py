@@ -122,6 +122,7 @@ def load(address: Union[str, "os.PathLike[str]"], *, map_location: Optional[Unio
     address       "runs/gpt", "runs/gpt@latest", "runs/gpt@1000", "runs/gpt:other@latest"
     map_location  device of all tensors; None: where each was saved, if this machine has it
     types         namedtuple and Enum classes that the tree may hold and that no imported module has
+    rank          whose tree, of a group's checkpoint; with what that rank has left to rank 0
 
     Nothing in the file is executed or imported. Raises NotFoundError, and CorruptError when no checkpoint can be read;
     warns (RuntimeWarning) of each one that was passed over.
