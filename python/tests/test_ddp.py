@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator
 
 import pytest
@@ -206,6 +207,9 @@ def test_a_group_of_other_ranks_is_not_the_checkpoints(alone: None) -> None:
     assert decided(model, None)
     assert not decided(model, None, rank=0, world_size=2)
     assert not decided(model, None, rank=1, world_size=2)
+    model.process_group = SimpleNamespace(rank=lambda: 1, size=lambda: 2)  # as if there were another
+    state = TrainingState(model, None, None, False, None)
+    assert is_replicated(None, state, 1, 2) is True and is_replicated(False, state, 1, 2) is False
 
 
 def test_optimizers_that_are_equal_with_their_models_are_known(alone: None) -> None:
