@@ -68,7 +68,8 @@ class Checkpointer:
     replicated      True: model and optimizer are the same on all ranks, so rank 0 takes and writes them for all; each other
                     rank takes only what is its own: scheduler, rng, state, extra. None: so where every model is a
                     DistributedDataParallel over all ranks that keeps its buffers equal, and every optimizer one of torch.optim
-                    over its parameters. Nobody compares the ranks. status() says "replicated"
+                    over its parameters. Nobody compares the ranks. status() says "replicated". True for what is spread
+                    over the ranks (DTensor, ZeroRedundancyOptimizer) is an InvalidArgumentError with its name
 
     The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
     Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them, as
