@@ -18,11 +18,12 @@ from ._walk import c_strides
 
 @dataclass(frozen=True)
 class EntryInfo:
-    """An entry as the manifest has it: `shape` elements of `dtype`."""
+    """An entry as the manifest has it: `shape` elements of `dtype`, in the image of `rank`."""
 
     name: str
     dtype: str
     shape: Tuple[int, ...]
+    rank: int = 0
 
     def torch_dtype(self) -> torch.dtype:
         return _torch_dtype(self.dtype)
@@ -139,12 +140,12 @@ def allocate(info: EntryInfo) -> torch.Tensor:
     return torch.empty(info.shape, dtype=info.torch_dtype())
 
 
-def entries_of(listed: Any) -> Dict[str, EntryInfo]:
+def entries_of(listed: Any, rank: int) -> Dict[str, EntryInfo]:
     """The entries of a rank of a manifest, by name."""
     entries: Dict[str, EntryInfo] = {}
     try:
         for item in listed:
-            info = EntryInfo(item["name"], item["dtype"], tuple(whole(extent) for extent in item["shape"]))
+            info = EntryInfo(item["name"], item["dtype"], tuple(whole(extent) for extent in item["shape"]), rank)
             entries[info.name] = info
     except (TypeError, KeyError, ValueError) as error:
         raise CorruptError(f"the manifest's list of entries is malformed: {error!r}") from None

@@ -14,12 +14,14 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from . import _abi, _accelerator
 from ._client import Client
+from ._ddp import is_replicated
 from ._errors import BusyError, InvalidArgumentError, StillframeError, UnavailableError
 from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import Metrics
 from ._pending import Loss, PendingSnapshot
-from ._ranks import SETTLE_SECONDS, place_of, settle_predecessors
-from ._restore import PassedOver, Restored, restore_from_memory, restore_into
+from ._ranks import SETTLE_SECONDS, place_of
+from ._restore import Restored
+from ._resume import Place, resume
 from ._retention import Retention
 from ._scratch import check_scratch
 from ._state import TrainingState
@@ -64,6 +66,11 @@ class Checkpointer:
     guard           tensors that are changed only behind ckpt.fence(): as a call of guard()
     rank, world_size, group   ranks of one group commit together: a checkpoint holds the snapshot of a step of each, or there
                     is none. None: what torchrun's environment says (RANK, WORLD_SIZE), else one process alone
+    replicated      True: model and optimizer are the same on all ranks, so rank 0 takes and writes them for all; each other
+                    rank takes only what is its own: scheduler, rng, state, extra. None: so where every model is a
+                    DistributedDataParallel over all ranks that keeps its buffers equal, and every optimizer one of torch.optim
+                    over its parameters. Nobody compares the ranks. status() says "replicated". True for what is spread
+                    over the ranks (DTensor, ZeroRedundancyOptimizer) is an InvalidArgumentError with its name
 
     The tree that is saved is {"model", "optimizer", "scheduler", "rng", "state", "extra"}, each only when given.
     Parameters and state of the optimizers are copied behind the call, and a hook before optimizer.step() fences them, as
@@ -84,7 +91,8 @@ class Checkpointer:
                  scratch_bytes: int = 0, overrun: str = "skip", mean_time_between_failures_seconds: float = 0.0,
                  persist_every_steps: int = 0, persist_every_seconds: int = 0, rank: Optional[int] = None,
                  world_size: Optional[int] = None, group: str = "default", guard: Iterable[torch.Tensor] = (),
-                 capture_check: str = "sample", copy_threads: int = 1) -> None:
+                 capture_check: str = "sample", copy_threads: int = 1,
+                 replicated: Optional[bool] = None) -> None:
         if overrun not in _abi.OVERRUNS:
             raise ValueError(f"Checkpointer: overrun is one of {', '.join(_abi.OVERRUNS)}, not {overrun!r}")
         if capture_check not in _abi.CAPTURE_CHECKS:
@@ -93,21 +101,23 @@ class Checkpointer:
         self._pid = os.getpid()
         # Absolute from here on: the training may change its directory. An empty one stays empty, to be refused.
         self._store = os.path.realpath(store) if os.fspath(store) else ""
-        self._rank, self._ranks = place_of(rank, world_size)
-        self._run = run
+        self._place = Place(self._store, run, *place_of(rank, world_size))
         self._lock = threading.RLock()
         self._tickets: "weakref.WeakSet[Ticket]" = weakref.WeakSet()
         self._failing = False
-        self._waits = overrun == "wait" or self._ranks > 1
+        self._waits = overrun == "wait" or self._place.world_size > 1
         self._call_seconds = 0.0  # of all snapshots so far
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
-        self._state.guard(tensors_of(guard))
-        self._size = check_scratch(self._state, scratch_bytes) + self._state.to_come()
-        self._walks = WalkCache(self._state)
+        self._replicated = is_replicated(replicated, self._state, self._place.rank, self._place.world_size)
+        # Of a rank beside rank 0: the optimizers are fenced all the same, which confirms its snapshots.
+        self._taken = self._state.own_part() if self._replicated and self._place.rank != 0 else self._state
+        self._taken.guard(tensors_of(guard))
+        self._size = check_scratch(self._taken, scratch_bytes) + self._taken.to_come()
+        self._walks = WalkCache(self._taken)
         self._client = Client(
-            store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=self._rank,
-            world_size=self._ranks, retention_json=None if retention is None else retention.to_json(),
+            store=self._store, run=run, group=group, socket=socket, daemon_config=daemon_config, rank=self._place.rank,
+            world_size=self._place.world_size, retention_json=None if retention is None else retention.to_json(),
             budget_bytes=budget_bytes, scratch_bytes=scratch_bytes, fence_deadline=fence_deadline, overrun=overrun,
             mean_time_between_failures_seconds=mean_time_between_failures_seconds,
             persist_every_steps=persist_every_steps, persist_every_seconds=persist_every_seconds,
@@ -117,7 +127,7 @@ class Checkpointer:
         this = weakref.ref(self)
         for one in self._state.optimizers:
             self._hooks.append(one.register_step_pre_hook(fence_hook(this)))
-        self._strangers = Strangers(self._state)
+        self._strangers = Strangers(self._taken, self._state.optimizers)
         self._warned_of: Set[str] = set()  # kinds of optimizers
         self._hooks.append(register_optimizer_step_pre_hook(stranger_hook(this)))
         self._exit = at_exit(this)
@@ -157,8 +167,8 @@ class Checkpointer:
             if state is _ABSENT:
                 walked: Union[Walk, CachedWalk] = self._walks.take(extra)
             else:
-                walked = walk(state, self._state.guarded_storages(), ("state",),
-                              staged_storages=self._state.demoted_storages())
+                walked = walk(state, self._taken.guarded_storages(), ("state",),
+                              staged_storages=self._taken.demoted_storages())
             record = walked.record()
             try:
                 handle, alive = client.snapshot(walked, step, numbers.json(walked.add_metric), wait)
@@ -212,7 +222,7 @@ class Checkpointer:
         """
         given = tensors_of(tensors)
         with self._lock:
-            self._state.guard(given)
+            self._taken.guard(given)
             self._walks.forget()
 
     def status(self) -> Dict[str, Any]:
@@ -220,12 +230,13 @@ class Checkpointer:
         consecutive failures, last error; what a crash now would cost (`crash_cost`: seconds of training, and a `text`
         such as "trainer crash: 41 s; power loss: 4 min 10 s"); how often to snapshot (`suggested_cadence`, None
         without mean_time_between_failures_seconds); the size that the state will have, optimizer state included that does
-        not exist before the first step (`expected_image_bytes`), and the plan. {} in a forked child."""
+        not exist before the first step (`expected_image_bytes`), whether rank 0 takes models and optimizers
+        for all (`replicated`), and the plan. {} in a forked child."""
         if self._foreign():
             return {}
         with self._lock:
             status = self._open_client().status(self._call_seconds + self._pending.fence_seconds)
-        return {**status, "expected_image_bytes": self._size.bytes}
+        return {**status, "expected_image_bytes": self._size.bytes, "replicated": self._replicated}
 
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
@@ -236,25 +247,18 @@ class Checkpointer:
         None when the run has no checkpoint. Raises CorruptError when there are some and none can be read, and when an image
         in memory turned out to be bad while it was read and nothing follows it: then the objects are partly overwritten.
         In a group only the store is read: DeadlineError when what the ranks before had captured is not there in time;
-        call it again then.
+        call it again then. What a rank has left to rank 0 (`replicated`) comes from rank 0's part of the same checkpoint,
+        whatever `replicated` says now; a rank with a copy of its own takes that.
         """
         if self._foreign():
             raise UnavailableError("a forked child cannot restore; call restore() in the process that trains")
         with self._lock:
             client = self._open_client()
             self._settle(only_if_captured=False)
-            tried = self._restore_from_memory(client, step)
-            self._warn_unread()
-            if isinstance(tried, Restored):
-                restored: Optional[Restored] = tried
-            else:
-                settle_predecessors(client, self._ranks)
-                self._warn_unread()
-                selector = "latest" if step is None else str(int(step))
-                address = f"{self._store}/:{self._run}@{selector}"
-                restored = restore_into(address, self._rank, self._state, client.place, tried)
+            restored = resume(client, self._place, step, self._state, self._warn_unread)
             # The memory of the predecessor is free once the store has all of it: what came without the store waits for none.
-            self._reserve_after_restore(client, 0.0 if isinstance(tried, Restored) else SETTLE_SECONDS)
+            from_memory = restored is not None and restored.source == "memory"
+            self._reserve_after_restore(client, 0.0 if from_memory else SETTLE_SECONDS)
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
@@ -266,14 +270,6 @@ class Checkpointer:
             self._reserved = client.reserve(self._size.bytes, self._size.tensors, seconds)
         except StillframeError as error:
             warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
-
-    def _restore_from_memory(self, client: Client, step: Optional[int]) -> Union[None, Restored, PassedOver]:
-        try:
-            reader = client.hot_reader(self._rank, SETTLE_SECONDS)
-        except StillframeError as error:
-            warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
-            return None
-        return None if reader is None else restore_from_memory(reader, step, self._state, client.place)
 
     # ---- the end
 
@@ -360,7 +356,7 @@ class Checkpointer:
 
     def _report(self, loss: Optional[Loss]) -> None:
         if loss is not None and loss.moved:
-            self._state.demote(loss.moved)
+            self._taken.demote(loss.moved)
             self._walks.forget()
             advice = (f"{loss.error}. Call ckpt.fence() before changing them outside optimizer.step(). From now on they "
                       "are copied in the call, until ckpt.guard() is called for them")  # fmt: skip

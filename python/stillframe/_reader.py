@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
 import torch
 
 from . import _abi
-from ._buffers import BufferSource, EntryInfo, allocate, entries_of, map_location as location_of
+from ._buffers import BufferSource, EntryInfo, allocate, map_location as location_of
 from ._decode import decode, parse
 from ._errors import CorruptError, MismatchError, NotFoundError
+from ._replicated import whole_rank
 from ._tree import Node
 from ._types import TypeRegistry
 
@@ -31,7 +32,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint whose manifest is right. `entries` and `tree` of one rank."""
+    """A checkpoint whose manifest is right. `entries` and `tree` of one rank, with what it leaves to rank 0."""
 
     name: str
     step: int
@@ -69,10 +70,8 @@ class Reader:
             if self._rank not in ranks:
                 # Older ones are not tried: the other ranks would restore this one.
                 raise MismatchError(f"{name} holds ranks {sorted(ranks)} and not rank {self._rank}; nothing was touched")
-            mine = ranks[self._rank]
-            return Candidate(
-                name, int(manifest["step"]), dict(manifest["metrics"]), entries_of(mine["entries"]), mine["tree"]
-            )
+            tree, entries = whole_rank(ranks[self._rank], self._rank, ranks.get(0))
+            return Candidate(name, int(manifest["step"]), dict(manifest["metrics"]), entries, tree)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(f"the manifest of {name} is malformed: {error!r}") from None
 
@@ -83,14 +82,18 @@ class Reader:
         """Where the bytes come from: "memory" or "store"."""
         return _abi.text_of("sf_reader_source", self._reader) or ""
 
-    def read(self, targets: Dict[str, torch.Tensor]) -> None:
-        """Fills contiguous tensors on the host, one for each named entry."""
-        array = (_abi.Target * len(targets))()
-        for target, (name, tensor) in zip(array, targets.items()):
-            target.name = name.encode("utf-8")
-            target.data = tensor.data_ptr() or None
-            target.bytes = tensor.nbytes
-        _abi.check(self._library.sf_reader_read(self._reader, self._rank, array, len(targets), 0))
+    def read(self, candidate: Candidate, targets: Dict[str, torch.Tensor]) -> None:
+        """Fills contiguous tensors on the host, one for each named entry of the candidate."""
+        by_rank: Dict[int, List[Tuple[str, torch.Tensor]]] = {}
+        for name, tensor in targets.items():
+            by_rank.setdefault(candidate.entries[name].rank, []).append((name, tensor))
+        for rank, wanted in by_rank.items():
+            array = (_abi.Target * len(wanted))()
+            for target, (name, tensor) in zip(array, wanted):
+                target.name = name.encode("utf-8")
+                target.data = tensor.data_ptr() or None
+                target.bytes = tensor.nbytes
+            _abi.check(self._library.sf_reader_read(self._reader, rank, array, len(wanted), 0))
 
     def skipped(self) -> List[Skipped]:
         listed: Any = parse(_abi.text_of("sf_reader_skipped", self._reader) or "[]")
@@ -119,6 +122,7 @@ def load(address: Union[str, "os.PathLike[str]"], *, map_location: Optional[Unio
     address       "runs/gpt", "runs/gpt@latest", "runs/gpt@1000", "runs/gpt:other@latest"
     map_location  device of all tensors; None: where each was saved, if this machine has it
     types         namedtuple and Enum classes that the tree may hold and that no imported module has
+    rank          whose tree, of a group's checkpoint; with what that rank has left to rank 0
 
     Nothing in the file is executed or imported. Raises NotFoundError, and CorruptError when no checkpoint can be read;
     warns (RuntimeWarning) of each one that was passed over.
@@ -127,7 +131,7 @@ def load(address: Union[str, "os.PathLike[str]"], *, map_location: Optional[Unio
 
         def attempt(candidate: Candidate) -> Any:
             buffers = {name: allocate(info) for name, info in candidate.entries.items()}
-            reader.read(buffers)
+            reader.read(candidate, buffers)
             source = BufferSource(candidate.entries, buffers, location_of(map_location))
             return decode(candidate.tree, source, TypeRegistry(types))
 

@@ -43,7 +43,7 @@ class Restored:
 
 
 @dataclass
-class _Placement:
+class Placement:
     """A tensor of a module and what the checkpoint has for it."""
 
     spec: TensorSpec
@@ -55,7 +55,7 @@ class _Match:
     """The comparison of a checkpoint with the live objects."""
 
     differences: List[str] = field(default_factory=list)
-    placements: List[_Placement] = field(default_factory=list)
+    placements: List[Placement] = field(default_factory=list)
     extra_states: List[Tuple[Any, str, Path]] = field(default_factory=list)
 
 
@@ -141,11 +141,11 @@ def _restore_one(reader: Reader, candidate: Candidate, state: TrainingState,
     in_place = _in_place(match)
     targets = {name: live for name, live in in_place.items() if _accelerator.device_of(live) == _accelerator.HOST}
     targets.update((name, allocate(candidate.entries[name])) for name in specs.used if name not in in_place)
-    reader.read(targets)
+    reader.read(candidate, targets)
     on_gpu = {name: live for name, live in in_place.items() if name not in targets}
     for part in _parts(on_gpu):
         _read_onto_gpu(reader, candidate, part, place)
-    source = BufferSource(candidate.entries, {**targets, **on_gpu}, saved_device_or_cpu)
+    source = BufferSource(candidate.entries, {**targets, **on_gpu}, devices_here(match.placements))
     with torch.no_grad():
         _place(match.placements, source)
         full = decode(candidate.tree, source, TypeRegistry())
@@ -206,7 +206,7 @@ def _compare_module(path: Path, saved: Any, module: Any, match: _Match) -> None:
             match.differences.append(f"{here}: in the checkpoint only ({_describe(found)})")
         elif isinstance(live[key], torch.Tensor) and isinstance(found, TensorSpec):
             if _fits(here, found, live[key], match):
-                match.placements.append(_Placement(found, live[key]))
+                match.placements.append(Placement(found, live[key]))
         elif key.rpartition(".")[2] == "_extra_state":
             match.extra_states.append((module, key, (*path, key)))
         else:
@@ -253,7 +253,7 @@ def _is_lazy(tensor: torch.Tensor) -> bool:
 # ---- read
 
 
-def _materialise(placements: List[_Placement]) -> None:
+def _materialise(placements: List[Placement]) -> None:
     for one in placements:
         if isinstance(one.live, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
             one.live.materialize(one.spec.shape, dtype=one.spec.dtype)
@@ -287,7 +287,7 @@ def _parts(tensors: Dict[str, torch.Tensor]) -> Iterator[Dict[str, torch.Tensor]
 
 def _read_onto_gpu(reader: Reader, candidate: Candidate, part: Dict[str, torch.Tensor], place: PlaceOnGpu) -> None:
     staged = {name: allocate(candidate.entries[name]) for name in part}
-    reader.read(staged)
+    reader.read(candidate, staged)
     copies: Dict[int, List[Tuple[int, int, int]]] = {}
     for name, live in part.items():
         copy = (live.data_ptr(), staged[name].data_ptr(), live.nbytes)
@@ -299,7 +299,17 @@ def _read_onto_gpu(reader: Reader, candidate: Candidate, part: Dict[str, torch.T
 # ---- install
 
 
-def _place(placements: List[_Placement], source: BufferSource) -> None:
+def devices_here(placements: List[Placement]) -> Callable[[str], torch.device]:
+    """Which device stands for one that was saved: the one that the model's tensors from there are on now. What rank 0 saved
+    for all would else go to the GPU of rank 0 from every process, and so would the state of its optimizer."""
+    now: Dict[str, torch.device] = {}
+    for one in placements:
+        if one.spec.device != "cpu":  # counters of steps stay there
+            now.setdefault(one.spec.device, one.live.device)
+    return lambda saved: now[saved] if saved in now else saved_device_or_cpu(saved)
+
+
+def _place(placements: List[Placement], source: BufferSource) -> None:
     for one in placements:
         found = source.view(one.spec)
         if found.data_ptr() != one.live.data_ptr() or found.stride() != one.live.stride():

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Opti
 import torch
 
 from ._optimizer_size import Size, state_to_come
+from ._replicated import FROM_RANK_0, PARTS
 from ._scaler import is_scaler, scaler_state
 from ._walk import storage_id
 
@@ -49,6 +50,7 @@ class TrainingState:
         self.state = state
         self._guarded: List[torch.Tensor] = []  # by the user's word
         self._demoted: "List[weakref.ref[torch.Tensor]]" = []
+        self._left_to_rank_0: List[str] = []
         self.guard_changes = 0  # how often guard() or demote() was called
         if state is not None and not callable(state) and not isinstance(state, dict):
             raise TypeError(f"state= takes a dict or a callable, not {type(state).__name__}")
@@ -61,6 +63,12 @@ class TrainingState:
     def optimizers(self) -> List[Any]:
         return [optimizer for _, optimizer in each("optimizer", self.optimizer)]
 
+    def own_part(self) -> "TrainingState":
+        """What a rank other than 0 takes itself where rank 0 takes models and optimizers for all."""
+        own = TrainingState(None, None, self.scheduler, self.rng, self.state)
+        own._left_to_rank_0 = [part for part in PARTS if getattr(self, part) is not None]
+        return own
+
     def tracked(self) -> Dict[str, Any]:
         """The part of the tree that is the models' and the optimizers'."""
         tree: Dict[str, Any] = {}
@@ -72,7 +80,7 @@ class TrainingState:
 
     def rest(self, extra: Any) -> Dict[str, Any]:
         """The other parts of the tree, which come after."""
-        tree: Dict[str, Any] = {}
+        tree: Dict[str, Any] = {FROM_RANK_0: self._left_to_rank_0} if self._left_to_rank_0 else {}
         if self.scheduler is not None:
             tree["scheduler"] = gather(self.scheduler, lambda scheduler: without_counters(scheduler.state_dict()))
         if self.rng:

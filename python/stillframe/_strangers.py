@@ -4,7 +4,7 @@ counter of what it updates, so its step is met before it runs."""
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, NamedTuple, Tuple
 
 import torch
 
@@ -24,9 +24,10 @@ class _Verdict(NamedTuple):
 class Strangers:
     """Looks at the parameters of an optimizer once, and again when it or what is guarded has changed."""
 
-    def __init__(self, state: "TrainingState") -> None:
+    def __init__(self, state: "TrainingState", tracked: Iterable[torch.optim.Optimizer]) -> None:
+        """`state`: which tensors are guarded."""
         self._state = state
-        self._tracked = frozenset(map(id, state.optimizers))
+        self._tracked = frozenset(map(id, tracked))
         self._verdicts: Dict[int, _Verdict] = {}
 
     def is_tracked(self, optimizer: torch.optim.Optimizer) -> bool:

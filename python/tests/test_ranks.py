@@ -3,18 +3,17 @@ the same step to the same end."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import List
 
 import pytest
 import stillframe
+from launch import Ranks, ranks_by_step
 from stillframe._errors import DeadlineError, InvalidArgumentError, UnsupportedError
 from stillframe._ranks import place_of
-from training import Child, Run
+from training import Run
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -77,93 +76,22 @@ distributed.destroy_process_group()
 """
 
 
-class Launch:
-    """All ranks of one start, as torchrun would start and end them."""
-
-    def __init__(self, tmp_path: Path, store: Path, number: int) -> None:
-        self.ranks: List[Child] = []
-        meeting = tmp_path / f"meeting-{number}"
-        before = dict(os.environ)
-        try:
-            for rank in range(RANKS):
-                os.environ.update(RANK=str(rank), WORLD_SIZE=str(RANKS), LOCAL_WORLD_SIZE=str(RANKS))
-                self.ranks.append(Child(RANK, str(store), str(meeting), str(STEPS)))
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        self.first = [int(one.hear("from")) for one in self.ranks]
-        self.daemon = int(self.ranks[0].hear("daemon"))
-        self.captured = -1
-
-    def update(self, step: int) -> None:
-        for one in self.ranks:
-            assert one.hear("updated") == str(step)
-
-    def let_go(self, ranks: List[int]) -> None:
-        for rank in ranks:
-            self.ranks[rank].say("go")
-
-    def take(self, step: int, ranks: List[int]) -> None:
-        self.let_go(ranks)
-        for rank in ranks:
-            said, captured = self.ranks[rank].hear("taken").split()
-            assert said == str(step)
-            self.captured = max(self.captured, int(captured))
-
-    def run(self, steps: range) -> None:
-        everyone = list(range(RANKS))
-        for step in steps:
-            self.update(step)
-            self.take(step, everyone)
-            self.let_go(everyone)
-
-    def kill(self, first: int) -> None:
-        """One dies by itself; the others are ended for it."""
-        self.ranks[first].kill()
-        for one in self.ranks:
-            if one.process.poll() is None:
-                one.kill()
-
-    def ends(self) -> List[str]:
-        return [one.hear("end") for one in self.ranks]
-
-
-@contextlib.contextmanager
-def launched(tmp_path: Path, store: Path, number: int) -> Iterator[Launch]:
-    launch = Launch(tmp_path, store, number)
-    with contextlib.ExitStack() as stack:
-        for one in launch.ranks:
-            stack.enter_context(one)
-        yield launch
-
-
-def ranks_by_step(store: Path) -> Dict[int, List[int]]:
-    """Of every published checkpoint, which ranks it holds."""
-    found: Dict[int, List[int]] = {}
-    for manifest in store.glob("*/manifest.json"):
-        if manifest.parent.name.endswith((".partial", ".removing")):
-            continue
-        head = json.loads(manifest.read_text())
-        found[head["step"]] = [one["rank"] for one in head["ranks"]]
-    return found
-
-
 def test_four_ranks_killed_at_several_points_all_go_on_from_the_same_step_to_the_same_end(tmp_path: Path) -> None:
-    everyone = list(range(RANKS))
-    with launched(tmp_path, tmp_path / "whole", 0) as whole:
+    everyone, group = list(range(RANKS)), Ranks(tmp_path, RANK, RANKS, STEPS)
+    with group.launch(tmp_path / "whole") as whole:
         assert whole.first == [0] * RANKS
         whole.run(range(STEPS))
         expected = whole.ends()
     assert len(set(expected)) == RANKS, "each rank has a state of its own"
 
     store = tmp_path / "gpt"
-    with launched(tmp_path, store, 1) as launch:
+    with group.launch(store) as launch:
         launch.run(range(3))
         launch.update(3)
         launch.take(3, everyone)
         launch.kill(1)  # while the snapshot of all is on its way
         captured = launch.captured
-    with launched(tmp_path, store, 2) as launch:
+    with group.launch(store) as launch:
         assert len(set(launch.first)) == 1, launch.first
         assert captured < launch.first[0] <= 4
         launch.run(range(launch.first[0], 6))
@@ -171,7 +99,7 @@ def test_four_ranks_killed_at_several_points_all_go_on_from_the_same_step_to_the
         launch.take(6, [0, 1, 2])
         launch.kill(3)  # it alone has no snapshot of the step
         captured = launch.captured
-    with launched(tmp_path, store, 3) as launch:
+    with group.launch(store) as launch:
         assert len(set(launch.first)) == 1, launch.first
         assert captured < launch.first[0] <= 6
         assert 6 not in ranks_by_step(store)

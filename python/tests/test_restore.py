@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import stillframe
-from stillframe._restore import install_optimizer
+from stillframe._buffers import TensorSpec
+from stillframe._restore import Placement, devices_here, install_optimizer
 from support import same
 from training import Child, Run, data_file, save_steps
 
@@ -207,3 +208,14 @@ def test_every_kind_of_optimizer_goes_on_as_if_never_stopped(make: Any) -> None:
     assert same([copy.detach() for copy in copies], [parameter.detach() for parameter in parameters])
 
 
+
+
+def test_what_another_gpu_held_comes_beside_the_model_that_is_restored() -> None:
+    def saved_on(device: str) -> TensorSpec:
+        return TensorSpec("model.weight", torch.float32, (3,), (1,), 0, True, True, True, device)
+
+    elsewhere = torch.empty(3, device="meta")  # stands for the GPU of this rank
+    locate = devices_here([Placement(saved_on("cuda:0"), elsewhere), Placement(saved_on("cpu"), elsewhere)])
+    assert locate("cuda:0") == elsewhere.device
+    assert locate("cpu") == torch.device("cpu"), "where a counter of steps belongs"
+    assert locate("cuda:77") == torch.device("cpu"), "this machine has no such device"

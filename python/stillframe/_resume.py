@@ -1,0 +1,44 @@
+"""Where a restore looks: the memory that a killed predecessor left, then the store."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple, Optional, Union
+
+from ._client import Client
+from ._errors import StillframeError
+from ._loop import warn
+from ._ranks import SETTLE_SECONDS, settle_predecessors
+from ._restore import PassedOver, Restored, restore_from_memory, restore_into
+from ._state import TrainingState
+
+
+class Place(NamedTuple):
+    """Of one rank's checkpoints."""
+
+    store: str
+    run: str
+    rank: int
+    world_size: int
+
+
+def resume(client: Client, place: Place, step: Optional[int], state: TrainingState,
+           warn_unread: Callable[[], object]) -> Optional[Restored]:
+    """Checkpointer.restore(). `warn_unread` tells the daemon's warnings as they come."""
+    tried = _from_memory(client, place.rank, step, state)
+    warn_unread()
+    if isinstance(tried, Restored):
+        return tried
+    settle_predecessors(client, place.world_size)
+    warn_unread()
+    selector = "latest" if step is None else str(int(step))
+    return restore_into(f"{place.store}/:{place.run}@{selector}", place.rank, state, client.place, tried)
+
+
+def _from_memory(client: Client, rank: int, step: Optional[int],
+                 state: TrainingState) -> Union[None, Restored, PassedOver]:
+    try:
+        reader = client.hot_reader(rank, SETTLE_SECONDS)
+    except StillframeError as error:
+        warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
+        return None
+    return None if reader is None else restore_from_memory(reader, step, state, client.place)
