@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -94,11 +95,17 @@ class Child:
         )
 
     def hear(self, expected: str) -> str:
-        """The rest of the next line that begins with `expected`; the test fails when the child ends before it."""
+        """The rest of the next line that begins with `expected`; the test fails when the child ends before it, as it does
+        at the deadline."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith(expected):
-                return line[len(expected) :].strip()
+        too_late = threading.Timer(2 * DEADLINE_SECONDS, self.process.kill)
+        too_late.start()
+        try:
+            for line in self.process.stdout:
+                if line.startswith(expected):
+                    return line[len(expected) :].strip()
+        finally:
+            too_late.cancel()
         raise AssertionError(f"the child ended ({self.process.wait(DEADLINE_SECONDS)}) without saying {expected!r}")
 
     def say(self, line: str) -> None:
