@@ -65,7 +65,7 @@ typedef struct {
                                      SF_INVALID_ARGUMENT. The newest goes to the store at sf_client_close, and when this process
                                      dies. Of a group of ranks every snapshot goes to the store: SF_UNSUPPORTED there */
   int32_t capture_check;       /* sf_capture_check: which snapshots of what is on a GPU are checked against it */
-  uint32_t copy_threads;       /* so many copy tensors in host memory at the same time, at most 16, each on a core while it does: in
+  uint64_t copy_threads;       /* so many copy tensors in host memory at the same time, at most 16, each on a core while it does: in
                                   the call the caller is one of them (but it waits for them when more is unguarded than
                                   scratch_bytes), behind it a thread of ours; 0: 1. More: SF_INVALID_ARGUMENT */
 } sf_client_options;

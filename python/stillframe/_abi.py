@@ -49,7 +49,7 @@ class ClientOptions(ctypes.Structure):
         ("persist_every_steps", ctypes.c_uint64),
         ("persist_every_seconds", ctypes.c_uint64),
         ("capture_check", ctypes.c_int32),
-        ("copy_threads", ctypes.c_uint32),
+        ("copy_threads", ctypes.c_uint64),
     ]
 
 

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from . import _abi, _accelerator
 from ._client import Client
-from ._ddp import is_replicated
+from ._ddp import Sharing
 from ._errors import BusyError, InvalidArgumentError, StillframeError, UnavailableError
 from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import Metrics
@@ -109,9 +109,8 @@ class Checkpointer:
         self._call_seconds = 0.0  # of all snapshots so far
         self._hooks: List[Any] = []
         self._state = TrainingState(model, optimizer, scheduler, rng, state)
-        self._replicated = is_replicated(replicated, self._state, self._place.rank, self._place.world_size)
-        # Of a rank beside rank 0: the optimizers are fenced all the same, which confirms its snapshots.
-        self._taken = self._state.own_part() if self._replicated and self._place.rank != 0 else self._state
+        self._sharing = Sharing(replicated, self._state, self._place.rank, self._place.world_size)
+        self._taken = self._sharing.taken
         self._taken.guard(tensors_of(guard))
         self._size = check_scratch(self._taken, scratch_bytes) + self._taken.to_come()
         self._walks = WalkCache(self._taken)
@@ -164,12 +163,15 @@ class Checkpointer:
                 why = "a graph is being captured: nothing of the state would be copied now"
                 return Ticket(step, None, error=BusyError(why), state=_abi.SKIPPED)
             self._settle(only_if_captured=not (wait or self._waits))
+            if self._sharing.ends():
+                self._take_everything()
             if state is _ABSENT:
                 walked: Union[Walk, CachedWalk] = self._walks.take(extra)
             else:
                 walked = walk(state, self._taken.guarded_storages(), ("state",),
                               staged_storages=self._taken.demoted_storages())
             record = walked.record()
+            client.tell_block_seconds(self._call_seconds + self._pending.fence_seconds)
             try:
                 handle, alive = client.snapshot(walked, step, numbers.json(walked.add_metric), wait)
             except StillframeError as error:
@@ -236,7 +238,7 @@ class Checkpointer:
             return {}
         with self._lock:
             status = self._open_client().status(self._call_seconds + self._pending.fence_seconds)
-        return {**status, "expected_image_bytes": self._size.bytes, "replicated": self._replicated}
+        return {**status, "expected_image_bytes": self._size.bytes, "replicated": self._sharing.replicated}
 
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
@@ -348,6 +350,12 @@ class Checkpointer:
             with self._lock:
                 self._settle(only_if_captured=True)
 
+    def _take_everything(self) -> None:
+        self._taken = self._sharing.taken
+        self._walks, self._strangers = WalkCache(self._taken), Strangers(self._taken, self._state.optimizers)
+        warn("stillframe: rank 0 took models and optimizers for all ranks, and DistributedDataParallel keeps them equal no "
+             "more: from now on this rank takes its own")
+
     def _settle(self, only_if_captured: bool) -> None:
         if self._client is not None:
             self._report(self._pending.settle(only_if_captured))
@@ -375,17 +383,10 @@ class Checkpointer:
         return ticket
 
     def _warn_unread(self) -> bool:
-        any_read = False
-        while self._client is not None:
-            try:
-                text = self._client.next_warning()
-            except StillframeError:
-                break  # the connection says why elsewhere; a warning about warnings helps nobody
-            if text is None:
-                break
-            any_read = True
+        texts = [] if self._client is None else self._client.unread_warnings()
+        for text in texts:
             warn(f"stillframe: {text}")
-        return any_read
+        return bool(texts)
 
     def _open_client(self) -> Client:
         if self._client is None:

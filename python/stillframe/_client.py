@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from . import _abi, _accelerator
 from ._decode import parse
-from ._errors import DeadlineError
+from ._errors import DeadlineError, StillframeError
 from ._reader import Reader
 from ._walk import Layout
 
@@ -181,12 +181,23 @@ class Client:
         finally:
             self._library.sf_plan_destroy(plan)
 
-    def next_warning(self) -> Optional[str]:
-        return _abi.text_of("sf_client_next_warning", self._client)
+    def unread_warnings(self) -> List[str]:
+        """Each is told once."""
+        texts: List[str] = []
+        try:
+            while (text := _abi.text_of("sf_client_next_warning", self._client)) is not None:
+                texts.append(text)
+        except StillframeError:
+            pass  # the connection says why elsewhere; a warning about warnings helps nobody
+        return texts
+
+    def tell_block_seconds(self, block_seconds: float) -> None:
+        """So that whoever asks the daemon hears what the snapshots so far have cost the training thread, Python included."""
+        _abi.check(self._library.sf_client_set_block_seconds(self._client, block_seconds))
 
     def status(self, block_seconds: float) -> Dict[str, Any]:
         """`block_seconds`: host time of the training thread that all snapshots so far have cost."""
-        _abi.check(self._library.sf_client_set_block_seconds(self._client, block_seconds))
+        self.tell_block_seconds(block_seconds)
         found = parse(_abi.text_of("sf_client_status", self._client) or "{}")
         result = dict(found) if isinstance(found, dict) else {}
         if self._plan is not None:

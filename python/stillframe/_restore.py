@@ -216,6 +216,9 @@ def _compare_module(path: Path, saved: Any, module: Any, match: _Match) -> None:
 def _fits(here: str, spec: TensorSpec, live: torch.Tensor, match: _Match) -> bool:
     if _is_lazy(live):
         return True
+    if live.is_meta:
+        match.differences.append(f"{here}: no memory to restore into (it is on device 'meta'): give the model its memory first")
+        return False
     if spec.dtype == live.dtype and spec.shape == tuple(live.shape):
         return True
     match.differences.append(f"{here}: {spec.describe()} in the checkpoint, {_describe(live)} here")

@@ -106,6 +106,10 @@ class TrainingState:
         again = set(map(storage_id, tensors))
         self._demoted = [one for one in self._demoted if not _stands_in(one, again)]
 
+    def guard_what(self, other: "TrainingState") -> None:
+        """The user's word on tensors that was given to the other."""
+        self.guard(other._guarded)
+
     def demote(self, tensors: List[torch.Tensor]) -> None:
         """From now on these, and what shares their memory, are not guarded: they were changed without a fence. With a step
         counter all of its parameter group, since a fused update moves the version counter of nothing else."""

@@ -13,7 +13,7 @@ import stillframe
 import torch
 import torch.distributed as distributed
 from launch import Ranks, ranks_by_step
-from stillframe._ddp import _kept_equal, is_replicated
+from stillframe._ddp import Sharing, _kept_equal, is_replicated
 from stillframe._errors import InvalidArgumentError
 from stillframe._state import TrainingState
 from torch import nn
@@ -158,6 +158,24 @@ class WithExtraState(nn.Linear):
         pass
 
 
+class WithCounts(nn.Linear):
+    """As metrics do that are kept with a model: each rank counts what it has seen."""
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "seen"] = torch.ones(1)
+
+
+def with_late_parameter(model: DistributedDataParallel) -> DistributedDataParallel:
+    model.module.register_parameter("late", nn.Parameter(torch.ones(1)))
+    return model
+
+
+def with_buffer_hook(model: DistributedDataParallel) -> DistributedDataParallel:
+    model._register_buffer_comm_hook(None, lambda state, buffers: None)
+    return model
+
+
 def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
 
@@ -192,6 +210,9 @@ MODELS: Dict[str, Any] = {
     "a parameter of each rank": (False, lambda: DDP(without("0.bias"))),
     "a hook in place of the mean": (False, lambda: with_hook(DDP(plain()))),
     "state beside the tensors": (False, lambda: DDP(WithExtraState(8, 4))),
+    "tensors that are neither parameters nor buffers": (False, lambda: DDP(WithCounts(8, 4))),
+    "a parameter that came after the wrap": (False, lambda: with_late_parameter(DDP(plain()))),
+    "buffers by a hook": (False, lambda: with_buffer_hook(DDP(plain()))),
     "none": (False, lambda: None),
 }
 
@@ -202,14 +223,51 @@ def test_models_that_ddp_keeps_equal_are_known(alone: None, name: str) -> None:
     assert decided(make(), None) is expected
 
 
-def test_a_group_of_other_ranks_is_not_the_checkpoints(alone: None) -> None:
+def in_a_world(monkeypatch: pytest.MonkeyPatch, rank: int, world_size: int) -> None:
+    """As if the processes that train together were so many, and this one of them."""
+    monkeypatch.setattr(distributed, "get_rank", lambda: rank)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: world_size)
+
+
+def in_a_group(rank: int, size: int) -> DistributedDataParallel:
     model = DDP(plain())
-    assert decided(model, None)
-    assert not decided(model, None, rank=0, world_size=2)
-    assert not decided(model, None, rank=1, world_size=2)
-    model.process_group = SimpleNamespace(rank=lambda: 1, size=lambda: 2)  # as if there were another
-    state = TrainingState(model, None, None, False, None)
+    model.process_group = SimpleNamespace(rank=lambda: rank, size=lambda: size)
+    return model
+
+
+def test_a_group_of_other_ranks_is_not_the_checkpoints(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decided(DDP(plain()), None)
+    assert not decided(DDP(plain()), None, rank=0, world_size=2)
+    state = TrainingState(in_a_group(1, 2), None, None, False, None)
+    in_a_world(monkeypatch, 1, 2)
     assert is_replicated(None, state, 1, 2) is True and is_replicated(False, state, 1, 2) is False
+    # Two nodes of two processes: the model is divided on each node, and the halves are kept equal across the nodes. The
+    # checkpoint is of a node, of as many ranks as that group, and this is rank 1 in both.
+    in_a_world(monkeypatch, 3, 4)
+    assert is_replicated(None, state, 1, 2) is False
+
+
+def test_what_ceases_to_be_equal_is_taken_by_each_rank_from_then_on(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_world(monkeypatch, 1, 2)
+    model = in_a_group(1, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    state, guarded = TrainingState(model, optimizer, None, False, None), torch.ones(3)
+    sharing = Sharing(None, state, 1, 2)
+    assert sharing.replicated and sharing.taken is not state and not sharing.ends()
+    sharing.taken.guard([guarded])
+    optimizer.add_param_group({"params": []})
+    assert not sharing.ends()
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))]})  # which is not among the model's
+    assert sharing.ends() and sharing.taken is state and not sharing.replicated
+    assert guarded.untyped_storage()._cdata in state.guarded_storages() and not sharing.ends()
+
+
+def test_what_was_asked_for_is_not_decided_again(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = plain()
+    state = TrainingState(model, None, None, False, None)
+    sharing = Sharing(True, state, 1, 2)
+    model.register_parameter("late", nn.Parameter(torch.ones(1)))
+    assert not sharing.ends() and sharing.replicated
 
 
 def test_optimizers_that_are_equal_with_their_models_are_known(alone: None) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import stillframe
+from stillframe import _ddp
 from machine import cli, wait_until
 from stillframe._errors import MismatchError
 from support import same
@@ -121,6 +122,32 @@ def test_each_rank_gets_back_what_all_share_and_what_is_its_own(tmp_path: Path, 
         assert restored.step == 0 and not restored.skipped
         expected = [held[0 if written else rank][0], held[rank][1]]
         assert same(now, expected), f"rank {rank}"
+
+
+def test_ranks_that_are_no_longer_kept_equal_take_their_own_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [True]
+    monkeypatch.setattr(_ddp, "_kept_equal", lambda *_: kept[0])
+    ranks = [Rank(rank) for rank in range(RANKS)]
+    with checkpointers(tmp_path, ranks) as made:
+        take(ranks, made, 0)
+        assert all(ckpt.status()["replicated"] for ckpt in made)
+        kept[0] = False
+        for one in ranks:
+            setattr(one.model, "_comm_hooks", ["average now and then"])
+        with pytest.warns(RuntimeWarning, match="from now on this rank takes its own"):
+            held = take(ranks, made, 1)
+        assert [ckpt.status()["replicated"] for ckpt in made] == [True] + [False] * (RANKS - 1)
+    for rank, (restored, now) in enumerate(restore(tmp_path, replicated=False)):
+        assert restored.step == 1 and same(now, held[rank]), f"rank {rank}"
+
+
+def test_a_model_without_memory_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, replicated=True)
+    ranks = [Rank(rank) for rank in range(RANKS)]
+    ranks[1].model.to("meta")
+    with checkpointers(tmp_path, ranks, replicated=True) as made:
+        with pytest.raises(MismatchError, match="no memory to restore into"):
+            made[1].restore()
 
 
 def test_load_gives_the_whole_tree_of_every_rank(tmp_path: Path) -> None:

@@ -24,11 +24,13 @@ std::string human_span(double seconds) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
-// Of a sealed image that its trainer can die from: not torn, not given up, not let go.
+// Of an image that its trainer can die from: sealed, or kept because it could not be written; not torn, not given up, not
+// let go.
 bool is_captured(const RecordView& view, std::uint32_t world_size) noexcept {
   constexpr std::uint32_t kGone = kWithdrawn | kSuperseded | kDone;
   const bool by_all = world_size == 1 || (view.flags & kCaptured) != 0;
-  return view.state == RecordState::sealed && (view.flags & kGone) == 0 && by_all;
+  const bool is_kept = view.state == RecordState::failed && (view.flags & kUnwritten) != 0;
+  return (view.state == RecordState::sealed || is_kept) && (view.flags & kGone) == 0 && by_all;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@
 namespace stillframe::arena {
 
 inline constexpr std::uint64_t kArenaMagic = 0x616e657241465321ULL;  // "!SFArena" read as bytes
-inline constexpr std::uint32_t kArenaVersion = 1;
+inline constexpr std::uint32_t kArenaVersion = 2;
 inline constexpr std::uint32_t kMaxSnapshots = 8;
 inline constexpr std::uint64_t kControlPageBytes = 4096;
 // 4 TiB of chunks: a bound for parsing, not a promise.
@@ -82,6 +82,7 @@ struct SnapshotRecord {
   std::int64_t taken_monotonic_ns;      // of the call, for status alone; 0: not known
 };
 static_assert(sizeof(SnapshotRecord) * kMaxSnapshots <= kControlPageBytes);
+static_assert(sizeof(SnapshotRecord) == 72, "another layout is another kArenaVersion");
 
 struct ChunkSlot {
   std::atomic<SlotState> state;

@@ -59,11 +59,11 @@ Result<std::shared_ptr<const Plan>> Plan::make(std::vector<EntrySpec> specs) {
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 
-// What is decided for each chunk, once.
 bool Plan::has_gpu_bytes() const noexcept {
   return std::any_of(gpu_pieces_before.begin(), gpu_pieces_before.end(), [](const auto& of) { return of.second.back() != 0; });
 }
 
+// What is decided for each chunk, once.
 void Plan::look_at_chunks() {
   for (const std::int32_t device : devices) {
     if (device != kHost) gpu_pieces_before[device].reserve(layout.chunk_count() + 1);

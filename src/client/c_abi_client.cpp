@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -134,7 +135,9 @@ sf_code sf_client_open(const sf_client_options* given, sf_client** out) {
     wanted.daemon_config = text_or(options.daemon_config, "");
     wanted.budget_bytes = options.budget_bytes;
     if (options.scratch_bytes != 0) wanted.scratch_bytes = options.scratch_bytes;
-    if (options.copy_threads != 0) wanted.copy_threads = options.copy_threads;
+    if (options.copy_threads != 0) {
+      wanted.copy_threads = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.copy_threads, UINT32_MAX));
+    }
     if (options.connect_deadline_ms != 0) wanted.connect_deadline_ms = options.connect_deadline_ms;
     if (options.overrun < SF_OVERRUN_SKIP || options.overrun > SF_OVERRUN_LATEST) {
       return {Code::invalid_argument, "overrun is one of SF_OVERRUN_SKIP, SF_OVERRUN_WAIT and SF_OVERRUN_LATEST, not " +

@@ -54,10 +54,9 @@ nlohmann::json session_json(const RunSession& session, std::int64_t now_ns) {
     json["last_durable_step"] = counters.last_durable_step;
     json["last_durable_age_seconds"] = static_cast<double>(now_ns - counters.last_durable_monotonic_ns) * 1e-9;
   }
-  if (!session.gone()) {
-    const RunSession::CrashOutlook outlook = session.crash_outlook(now_ns);
-    json["crash_cost"] = crash_cost_json(outlook.cost);
-    if (outlook.cadence) json["suggested_cadence"] = cadence_json(*outlook.cadence);
+  if (const auto outlook = session.gone() ? std::nullopt : session.crash_outlook(now_ns)) {
+    json["crash_cost"] = crash_cost_json(outlook->cost);
+    if (outlook->cadence) json["suggested_cadence"] = cadence_json(*outlook->cadence);
   }
   for (const persist::StandingAlarm& alarm : counters.alarms) {
     json["alarms"].push_back(

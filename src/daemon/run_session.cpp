@@ -290,18 +290,22 @@ RunSession::ArenaFacts RunSession::arena_facts() const {
   return {arena_->memfd(), arena_->id_hex(), arena_->committed_bytes(), image_bytes_, mode_};
 }
 
-RunSession::CrashOutlook RunSession::crash_outlook(std::int64_t now_ns) const {
+std::optional<RunSession::CrashOutlook> RunSession::crash_outlook(std::int64_t now_ns) const {
   const std::lock_guard lock(mutex_);
   arena::CrashFacts facts{opened_ns_, 0, hello_.world_size};
-  if (!arena_) return {arena::crash_cost(facts, {}, now_ns), std::nullopt};
+  if (!arena_ && hello_.adopt) return std::nullopt;
+  if (!arena_) return CrashOutlook{arena::crash_cost(facts, {}, now_ns), std::nullopt};
   const arena::ArenaHeader& header = arena_->header();
   if (header.made_monotonic_ns > 0) facts.begun_ns = std::min(facts.begun_ns, header.made_monotonic_ns);  // adopted
-  facts.durable_taken_ns = arena::DaemonSide(*arena_).durable_taken();
+  // The records first: of one that is durable meanwhile the time stands in the header before its state says so.
+  const arena::DaemonSide side(*arena_);
+  const std::vector<arena::RecordView> records = side.records();
+  facts.durable_taken_ns = side.durable_taken();
   const auto seconds = [](const std::atomic<std::uint64_t>& ns) {
     return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9;
   };
-  return {arena::crash_cost(facts, arena::DaemonSide(*arena_).records(), now_ns),
-          arena::suggested_cadence(seconds(header.mean_block_ns), seconds(header.failures_apart_ns))};
+  return CrashOutlook{arena::crash_cost(facts, records, now_ns),
+                      arena::suggested_cadence(seconds(header.mean_block_ns), seconds(header.failures_apart_ns))};
 }
 
 persist::PersistCounters RunSession::counters() const {

@@ -78,12 +78,12 @@ class RunSession {
     arena::Mode mode = arena::Mode::none;
   };
   [[nodiscard]] ArenaFacts arena_facts() const;
-  // Of a living trainer, as far as its arena tells.
+  // Of a living trainer, as far as its arena tells; nothing while that is on its way from a daemon before.
   struct CrashOutlook {
     arena::CrashCost cost;
     std::optional<arena::Cadence> cadence;
   };
-  [[nodiscard]] CrashOutlook crash_outlook(std::int64_t now_monotonic_ns) const;
+  [[nodiscard]] std::optional<CrashOutlook> crash_outlook(std::int64_t now_monotonic_ns) const;
   // Before provide_arena() and adopt(): the scrub of its store, which stands still while this session writes.
   void set_scrubber(std::shared_ptr<Scrubber> scrubber);
   [[nodiscard]] std::shared_ptr<Scrubber> scrubber() const;

@@ -6,14 +6,18 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "format/json.hpp"
+#include "format/manifest.hpp"
 
 namespace stillframe::format {
 namespace {
 
 constexpr std::string_view kReference = "$entry";
 constexpr std::size_t kDepth = 4;
+constexpr std::size_t kMostReferences = 1024;
 constexpr std::int64_t kExactInt = std::int64_t{1} << 53;
 
 Status wrong(const std::string& metric, const std::string& what) {
@@ -25,6 +29,21 @@ const std::string* reference_of(const JsonValue& value) noexcept {
   const auto* node = value.get_if<JsonObject>();
   const bool is_one = node != nullptr && node->size() == 1 && node->front().key == kReference;
   return is_one ? node->front().value.get_if<std::string>() : nullptr;
+}
+
+using EntriesByName = std::unordered_map<std::string_view, const Entry*>;
+
+// Those that are named, found in one pass over all that there are.
+EntriesByName referenced(const JsonObject& metrics, const ImageLayout& layout) {
+  std::unordered_set<std::string_view> names;
+  for (const JsonMember& metric : metrics) {
+    if (const std::string* name = reference_of(metric.value)) names.insert(*name);
+  }
+  EntriesByName found;
+  for (const Entry& entry : layout.entries) {
+    if (names.contains(entry.name)) found.emplace(entry.name, &entry);
+  }
+  return found;
 }
 
 bool is_number(DType dtype) noexcept {
@@ -116,15 +135,22 @@ Result<std::vector<MetricEntry>> metric_entries(std::string_view metrics_json, c
   std::vector<MetricEntry> found;
   // Most snapshots have none, and their text is judged where the manifest is made.
   if (metrics_json.find(kReference) == std::string_view::npos) return found;
+  if (metrics_json.size() > kMaxMetricsBytes) {
+    return Status(Code::corrupt, "metrics: more than the limit of " + std::to_string(kMaxMetricsBytes) + " bytes");
+  }
   SF_ASSIGN(const JsonValue value, parse_json(metrics_json, kDepth));
   const auto* object = value.get_if<JsonObject>();
   if (object == nullptr) return found;
+  const EntriesByName entries = referenced(*object, layout);
   for (const JsonMember& metric : *object) {
     const std::string* name = reference_of(metric.value);
     if (name == nullptr) continue;
-    const auto entry = std::ranges::find(layout.entries, *name, &Entry::name);
-    if (entry == layout.entries.end())
-      return wrong(metric.key, "the snapshot has no entry '" + name->substr(0, 200) + "'");
+    if (found.size() == kMostReferences) {
+      return wrong(metric.key, "more than " + std::to_string(kMostReferences) + " metrics are entries of the snapshot");
+    }
+    const auto at = entries.find(*name);
+    if (at == entries.end()) return wrong(metric.key, "the snapshot has no entry '" + name->substr(0, 200) + "'");
+    const Entry* const entry = at->second;
     const bool is_whole = entry->offset / kChunkBytes == (entry->offset + dtype_bytes(entry->dtype) - 1) / kChunkBytes;
     if (!is_number(entry->dtype) || entry->bytes != dtype_bytes(entry->dtype) || !is_whole) {
       return wrong(metric.key, "entry '" + name->substr(0, 200) + "' is not one number");

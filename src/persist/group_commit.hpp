@@ -85,7 +85,7 @@ class GroupCommit {
   [[nodiscard]] std::shared_ptr<store::CheckpointWriter> writer(std::uint64_t round) const;
   struct Part {
     arena::RecordView view;
-    std::uint32_t flags = 0;  // of the record once it was sealed
+    std::uint32_t flags = arena::kFromGpu;  // of the record once it was sealed; where it cannot be read, nothing was checked
     format::RankManifest manifest;
     std::string checkpoint_id;  // what the rank would call the checkpoint; that of the lowest rank counts
     std::string metrics_json;   // likewise

@@ -317,6 +317,8 @@ void Persister::collect_finished() {
 }
 
 void Persister::remember_durable(std::int64_t taken_monotonic_ns) {
+  // A time that cannot be would hide every true one.
+  if (taken_monotonic_ns <= 0 || taken_monotonic_ns > base::system_clock().monotonic_ns()) return;
   const std::lock_guard lock(mutex_);
   durable_taken_ns_.insert(taken_monotonic_ns);
   if (durable_taken_ns_.size() > kMostDurableRemembered) durable_taken_ns_.erase(durable_taken_ns_.begin());

@@ -62,6 +62,13 @@ TEST(CrashCost, OfAGroupOnlyWhatEveryRankHasSealedIsCaptured) {
   EXPECT_DOUBLE_EQ(cost(facts, {snapshot(RecordState::sealed, 41, kSealed | kCaptured)}).trainer_crash_seconds, 41);
 }
 
+// On a full disk every snapshot ends so, and the newest one stays in memory for whoever restores from there.
+TEST(CrashCost, AnImageThatCouldNotBeWrittenIsCaptured) {
+  const CrashFacts facts{seconds_ago(900), 0, 1};
+  EXPECT_DOUBLE_EQ(cost(facts, {snapshot(RecordState::failed, 41, kSealed | kUnwritten)}).trainer_crash_seconds, 41);
+  EXPECT_DOUBLE_EQ(cost(facts, {snapshot(RecordState::failed, 41, kSealed)}).trainer_crash_seconds, 900);
+}
+
 TEST(CrashCost, NonsenseInSharedMemoryCountsAsNoSnapshot) {
   constexpr std::int64_t kLowest = INT64_MIN, kHighest = INT64_MAX;
   for (const std::int64_t nonsense : {kLowest, kHighest, kNow + 1, std::int64_t{0}}) {

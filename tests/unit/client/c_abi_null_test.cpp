@@ -115,5 +115,19 @@ TEST_F(CAbi, MoreCopyThreadsThanThereMayBeAreRefusedWithTheLimit) {
   EXPECT_EQ(client, nullptr);
 }
 
+// A field that began in the padding at the end of the structure before it would be read from an older caller's stack.
+TEST_F(CAbi, WhatLiesBehindAnOlderCallersOptionsIsNotRead) {
+  constexpr std::size_t kOlderBytes = 144;  // up to capture_check, and padding
+  static_assert(offsetof(sf_client_options, capture_check) + sizeof(int32_t) <= kOlderBytes);
+  static_assert(offsetof(sf_client_options, copy_threads) >= kOlderBytes);
+  sf_client_options options{};
+  options.struct_bytes = kOlderBytes;
+  options.capture_check = 99;
+  options.copy_threads = 17;
+  sf_client* client = nullptr;
+  expect_refused(sf_client_open(&options, &client));
+  EXPECT_EQ(std::string(sf_last_error()).find("copy_threads"), std::string::npos) << sf_last_error();
+}
+
 }  // namespace
 }  // namespace stillframe::test

@@ -56,6 +56,21 @@ TEST(MetricEntries, WhatIsNotFiniteStaysWhatItIs) {
   EXPECT_EQ(number_of(DType::bf16, std::uint16_t{0x7FC0}), R"({"$float": "nan"})");
 }
 
+TEST(MetricEntries, MoreThanAPersonWouldGiveAreRefusedBeforeTheyAreLookedUp) {
+  const ImageLayout layout = layout_with({{"loss", DType::f32, {}}});
+  const auto text_of = [](std::size_t metrics) {
+    std::string text = "{";
+    for (std::size_t i = 0; i < metrics; ++i) {
+      text += (i == 0 ? "" : ", ") + ("\"m" + std::to_string(i) + "\": {\"$entry\": \"loss\"}");
+    }
+    return text + "}";
+  };
+  EXPECT_EQ(metric_entries(text_of(1024), layout).value().size(), 1024U);
+  EXPECT_EQ(metric_entries(text_of(1025), layout).status().code(), Code::corrupt);
+  const std::string long_text = R"({"loss": {"$entry": "loss"}})" + std::string(kMaxMetricsBytes, ' ');
+  EXPECT_EQ(metric_entries(long_text, layout).status().code(), Code::corrupt);
+}
+
 TEST(MetricEntries, OthersStandAsTheyWereInTheirOrder) {
   const ImageLayout layout = layout_with({{"w", DType::f32, {3}}, {"a", DType::f32, {}}, {"b", DType::i64, {1}}});
   const std::string text = R"({"one": 1, "b": {"$entry": "b"}, "nan": {"$float": "nan"}, "a": {"$entry": "a"}})";

@@ -133,5 +133,17 @@ TEST_F(Verifying, TheArenaTellsWhenTheNewestDurableSnapshotWasTakenAndABadOneGiv
   EXPECT_TRUE(wait_until([&] { return daemon.durable_taken() == ArenaTrainer::taken_ns(7); }));
 }
 
+TEST_F(Verifying, ATimeThatCannotBeHidesNoLaterOne) {
+  start(8);
+  const arena::DaemonSide daemon(*arena_);
+  const Shot wrong = trainer_->capture(INT64_MAX - 2'000'000'000, three_chunk_layout());
+  trainer_->side().confirm(wrong.handle);
+  ASSERT_TRUE(trainer_->reaches(wrong, RecordState::verified));
+  const Shot right = trainer_->capture(8, three_chunk_layout());
+  trainer_->side().confirm(right.handle);
+  ASSERT_TRUE(trainer_->reaches(right, RecordState::verified));
+  EXPECT_EQ(daemon.durable_taken(), ArenaTrainer::taken_ns(8));
+}
+
 }  // namespace
 }  // namespace stillframe::test
