@@ -107,8 +107,8 @@ def first_tensor(store: Path, training: Training) -> Dict[str, float]:
         tensor = torch.empty_like(training.tensors()[0])
         begun = time.perf_counter()
         with checkpointer._client.hot_reader(0, 60.0) as reader:
-            name = next(iter(reader.candidate().entries))
-            reader.read({name: tensor})
+            candidate = reader.candidate()
+            reader.read(candidate, {next(iter(candidate.entries)): tensor})
         return {"first_tensor_seconds": time.perf_counter() - begun, "first_tensor_bytes": float(tensor.nbytes)}
 
 
