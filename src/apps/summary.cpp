@@ -7,6 +7,9 @@
 namespace stillframe::apps {
 namespace {
 
+// Of a store whose checkpoints are replaced faster than they are looked at.
+constexpr int kMostListings = 8;
+
 // Marks are for people: one whose text cannot be read still marks.
 std::string reason_of_mark(const store::Store& store, const std::string& name, std::string_view mark) {
   auto text = store::mark_text(store, name, mark);
@@ -59,17 +62,22 @@ Summary summarize(const store::Store& store, const store::CatalogEntry& entry) {
 }
 
 Result<std::vector<Summary>> summaries(const store::Store& store, const format::Address& address, std::size_t limit) {
-  SF_ASSIGN(const auto refs, store.list());
-  std::vector<Summary> found;
-  for (const store::CheckpointRef& ref : refs) {
-    if (limit != 0 && found.size() == limit) break;
-    if (excluded(address, ref)) continue;
-    SF_ASSIGN(const auto entry, store::read_catalog_entry(store, ref));
-    if (!entry) continue;  // removed meanwhile
-    const bool run_differs = !address.run.empty() && entry->head.ok() && entry->head->run != address.run;
-    if (!run_differs) found.push_back(summarize(store, *entry));
+  for (int listing = 1;; ++listing) {
+    SF_ASSIGN(const auto refs, store.list());
+    std::vector<Summary> found;
+    bool any_removed = false;
+    for (const store::CheckpointRef& ref : refs) {
+      if (limit != 0 && found.size() == limit) break;
+      if (excluded(address, ref)) continue;
+      SF_ASSIGN(const auto entry, store::read_catalog_entry(store, ref));
+      any_removed = any_removed || !entry;
+      if (!entry) continue;
+      const bool run_differs = !address.run.empty() && entry->head.ok() && entry->head->run != address.run;
+      if (!run_differs) found.push_back(summarize(store, *entry));
+    }
+    // Where rotation took each one between the listing and the look at it, newer ones stand there.
+    if (!found.empty() || !any_removed || listing == kMostListings) return found;
   }
-  return found;
 }
 
 std::string alarm_kinds(const std::vector<format::Alarm>& alarms) {
