@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define SF_API __attribute__((visibility("default")))
-#define SF_ABI_VERSION 3u
+#define SF_ABI_VERSION 4u
 
 typedef int32_t sf_code;
 enum {
@@ -105,9 +105,17 @@ SF_API sf_code sf_client_close(sf_client* client, uint64_t deadline_ms);
 SF_API void sf_client_destroy(sf_client* client); /* without close: what is captured stays with the daemon */
 
 /* Makes the arena for states of about this size now, so that the first snapshot costs what a later one does; a plan that turns
- * out larger makes it grow. SF_DEADLINE: the memory of a dead predecessor is not free yet, and nothing was made. SF_NO_SPACE,
- * with the figures, when the budget is too small. */
-SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, uint64_t deadline_ms);
+ * out larger makes it grow. `gpu`: ordinal of a GPU that the state lives on, which pins the arena, or SF_HOST. SF_DEADLINE: the
+ * memory of a dead predecessor is not free yet, and nothing was made. SF_NO_SPACE, with the figures, when the budget is too
+ * small. */
+SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
+                                 uint64_t deadline_ms);
+
+/* The same on a thread of its own, tried for at most deadline_ms; does nothing where there is an arena already. The memory of a
+ * dead predecessor is let go of: call it after the restore. The first plan ends it, and makes what is missing itself; so do
+ * sf_client_settle, sf_client_hot_reader and sf_client_close. */
+SF_API sf_code sf_client_reserve_behind(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
+                                        uint64_t deadline_ms);
 
 /* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "memory_only":…,
  * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,

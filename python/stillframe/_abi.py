@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple, TypeVar
 
 from ._errors import error_for
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 LIBRARY_VARIABLE = "STILLFRAME_LIBRARY"
 
 OK = 0
@@ -131,7 +131,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_last_error": [],
     "sf_client_open": [ctypes.POINTER(ClientOptions), _out_handle],
     "sf_client_settle": [_handle, _ms],
-    "sf_client_reserve": [_handle, ctypes.c_uint64, ctypes.c_uint64, _ms],
+    "sf_client_reserve": [_handle, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, _ms],
+    "sf_client_reserve_behind": [_handle, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, _ms],
     "sf_client_close": [_handle, _ms],
     "sf_client_destroy": [_handle],
     "sf_client_status": [_handle, _out_text],

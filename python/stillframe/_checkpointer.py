@@ -62,7 +62,7 @@ class Checkpointer:
     copy_threads    threads that copy tensors on the host at the same time, 1 to 16, in the call with the caller among them
     capture_check   which snapshots of what is on a GPU are checked against it, tensor by tensor, which finds changes that
                     move no version counter: "sample" (the first three and one of each hundred), "first" (three), "off".
-                    A checked one holds the GPU's stream up while the GPU reads the state once (docs/memory.md)
+                    A checked one holds the GPU's stream up while the GPU reads the state once (docs/alarms.md)
     guard           tensors that are changed only behind ckpt.fence(): as a call of guard()
     rank, world_size, group   ranks of one group commit together: a checkpoint holds the snapshot of a step of each, or there
                     is none. None: what torchrun's environment says (RANK, WORLD_SIZE), else one process alone
@@ -131,8 +131,9 @@ class Checkpointer:
         self._hooks.append(register_optimizer_step_pre_hook(stranger_hook(this)))
         self._exit = at_exit(this)
         atexit.register(self._exit)
-        # Not what a dead predecessor still holds: that is waited for by restore(), or by the first snapshot.
-        self._reserved = self._client.reserve(self._size.bytes, self._size.tensors, 0.0)
+        # Not what a dead predecessor still holds: that comes after restore(), or with the first snapshot.
+        self._reserved = self._client.reserve(self._size)
+        self._walks.prepare()
         self._warn_unread()
 
     # ---- the hook
@@ -224,6 +225,7 @@ class Checkpointer:
         """
         given = tensors_of(tensors)
         with self._lock:
+            self._report(self._pending.look())
             self._taken.guard(given)
             self._walks.forget()
 
@@ -237,6 +239,7 @@ class Checkpointer:
         if self._foreign():
             return {}
         with self._lock:
+            self._report(self._pending.look())
             status = self._open_client().status(self._call_seconds + self._pending.fence_seconds)
         return {**status, "expected_image_bytes": self._size.bytes, "replicated": self._sharing.replicated}
 
@@ -258,20 +261,14 @@ class Checkpointer:
             client = self._open_client()
             self._settle(only_if_captured=False)
             restored = resume(client, self._place, step, self._state, self._warn_unread)
-            # The memory of the predecessor is free once the store has all of it: what came without the store waits for none.
-            from_memory = restored is not None and restored.source == "memory"
-            self._reserve_after_restore(client, 0.0 if from_memory else SETTLE_SECONDS)
+            if not self._reserved:
+                # It may have to wait until the store has all that the predecessor left: the training goes on meanwhile.
+                self._reserved = True
+                client.reserve_behind(self._size, SETTLE_SECONDS)
+            self._walks.prepare()
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
-
-    def _reserve_after_restore(self, client: Client, seconds: float) -> None:
-        if self._reserved:
-            return
-        try:
-            self._reserved = client.reserve(self._size.bytes, self._size.tensors, seconds)
-        except StillframeError as error:
-            warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
     # ---- the end
 

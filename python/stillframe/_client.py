@@ -9,10 +9,13 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 from . import _abi, _accelerator
 from ._decode import parse
 from ._errors import DeadlineError, StillframeError
+from ._optimizer_size import Size
 from ._reader import Reader
 from ._walk import Layout
 
-_PLAN_DEADLINE_SECONDS = 60.0
+# The first may wait for what a dead predecessor still has to write, a later one for nothing but an answer.
+_FIRST_PLAN_SECONDS = 60.0
+_LATER_PLAN_SECONDS = 5.0
 
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
@@ -82,13 +85,20 @@ class Client:
     def settle(self, seconds: float) -> None:
         _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
 
-    def reserve(self, image_bytes: int, tensors: int, seconds: float) -> bool:
+    def reserve(self, size: Size) -> bool:
         """Makes the memory for such a state; False while that of a dead predecessor is not free."""
         try:
-            _abi.check(self._library.sf_client_reserve(self._client, image_bytes, tensors, _abi.milliseconds(seconds)))
+            _abi.check(self._library.sf_client_reserve(self._client, size.bytes, size.tensors, size.gpu, 0))
         except DeadlineError:
             return False
         return True
+
+    def reserve_behind(self, size: Size, seconds: float) -> None:
+        """The same behind the caller, tried for so long; what the dead predecessor has left is let go of."""
+        deadline_ms = _abi.milliseconds(seconds)
+        _abi.check(
+            self._library.sf_client_reserve_behind(self._client, size.bytes, size.tensors, size.gpu, deadline_ms)
+        )
 
     def hot_reader(self, rank: int, seconds: float) -> Optional[Reader]:
         """The image that a killed predecessor left in the daemon's memory; None when there is none."""
@@ -161,7 +171,7 @@ class Client:
             entry.device = device
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
-        deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
+        deadline_ms = _abi.milliseconds(_LATER_PLAN_SECONDS if self.has_planned else _FIRST_PLAN_SECONDS)
         _abi.check(
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )

@@ -7,18 +7,20 @@ from typing import Any, Callable, Dict
 
 import torch
 
+from . import _accelerator
 from ._shards import local_of
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a state: bytes of its tensors, and how many tensors."""
+    """Of a state: bytes of its tensors, how many tensors, and a GPU that some of them are on, as _accelerator counts."""
 
     bytes: int = 0
     tensors: int = 0
+    gpu: int = _accelerator.HOST
 
     def __add__(self, other: Size) -> Size:
-        return Size(self.bytes + other.bytes, self.tensors + other.tensors)
+        return Size(self.bytes + other.bytes, self.tensors + other.tensors, max(self.gpu, other.gpu))
 
 
 _Group = Dict[str, Any]

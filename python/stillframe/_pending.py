@@ -83,6 +83,14 @@ class PendingSnapshot:
         self.fence_seconds += ticket.fence_seconds
         return loss
 
+    def look(self) -> Optional[Loss]:
+        """Withdraws it when a version counter moved, and leaves it as it is otherwise."""
+        ticket = self._ticket
+        loss = None if ticket is None else self._withdraw_if_torn(ticket)
+        if loss is not None:
+            self._ticket = None
+        return loss
+
     def found_torn(self) -> List[Loss]:
         """Those that the library found torn by its own check, since the last call."""
         found, self._found_torn = self._found_torn, []

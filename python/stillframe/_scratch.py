@@ -24,7 +24,7 @@ def check_scratch(state: TrainingState, scratch_bytes: int) -> Size:
     gathered: Dict[int, List[Tuple[int, str]]] = {}  # by GPU: bytes and name
     for name, value in state.collect(None).items():
         for entry in walk(value, guarded, (name,), lazy=True).entries:
-            size += Size(entry.bytes, 1)
+            size += Size(entry.bytes, 1, entry.device)
             if entry.device != _accelerator.HOST and not entry.guarded:
                 gathered.setdefault(entry.device, []).append((entry.bytes, f"{name}.{entry.name}"))
     for gpu, entries in gathered.items():

@@ -10,6 +10,7 @@ Where anything differs it is made anew, and where it cannot be kept everything i
 from __future__ import annotations
 
 import bisect
+import contextlib
 import ctypes
 import re
 import secrets
@@ -99,6 +100,12 @@ class WalkCache:
             if found is not None:
                 return found
         return _walk_all(self._state, {**self._state.tracked(), **rest})
+
+    def prepare(self) -> None:
+        """Does now what the next take() would otherwise do, for the state as it is. What cannot be walked yet (a lazy
+        module) is left to that."""
+        with contextlib.suppress(TypeError):
+            self.take(None)
 
     def forget(self) -> None:
         """What is guarded has changed."""

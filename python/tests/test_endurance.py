@@ -120,6 +120,20 @@ def test_a_stopped_daemon_does_not_stop_the_training(tmp_path: Path) -> None:
         assert ckpt.snapshot(20).wait_verified(DEADLINE_SECONDS)
 
 
+def test_a_stopped_daemon_does_not_hold_up_a_state_that_has_grown(tmp_path: Path) -> None:
+    run = Run()
+    run.step()
+    with run.checkpointer(tmp_path) as ckpt:
+        ckpt.snapshot(0).wait_verified(DEADLINE_SECONDS)
+        with stopped(daemon_pid(ckpt)):
+            run.model.register_buffer("late", torch.arange(3.0))
+            begin = time.monotonic()
+            grown = ckpt.snapshot(1, wait=True)
+            assert time.monotonic() - begin < 30 and grown.wait_captured(DEADLINE_SECONDS)
+        assert grown.wait_verified(DEADLINE_SECONDS)
+    assert torch.equal(stillframe.load(f"{tmp_path}@1")["model"]["late"], torch.arange(3.0))
+
+
 def test_a_fence_behind_a_stopped_daemon_gives_up_at_its_deadline(tmp_path: Path) -> None:
     run = BigRun(32)
     with run.checkpointer(tmp_path, budget_bytes=8 * MIB, fence_deadline=3.0) as ckpt:

@@ -135,7 +135,7 @@ def test_a_checkpoint_that_was_published_before_it_was_found_torn_is_marked_bad(
     assert shown[2] != shown[1]
 
 
-@pytest.mark.parametrize("event", ["fence", "step", "snapshot", "wait", "close"])
+@pytest.mark.parametrize("event", ["fence", "step", "snapshot", "wait", "status", "guard", "close"])
 def test_a_missed_fence_is_found_at_the_next_event(event: str, tmp_path: Path) -> None:
     run = Run()
     run.step()
@@ -153,6 +153,8 @@ def test_a_missed_fence_is_found_at_the_next_event(event: str, tmp_path: Path) -
         "step": run.optimizer.step,
         "snapshot": lambda: ckpt.snapshot(2),
         "wait": wait,
+        "status": ckpt.status,
+        "guard": lambda: ckpt.guard([]),
         "close": ckpt.close,
     }
     with pytest.warns(RuntimeWarning, match="step 1 is torn"):

@@ -4,6 +4,7 @@ what a walk made anew gives at that moment."""
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 import stillframe
-from stillframe import _look
+from stillframe import _look, _walk_cache
 from stillframe._state import TrainingState
 from stillframe._walk import walk
 from stillframe._walk_cache import CachedWalk, WalkCache
@@ -295,6 +296,35 @@ def test_an_unchanged_state_is_not_walked_again(look: None, monkeypatch: pytest.
     for _ in range(3):
         rig.step()
         assert isinstance(cache.take({"epoch": 1}), CachedWalk)
+
+
+def test_the_first_snapshot_finds_the_state_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run()
+    run.step()
+    whole: List[Any] = []
+    walk_all = _walk_cache._walk_all
+    monkeypatch.setattr(_walk_cache, "_walk_all", lambda *given: (whole.append(given), walk_all(*given))[1])
+    with run.checkpointer(tmp_path) as ckpt:
+        assert len(whole) == 1
+        ckpt.snapshot(1, extra={"epoch": 3}).wait_verified(DEADLINE_SECONDS)
+        assert len(whole) == 1
+    fresh = Run(seed=99)
+    with fresh.checkpointer(tmp_path) as ckpt:
+        restored = ckpt.restore()
+        assert restored is not None and restored.extra == {"epoch": 3}
+        walked = len(whole)
+        ckpt.snapshot(2)
+        assert len(whole) == walked
+    assert same(stillframe.load(f"{tmp_path}@2")["model"], run.model.state_dict())
+
+
+def test_a_model_that_is_lazy_when_it_is_given_is_walked_by_its_first_snapshot(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.nn.LazyLinear(3)
+    with stillframe.Checkpointer(tmp_path, model=model) as ckpt:
+        model(torch.zeros(2, 5))
+        assert ckpt.snapshot(1).wait_verified(DEADLINE_SECONDS)
 
 
 def test_what_cannot_be_kept_is_walked_whole(tmp_path: Path) -> None:

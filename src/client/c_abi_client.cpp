@@ -86,6 +86,14 @@ std::string alarms_json(const std::vector<stillframe::Alarm>& alarms) {
   return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+stillframe::Result<client::StateSize> to_state_size(uint64_t image_bytes, uint64_t tensor_count, int32_t gpu) {
+  if (image_bytes > stillframe::kMaxImageBytes || tensor_count > stillframe::kMaxImageBytes / stillframe::kChunkBytes) {
+    return Status(Code::invalid_argument, "a state of " + std::to_string(image_bytes) + " bytes in " +
+                                              std::to_string(tensor_count) + " tensors is more than an image can hold");
+  }
+  return client::StateSize{image_bytes, tensor_count, gpu};
+}
+
 }  // namespace
 
 namespace stillframe::client::abi {
@@ -168,15 +176,22 @@ sf_code sf_client_settle(sf_client* handle, uint64_t deadline_ms) {
   });
 }
 
-sf_code sf_client_reserve(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, uint64_t deadline_ms) {
+sf_code sf_client_reserve(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
     if (handle == nullptr) return null_argument("client");
     if (handle->core->in_child()) return forked();
-    if (image_bytes > stillframe::kMaxImageBytes || tensor_count > stillframe::kMaxImageBytes / stillframe::kChunkBytes) {
-      return {Code::invalid_argument, "a state of " + std::to_string(image_bytes) + " bytes in " + std::to_string(tensor_count) +
-                                          " tensors is more than an image can hold"};
-    }
-    return handle->core->reserve(image_bytes, tensor_count, base::Deadline::after_ms(deadline_ms));
+    SF_ASSIGN(const client::StateSize size, to_state_size(image_bytes, tensor_count, gpu));
+    return handle->core->reserve(size, base::Deadline::after_ms(deadline_ms));
+  });
+}
+
+sf_code sf_client_reserve_behind(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
+                                 uint64_t deadline_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    SF_ASSIGN(const client::StateSize size, to_state_size(image_bytes, tensor_count, gpu));
+    return handle->core->reserve_behind(size, base::Deadline::after_ms(deadline_ms));
   });
 }
 

@@ -149,6 +149,22 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
   return std::optional<Restored>(std::move(restored));
 }
 
+namespace {
+
+client::StateSize size_of(const std::vector<capture::EntrySpec>& specs) {
+  client::StateSize size;
+  for (const capture::EntrySpec& spec : specs) {
+    std::uint64_t bytes = dtype_bytes(spec.entry.dtype);
+    for (const std::uint64_t extent : spec.entry.shape) bytes *= extent;
+    size.image_bytes += bytes;
+    ++size.tensors;
+    size.gpu = std::max(size.gpu, spec.device);
+  }
+  return size;
+}
+
+}  // namespace
+
 Checkpointer::Checkpointer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Checkpointer::Checkpointer(Checkpointer&&) noexcept = default;
 Checkpointer& Checkpointer::operator=(Checkpointer&&) noexcept = default;
@@ -199,6 +215,8 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     restored = std::move(*stored);
   }
   restored->seconds = seconds_since(from_ns);
+  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
+  impl_->core->reserve_behind(size_of(impl_->specs), deadline).ignore("the first snapshot asks again, and says what is wrong");
   return restored;
 }
 

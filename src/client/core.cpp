@@ -18,12 +18,6 @@ namespace stillframe::client {
 namespace {
 
 constexpr std::uint64_t kRoomPollMs = 100;
-// Tree and metrics are not known when a plan is made; this much is assumed for them, with the layout's own size twice over.
-constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
-// Name, dtype, shape and its place in the tree, generously.
-constexpr std::uint64_t kDescriptorBytesOfATensor = 512;
-// An answer that needs no waiting still needs its way.
-constexpr std::uint64_t kAnswerMs = 5'000;
 // A copy that was cancelled stops within some chunks; nothing it reads may be freed before.
 constexpr std::uint64_t kStopCopyMs = 10'000;
 // So many skipped in a row are said once, and again at every tenfold.
@@ -42,8 +36,6 @@ Status check_cadence(const CheckpointerOptions& options) {
   }
   return {};
 }
-
-std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<std::uint64_t>(deadline.remaining_ms()); }
 
 }  // namespace
 
@@ -103,6 +95,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
 Core::~Core() {
   if (in_child()) {
     // The threads are not here, and what they own must not be joined, unlocked or unmapped by us.
+    static_cast<void>(reserving_.release());
     static_cast<void>(link_.release());
     static_cast<void>(copier_.release());
     for (auto& pinned : pinned_) static_cast<void>(pinned.release());
@@ -110,6 +103,7 @@ Core::~Core() {
     static_cast<void>(devices_.release());
     return;
   }
+  end_reserving();
   std::unique_ptr<capture::Copier> copier;
   {
     const std::lock_guard lock(mutex_);
@@ -129,79 +123,9 @@ Core::~Core() {
 bool Core::in_child() const noexcept { return ::getpid() != pid_; }
 
 Status Core::settle(const base::Deadline& deadline) {
+  end_reserving();
   SF_ASSIGN(const Link::Reply reply, link_->ask(protocol::Settle{daemons_share_ms(deadline)}, deadline));
   return std::holds_alternative<protocol::Done>(reply.message) ? Status() : Status(Code::corrupt, "unexpected answer to settle");
-}
-
-Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture::EntrySpec> specs,
-                                                             const base::Deadline& deadline) {
-  SF_ASSIGN(std::shared_ptr<const capture::Plan> plan, capture::Plan::make(std::move(specs)));
-  SF_TRY(make_room(plan->layout.bytes, 2 * plan->layout_text.size() + kTreeAllowanceBytes, deadline));
-  SF_TRY(prepare(*plan));
-  return plan;
-}
-
-Status Core::reserve(std::uint64_t image_bytes, std::uint64_t tensors, const base::Deadline& deadline) {
-  return make_room(image_bytes, tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes, deadline);
-}
-
-Status Core::make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline) {
-  // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
-  if (copier_ && !copier_->wait_idle(deadline)) return {Code::deadline, "the snapshot before is still being copied"};
-  const protocol::ArenaRequest request{image_bytes, descriptor_bytes, deadline_ms(deadline)};
-  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline.at_least_ms(kAnswerMs)));
-  SF_TRY(attach(std::move(reply)));
-  arena_->populate(std::exchange(populated_slots_, arena_->committed_slots()));
-  const std::lock_guard lock(mutex_);
-  mode_ = arena::mode_of(arena_->committed_slots(), arena::chunks_of(image_bytes), arena::chunks_of(descriptor_bytes));
-  return {};
-}
-
-Status Core::attach(Link::Reply reply) {
-  const auto* ready = std::get_if<protocol::ArenaReady>(&reply.message);
-  if (ready == nullptr) return {Code::corrupt, "unexpected answer to the request for an arena"};
-  {
-    const std::lock_guard lock(mutex_);
-    budget_bytes_ = ready->budget_bytes;
-  }
-  if (arena_) return {};
-  if (reply.descriptors.empty()) return {Code::corrupt, "the daemon gave no memory with its arena"};
-  SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(reply.descriptors.front())));
-  SF_TRY(attached.keep_from_children());
-  auto arena = std::make_unique<arena::Arena>(std::move(attached));
-  SF_ASSIGN(auto copier,
-            capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms,
-                                       options_.capture_check));
-  const std::lock_guard lock(mutex_);
-  arena_guard_ = ForkGuard(arena->memfd());
-  arena_ = std::move(arena);
-  copier_ = std::move(copier);
-  return {};
-}
-
-Status Core::prepare(const capture::Plan& plan) {
-  SF_TRY(copier_->prepare(plan));
-  if (!plan.has_gpu()) return {};
-  SF_ASSIGN(device::Device * gpu, devices_->get(plan.devices.back()));
-  pin_arena(*gpu);
-  return {};
-}
-
-// One GPU pins for all. Growth is pinned as it comes.
-void Core::pin_arena(device::Device& gpu) {
-  const std::uint64_t slots = arena_->committed_slots();
-  if (pinning_refused_ || slots <= pinned_slots_) return;
-  const std::span<std::byte> range(arena_->chunk(pinned_slots_).data(), (slots - pinned_slots_) * kChunkBytes);
-  auto pinned = gpu.pin(range);
-  if (!pinned.ok()) {
-    pinning_refused_ = true;
-    const std::lock_guard lock(mutex_);
-    warn("copies from " + gpu.name() + " go through memory that is not pinned, slower and with the host waiting: " +
-         pinned.status().message());
-    return;
-  }
-  pinned_.push_back(std::move(pinned).value());
-  pinned_slots_ = slots;
 }
 
 Snapshot Core::snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request) {
@@ -309,16 +233,17 @@ Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status
 
 Status Core::wait_copied(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams) {
   const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
-  return copier_ ? passed(copier_->wait_copied(deadline, streams)) : Status();
+  return has_copier() ? passed(copier_->wait_copied(deadline, streams)) : Status();
 }
 
 Status Core::fence(std::uint64_t wait_ms, std::span<const capture::StreamRef> streams) {
   const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
-  return copier_ ? passed(copier_->fence(deadline, streams)) : Status();
+  return has_copier() ? passed(copier_->fence(deadline, streams)) : Status();
 }
 
 Status Core::place_on_gpu(const capture::StreamRef& trainers, std::span<const Placement> copies,
                           std::uint64_t wait_ms) {
+  end_reserving();
   const auto deadline = base::Deadline::after_ms(wait_ms != 0 ? wait_ms : options_.fence_deadline_ms);
   SF_ASSIGN(device::Device * device, devices_->get(trainers.device));
   SF_ASSIGN(const std::unique_ptr<device::Stream> stream, device->create_stream("sf-restore"));

@@ -1,6 +1,7 @@
 // The client: one trainer's connection, arena, copier and snapshots. Both the C ABI and the C++ API stand on it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread.hpp"
 #include "capture/copier.hpp"
 #include "capture/plan.hpp"
 #include "capture/progress.hpp"
@@ -38,22 +40,33 @@ struct SnapshotRequest {
   std::optional<Snapshot> unchanged_since;  // nothing has changed since that one was taken, nor before this one is: confirmed
 };
 
+// What an arena is made for.
+struct StateSize {
+  std::uint64_t image_bytes = 0;
+  std::uint64_t tensors = 0;
+  std::int32_t gpu = kHost;  // one of those that the state lives on: it pins the arena for all of them
+};
+
 // Bytes for memory of a GPU.
 struct Placement {
   void* to = nullptr;
   std::span<const std::byte> from;
 };
 
-// make_plan(), snapshot(), fence(), settle() and close() come from the training thread; the rest from any.
+// status_json(), plan_json(), next_warning(), set_block_seconds(), confirm() and withdraw() come from any thread, the rest
+// from the training thread.
 class Core : public std::enable_shared_from_this<Core> {
  public:
   [[nodiscard]] static Result<std::shared_ptr<Core>> open(CheckpointerOptions options);
   ~Core();
 
   [[nodiscard]] Status settle(const base::Deadline& deadline);
-  // Makes the arena for states of this size now, so that the first snapshot need not. deadline: the memory of a dead
-  // predecessor is not free yet.
-  [[nodiscard]] Status reserve(std::uint64_t image_bytes, std::uint64_t tensors, const base::Deadline& deadline);
+  // Makes the arena for states of this size now, and pins it, so that the first snapshot need not. deadline: the memory of a
+  // dead predecessor is not free yet.
+  [[nodiscard]] Status reserve(const StateSize& size, const base::Deadline& deadline);
+  // The same on a thread of its own, while the training goes on; for as long as `deadline`. Nothing where there is an arena.
+  // Whatever needs the line or the arena before that ends it; what it did not reach is met again by the first plan.
+  [[nodiscard]] Status reserve_behind(const StateSize& size, const base::Deadline& deadline);
   // The image that a dead predecessor left in the daemon's memory; null when there is none. It stays until hot_done(), the
   // first plan, or the deadline.
   [[nodiscard]] Result<std::unique_ptr<restore::MemoryImage>> hot_image(const base::Deadline& deadline);
@@ -99,9 +112,19 @@ class Core : public std::enable_shared_from_this<Core> {
   };
 
   Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew);
-  [[nodiscard]] Status make_room(std::uint64_t image_bytes, std::uint64_t descriptor_bytes, const base::Deadline& deadline);
+  [[nodiscard]] Status make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline);
   [[nodiscard]] Status attach(Link::Reply reply);
-  [[nodiscard]] Status prepare(const capture::Plan& plan);
+  [[nodiscard]] Status prepare(const capture::Plan& plan, const base::Deadline& deadline);
+  [[nodiscard]] arena::Mode mode_for(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;
+  [[nodiscard]] device::Device* pinning_gpu(const StateSize& size);
+  // `gpu`: null where the state is on none.
+  [[nodiscard]] Status reserve_on(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
+                                  bool while_training);
+  void reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
+                         const std::atomic<bool>& ended);
+  void end_reserving() noexcept;
+  // Without waiting for what is being reserved: until that was ended nothing was captured.
+  [[nodiscard]] bool has_copier() const noexcept { return reserving_ == nullptr && copier_ != nullptr; }
   void pin_arena(device::Device& gpu);
   [[nodiscard]] Status passed(Status passed);
   void tell_fellows(const std::shared_ptr<capture::Progress>& progress, std::int64_t step);
@@ -148,8 +171,15 @@ class Core : public std::enable_shared_from_this<Core> {
   Status newest_failure_;  // of the newest snapshot taken, when the daemon could not write it
   std::uint64_t budget_bytes_ = 0;
   arena::Mode mode_ = arena::Mode::none;
+  // While it is there, its thread alone touches arena, copier, pins and link; the training thread's.
+  struct Reserving {
+    std::atomic<bool> ended{false};
+    base::Thread thread;
+  };
+  std::unique_ptr<Reserving> reserving_;
   Snapshot persisted_;  // that was to go to the store last; the training thread's
   std::optional<LastPersisted> last_persisted_;
+  bool has_planned_ = false;  // the daemon has heard of a plan: what a predecessor left is let go of
   bool closed_ = false;
   std::unique_ptr<Link> link_;  // last: its thread calls back into all of the above
 };

@@ -222,6 +222,7 @@ Status Core::wait_finished(const base::Deadline& deadline) {
 }
 
 Status Core::close(const base::Deadline& deadline) {
+  end_reserving();
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(closed_, true)) return {};

@@ -10,6 +10,7 @@ constexpr std::uint64_t kGoodbyeMs = 2000;
 }  // namespace
 
 Result<std::unique_ptr<restore::MemoryImage>> Core::hot_image(const base::Deadline& deadline) {
+  end_reserving();
   const protocol::HotRequest request{daemons_share_ms(deadline)};
   SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline));
   if (std::holds_alternative<protocol::HotNone>(reply.message)) return std::unique_ptr<restore::MemoryImage>();

@@ -87,19 +87,23 @@ std::shared_ptr<RunSession> DaemonCore::who_makes_room(bool else_refused) const 
   return else_refused ? only_copy : nullptr;
 }
 
-DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
+// Of room for two images.
+bool DaemonCore::is_short_of(const RunSession& session, const protocol::ArenaRequest& request) const {
   const std::uint64_t chunks = arena::chunks_of(request.image_bytes) + arena::chunks_of(request.descriptor_bytes) + 1;
   const std::uint64_t wanted_bytes = (2 * chunks + kSegmentChunks) * kChunkBytes + arena::control_bytes(2 * chunks);
-  const std::uint64_t has_bytes = session->arena_facts().committed_bytes;
+  return used_arena_bytes() - session.arena_facts().committed_bytes + wanted_bytes > config_.budget_bytes;
+}
+
+DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
   const auto deadline = base::Deadline::after_ms(request.deadline_ms);
-  const auto is_short = [&] { return used_arena_bytes() - has_bytes + wanted_bytes > config_.budget_bytes; };
   // Between the end of its work and its rest, when it is known whether the store has what it holds.
   const std::function<bool()> all_rest = [this] {
     return std::ranges::none_of(
         sessions_, [](const auto& one) { return one->died() && one->drained() && !one->stay().is_resting(); });
   };
-  while (is_short() && !deadline.expired()) {
-    const std::shared_ptr<RunSession> goes = who_makes_room(session->would_refuse(request, free_arena_bytes()));
+  while (is_short_of(*session, request) && !deadline.expired()) {
+    const bool else_refused = !request.while_training && session->would_refuse(request, free_arena_bytes());
+    const std::shared_ptr<RunSession> goes = who_makes_room(else_refused);
     if (goes == nullptr) {
       if (all_rest() || !co_await poll_until(all_rest, deadline.at_most_ms(kBeginToRestMs))) co_return;
       continue;

@@ -246,15 +246,20 @@ DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle se
 DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaRequest request) {
   const auto session = client->session;
   const protocol::Failure not_free{Code::deadline, "the memory of the process before is not free yet"};
+  // Sequences stay in order. One that has nothing more to write is in nobody's way but for its memory.
+  const std::function<bool()> my_turn = [this, session] {
+    const auto before = predecessors(*session);
+    return !granting_ && std::ranges::none_of(before, [](const auto& one) { return !one->is_alone() || !one->drained(); });
+  };
   // Who does not wait may still ask for what that memory holds.
-  if (request.deadline_ms == 0 && !predecessors(*session).empty()) {
-    reply(*client, not_free);
-    co_return;
+  if (request.deadline_ms != 0) {
+    let_go_of_hot(client);
+    for (const auto& before : predecessors(*session)) {
+      if (!request.while_training) before->stay().end();
+    }
   }
-  let_go_of_hot(client);
-  for (const auto& before : predecessors(*session)) before->stay().end();
-  const std::function<bool()> my_turn = [this, session] { return predecessors(*session).empty() && !granting_; };
-  if (!co_await poll_until(my_turn, base::Deadline::after_ms(request.deadline_ms))) {
+  const bool in_turn = my_turn() || co_await poll_until(my_turn, base::Deadline::after_ms(request.deadline_ms));
+  if (!in_turn || (request.deadline_ms == 0 && !predecessors(*session).empty() && is_short_of(*session, request))) {
     reply(*client, not_free);
     co_return;
   }

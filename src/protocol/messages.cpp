@@ -19,6 +19,7 @@ template <typename V> void fields(V& v, Hello& m) {
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
   v("image_bytes", m.image_bytes), v("descriptor_bytes", m.descriptor_bytes), v("deadline_ms", m.deadline_ms);
+  v("while_training", m.while_training);
 }
 template <typename V> void fields(V&, Bye&) {}
 template <typename V> void fields(V&, StatusRequest&) {}

@@ -13,7 +13,7 @@
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 4;
+inline constexpr std::uint32_t kProtocolVersion = 5;
 
 // ---- trainer to daemon ----
 
@@ -43,6 +43,7 @@ struct ArenaRequest {
   std::uint64_t image_bytes = 0;
   std::uint64_t descriptor_bytes = 0;
   std::uint64_t deadline_ms = 0;
+  bool while_training = false;  // the asker has no snapshot of its own yet: what a predecessor left stays while there is room
 };
 // Before the first arena: is the newest image of a dead predecessor still in memory? Answered by HotImage, with a descriptor
 // of its memory for reading only, by HotNone, or by Failure. The image then stays until HotDone, the next ArenaRequest, the

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/huge_pages.hpp"
 #include "base/thread.hpp"
 
 namespace stillframe::restore {
@@ -145,6 +146,7 @@ Status load(const store::CheckpointReader& reader, std::size_t rank_index, std::
 Status load(const ChunkSource& source, std::span<const Target> targets, std::size_t threads,
             const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   SF_ASSIGN(const Plan plan, make_plan(source.layout(), targets));
+  for (const std::span<std::byte> destination : plan.destinations) base::want_huge_pages(destination);
   Loader loader(source, plan);
   const std::size_t wanted = threads != 0 ? threads : std::min(kMaxThreads, base::core_count());
   const std::size_t helpers = std::min(wanted, plan.chunks.size());

@@ -197,7 +197,7 @@ TEST_F(Budget, TwoRunsThatMakeRoomAtOnceStayWithinIt) {
     cores.push_back(std::move(core).value());
   }
   const auto reserve = [](client::Core& core) {
-    const Status reserved = core.reserve(kImageBytes, 1, base::Deadline::after_ms(kPatienceMs));
+    const Status reserved = core.reserve({kImageBytes, 1}, base::Deadline::after_ms(kPatienceMs));
     EXPECT_TRUE(reserved.ok() || reserved.code() == Code::no_space) << reserved.message();
   };
   {

@@ -33,12 +33,13 @@ TEST_F(HotRestore, ComesFromMemoryWhileTheDiskHangsAndTheRunGoesOnInOrder) {
 }
 
 TEST_F(HotRestore, WhatIsDurableAlreadyComesFromMemoryUnderItsNameAndOnceMoreForTheNext) {
-  start_daemon();
+  start_daemon({"arena.budget_bytes=268435456"});  // room for both arenas
   Process trainer = start_trainer("plain", 9);
   trainer.kill();
   ASSERT_NO_FATAL_FAILURE(settle());
   expect_restored(9, "memory");
   EXPECT_THAT(restored_.name, StartsWith("000001-step000009-"));
+  ASSERT_TRUE(wait_until([this] { return arena_bytes_of_the_living() > 0; }));
   successor_.reset();
   expect_restored(9, "memory");
 }
@@ -139,16 +140,47 @@ TEST_F(HotRestore, AReaderThatDiesWithoutAnArenaLeavesNoSession) {
 }
 
 TEST_F(HotRestore, AnArenaRequestThatDoesNotWaitLeavesTheMemory) {
-  start_daemon();
+  start_daemon({"arena.budget_bytes=73400320"});  // a segment, and room for one image more
   leave_an_only_copy();
   auto core = client::Core::open(options());
   SF_ASSERT_OK(core);
   SF_ASSERT_OK((*core)->settle(base::Deadline::after_ms(kPatienceMs)));
-  EXPECT_EQ((*core)->reserve(kFloats * sizeof(float), 1, base::Deadline::after_ms(0)).code(), Code::deadline);
+  EXPECT_EQ((*core)->reserve({kFloats * sizeof(float), 1}, base::Deadline::after_ms(0)).code(), Code::deadline);
   EXPECT_TRUE(keeps());
   const auto image = (*core)->hot_image(base::Deadline::after_ms(kPatienceMs));
   SF_ASSERT_OK(image);
   EXPECT_NE(*image, nullptr);
+}
+
+TEST_F(HotRestore, TheArenaIsMadeBehindTheRestoreSoThatTheFirstSnapshotNeedNotWaitForIt) {
+  start_daemon();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  expect_restored(9, "memory");
+  EXPECT_TRUE(wait_until([this] { return arena_bytes_of_the_living() > 0; }));
+}
+
+TEST_F(HotRestore, WhileTheDiskHangsTheRestoredTrainingGoesOnAndMayEnd) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  const base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  expect_restored(9, "memory");
+  SF_ASSERT_OK(successor_->fence());
+  EXPECT_EQ(arena_bytes_of_the_living(), 0U) << "what the predecessor has is not in the store";
+  const auto from_ns = base::system_clock().monotonic_ns();
+  successor_.reset();
+  EXPECT_LT(base::system_clock().monotonic_ns() - from_ns, 10'000'000'000);
+}
+
+TEST_F(HotRestore, WhatTheStoreLacksStaysUntilTheSuccessorTakesASnapshotOfItsOwn) {
+  start_daemon();
+  leave_an_only_copy();
+  expect_restored(9, "memory");
+  EXPECT_TRUE(keeps());
+  successor_.reset();
+  expect_restored(9, "memory");
 }
 
 TEST_F(HotRestore, ABadImageAndNothingInTheStoreIsAnErrorThatSaysWhatWasTouched) {

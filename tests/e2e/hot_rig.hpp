@@ -55,6 +55,16 @@ class HotRestore : public DaemonTest {
     for (const auto& session : parsed.at("sessions")) dead += session.at("alive").get<bool>() ? 0U : 1U;
     return dead;
   }
+  [[nodiscard]] std::uint64_t arena_bytes_of_the_living() const {
+    const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+    std::uint64_t bytes = 0;
+    if (!status.ok()) return bytes;
+    const auto parsed = nlohmann::json::parse(*status);
+    for (const auto& session : parsed.at("sessions")) {
+      if (session.at("alive").get<bool>()) bytes += session.at("arena_bytes").get<std::uint64_t>();
+    }
+    return bytes;
+  }
   // Until all that the dead trainer had captured is durable.
   void settle() {
     const auto core = client::Core::open(options());

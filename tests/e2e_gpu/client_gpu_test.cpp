@@ -24,6 +24,7 @@ using testing::HasSubstr;
 class ClientOnGpu : public DaemonTest {
  protected:
   static constexpr std::uint64_t kBytes = 3'000'000;
+  static constexpr std::uint64_t kGrownBytes = 12'000'000;
   static constexpr std::uint64_t kPatience = 60'000;
 
   void SetUp() override {
@@ -47,10 +48,7 @@ class ClientOnGpu : public DaemonTest {
     auto opened = client::Core::open(std::move(wanted));
     ASSERT_TRUE(opened.ok()) << opened.status().message();
     core_ = std::move(opened).value();
-    std::vector<capture::EntrySpec> specs;
-    specs.push_back({{"weight", DType::u8, {kBytes}, 0, 0}, true, true, 0});
-    specs.push_back({{"average", DType::u8, {64}, 0, 0}, false, false, 0});
-    auto plan = core_->make_plan(std::move(specs), soon());
+    auto plan = core_->make_plan(specs(), soon());
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     plan_ = std::move(plan).value();
   }
@@ -62,6 +60,12 @@ class ClientOnGpu : public DaemonTest {
     fake_cuda::reset({});
   }
 
+  [[nodiscard]] static std::vector<capture::EntrySpec> specs() {
+    std::vector<capture::EntrySpec> specs;
+    specs.push_back({{"weight", DType::u8, {kBytes}, 0, 0}, true, true, 0});
+    specs.push_back({{"average", DType::u8, {64}, 0, 0}, false, false, 0});
+    return specs;
+  }
   [[nodiscard]] static base::Deadline soon() { return base::Deadline::after_ms(kPatience); }
   [[nodiscard]] client::Snapshot snapshot(std::int64_t step, bool wait, std::uint64_t deadline_ms) {
     client::SnapshotRequest request;
@@ -106,6 +110,41 @@ TEST_F(ClientOnGpu, ASnapshotThatWaitsInsideAGraphCaptureIsSkippedAtOnceWithTheR
   EXPECT_LT(info.call_seconds, 1e-3 * kDeadlineMs / 2);
   EXPECT_EQ(fake_cuda::statistics().operations_captured, 0U);
   EXPECT_TRUE(snapshot(2, /*wait=*/true, kPatience).progress->wait(SnapshotState::captured, soon()).ok());
+}
+
+// What stands there is the trainer's arena, not counting small lists of the library's own.
+TEST_F(ClientOnGpu, TheArenaIsPinnedWhenItIsMadeAndWhenItGrows) {
+  core_.reset();
+  const std::size_t before = fake_cuda::statistics().registered_bytes;
+  auto opened = client::Core::open(options("pinned"));
+  SF_ASSERT_OK(opened);
+  core_ = std::move(opened).value();
+  SF_ASSERT_OK(core_->reserve({kBytes, 2, 0}, soon()));
+  const std::size_t made = fake_cuda::statistics().registered_bytes - before;
+  EXPECT_GE(made, 2 * kBytes) << "before there is a plan";
+  SF_ASSERT_OK(core_->reserve({kGrownBytes, 2, 0}, soon()));
+  EXPECT_GE(fake_cuda::statistics().registered_bytes - before, 2 * kGrownBytes);
+  core_.reset();
+  EXPECT_LE(fake_cuda::statistics().registered_bytes, before);
+}
+
+TEST_F(ClientOnGpu, WhenPinningIsRefusedSnapshotsGoOnAndAWarningSaysHowToAllowIt) {
+  core_.reset();
+  fake_cuda::inject({"cuMemHostRegister", 1, cuda::kErrorOutOfMemory});
+  auto opened = client::Core::open(options("unpinned"));
+  SF_ASSERT_OK(opened);
+  core_ = std::move(opened).value();
+  SF_ASSERT_OK(core_->reserve({kBytes, 2, 0}, soon()));
+  auto plan = core_->make_plan(specs(), soon());
+  SF_ASSERT_OK(plan);
+  plan_ = std::move(plan).value();
+  set_guarded(7);
+  const client::Snapshot shot = snapshot(1, true, kPatience);
+  SF_ASSERT_OK(core_->fence(kPatience, streams()));
+  SF_ASSERT_OK(shot.progress->wait(SnapshotState::verified, soon()));
+  std::vector<std::string> warnings;
+  while (auto warning = core_->next_warning()) warnings.push_back(*std::move(warning));
+  EXPECT_THAT(warnings, testing::ElementsAre(AllOf(HasSubstr("not pinned"), HasSubstr("ulimit -l"))));
 }
 
 TEST_F(ClientOnGpu, AFailureBehindTheFenceReachesWarningStatusAndClose) {

@@ -20,7 +20,7 @@ std::vector<Message> one_of_each() {
             4711,
             true},
       Settle{5000},
-      ArenaRequest{123'456'789, 4096, 7000},
+      ArenaRequest{123'456'789, 4096, 7000, true},
       Bye{},
       StatusRequest{},
       Welcome{kProtocolVersion, "0.1.0", 42, "0123abcd", 20, 600},

@@ -1,0 +1,147 @@
+// How the client comes by its arena: asked for, mapped, prefaulted, pinned; in the call, or behind it.
+#include <algorithm>
+#include <utility>
+
+#include "client/core.hpp"
+
+namespace stillframe::client {
+namespace {
+
+// Tree and metrics are not known when a plan is made; this much is assumed for them, with the layout's own size twice over.
+constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
+// Name, dtype, shape and its place in the tree, generously.
+constexpr std::uint64_t kDescriptorBytesOfATensor = 512;
+// An answer that needs no waiting still needs its way.
+constexpr std::uint64_t kAnswerMs = 5'000;
+// As long as whoever ends a reservation may wait for a question that is under way.
+constexpr std::uint64_t kReserveAskMs = 250;
+
+std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<std::uint64_t>(deadline.remaining_ms()); }
+
+}  // namespace
+
+Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture::EntrySpec> specs,
+                                                             const base::Deadline& deadline) {
+  SF_ASSIGN(std::shared_ptr<const capture::Plan> plan, capture::Plan::make(std::move(specs)));
+  end_reserving();
+  const std::uint64_t descriptor_bytes = 2 * plan->layout_text.size() + kTreeAllowanceBytes;
+  // A daemon that stands still must not hold up a loop that needs nothing of it.
+  if (!has_planned_ || mode_for(plan->layout.bytes, descriptor_bytes) != arena::Mode::twofold) {
+    SF_TRY(make_room({plan->layout.bytes, descriptor_bytes, deadline_ms(deadline), /*while_training=*/false}, deadline));
+  }
+  has_planned_ = true;
+  SF_TRY(prepare(*plan, deadline));
+  return plan;
+}
+
+Status Core::reserve(const StateSize& size, const base::Deadline& deadline) {
+  end_reserving();
+  return reserve_on(pinning_gpu(size), size, deadline, /*while_training=*/false);
+}
+
+device::Device* Core::pinning_gpu(const StateSize& size) {
+  if (size.gpu == kHost) return nullptr;
+  const Result<device::Device*> gpu = devices_->get(size.gpu);
+  gpu.status().ignore("the first plan opens it again, and says what is wrong");
+  return gpu.ok() ? *gpu : nullptr;
+}
+
+Status Core::reserve_on(device::Device* gpu, const StateSize& size, const base::Deadline& deadline, bool while_training) {
+  const std::uint64_t descriptor_bytes = size.tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes;
+  SF_TRY(make_room({size.image_bytes, descriptor_bytes, deadline_ms(deadline), while_training}, deadline));
+  if (gpu != nullptr) pin_arena(*gpu);
+  return {};
+}
+
+Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadline) {
+  if (reserving_ != nullptr || arena_ != nullptr) return {};
+  device::Device* const gpu = pinning_gpu(size);  // here, where the trainer's context is current
+  auto reserving = std::make_unique<Reserving>();
+  SF_ASSIGN(reserving->thread, base::Thread::start("sf-reserve", [this, gpu, size, deadline, &ended = reserving->ended] {
+              reserve_patiently(gpu, size, deadline, ended);
+            }));
+  reserving_ = std::move(reserving);
+  return {};
+}
+
+void Core::reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
+                             const std::atomic<bool>& ended) {
+  Status reserved;
+  do {
+    const auto unanswered = base::Deadline::after_ms(kAnswerMs);
+    reserved = reserve_on(gpu, size, deadline.at_most_ms(kReserveAskMs), /*while_training=*/true);
+    // A daemon that does not answer at all is left alone.
+    if (unanswered.expired()) break;
+  } while (reserved.code() == Code::deadline && !deadline.expired() && !ended);
+  reserved.ignore("the first plan asks for the same, and says what is wrong");
+}
+
+void Core::end_reserving() noexcept {
+  if (reserving_ == nullptr) return;
+  reserving_->ended = true;
+  reserving_.reset();
+}
+
+arena::Mode Core::mode_for(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const {
+  return arena::mode_of(arena_->committed_slots(), arena::chunks_of(image_bytes), arena::chunks_of(descriptor_bytes));
+}
+
+Status Core::make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline) {
+  // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
+  if (copier_ && !copier_->wait_idle(deadline)) return {Code::deadline, "the snapshot before is still being copied"};
+  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline.at_least_ms(kAnswerMs)));
+  SF_TRY(attach(std::move(reply)));
+  arena_->populate(std::exchange(populated_slots_, arena_->committed_slots()));
+  const std::lock_guard lock(mutex_);
+  mode_ = mode_for(request.image_bytes, request.descriptor_bytes);
+  return {};
+}
+
+Status Core::attach(Link::Reply reply) {
+  const auto* ready = std::get_if<protocol::ArenaReady>(&reply.message);
+  if (ready == nullptr) return {Code::corrupt, "unexpected answer to the request for an arena"};
+  {
+    const std::lock_guard lock(mutex_);
+    budget_bytes_ = ready->budget_bytes;
+  }
+  if (arena_) return {};
+  if (reply.descriptors.empty()) return {Code::corrupt, "the daemon gave no memory with its arena"};
+  SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(reply.descriptors.front())));
+  SF_TRY(attached.keep_from_children());
+  auto arena = std::make_unique<arena::Arena>(std::move(attached));
+  SF_ASSIGN(auto copier, capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms,
+                                                options_.capture_check));
+  const std::lock_guard lock(mutex_);
+  arena_guard_ = ForkGuard(arena->memfd());
+  arena_ = std::move(arena);
+  copier_ = std::move(copier);
+  return {};
+}
+
+Status Core::prepare(const capture::Plan& plan, const base::Deadline& deadline) {
+  if (!copier_->wait_idle(deadline)) return {Code::deadline, "the snapshot before is still being copied"};
+  SF_TRY(copier_->prepare(plan));
+  if (!plan.has_gpu()) return {};
+  SF_ASSIGN(device::Device * gpu, devices_->get(plan.devices.back()));
+  pin_arena(*gpu);
+  return {};
+}
+
+// One GPU pins for all. Growth is pinned as it comes.
+void Core::pin_arena(device::Device& gpu) {
+  const std::uint64_t slots = arena_->committed_slots();
+  if (pinning_refused_ || slots <= pinned_slots_) return;
+  const std::span<std::byte> range(arena_->chunk(pinned_slots_).data(), (slots - pinned_slots_) * kChunkBytes);
+  auto pinned = gpu.pin(range);
+  if (!pinned.ok()) {
+    pinning_refused_ = true;
+    const std::lock_guard lock(mutex_);
+    warn("copies from " + gpu.name() + " go through memory that is not pinned, slower and with the host waiting: " +
+         pinned.status().message());
+    return;
+  }
+  pinned_.push_back(std::move(pinned).value());
+  pinned_slots_ = slots;
+}
+
+}  // namespace stillframe::client
