@@ -40,6 +40,7 @@ struct CheckpointerOptions {
   std::string store;               // directory; made when missing
   std::string run = "main";
   std::string group = "default";
+  // As torchrun and mpirun tell it to the program: nothing is read from the environment here.
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   std::optional<Retention> retention;  // of this run; nullopt: the daemon's configuration stands

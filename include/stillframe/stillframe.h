@@ -41,7 +41,7 @@ SF_API const char* sf_last_error(void);
 
 typedef struct {
   uint32_t struct_bytes;       /* sizeof(sf_client_options); newer fields of an older caller read as 0 */
-  int32_t rank;                /* of this process in its group, from 0 */
+  int32_t rank;                /* of this process in its group, from 0; nothing is read from the environment here */
   int32_t world_size;          /* ranks that commit together; 0 means 1 */
   const char* store;           /* directory; made when missing */
   const char* run;             /* NULL: "main" */
