@@ -1,6 +1,7 @@
 #include "capture/copy_streams.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/bytes.hpp"
@@ -15,10 +16,11 @@ std::size_t number_on(std::int32_t device, const std::map<std::int32_t, std::siz
 }
 
 // Makes `list` anew where it is too small.
-Status grow(device::Device& device, std::unique_ptr<device::CopyList>& list, std::size_t copies) {
+Status grow(device::Device& device, std::unique_ptr<device::CopyList>& list, std::size_t copies,
+            std::vector<std::unique_ptr<device::CopyList>>& outgrown) {
   if (copies == 0 || (list != nullptr && list->most_copies() >= copies)) return {};
-  list.reset();
-  SF_ASSIGN(list, device.make_copy_list(copies));
+  if (list != nullptr) outgrown.push_back(std::move(list));
+  SF_ASSIGN(list, device.make_copy_list(std::bit_ceil(copies)));
   return {};
 }
 
@@ -56,16 +58,16 @@ Status CopyStreams::prepare(const Plan& plan, std::uint64_t gpu_scratch_limit_by
     if (beside && one.gather == nullptr) {
       SF_ASSIGN(one.gather, one.device->create_stream("sf-gather"));
     }
-    if (scratch != plan.gpu_scratch_bytes.end()) SF_TRY(make_scratch(one, scratch->second));
+    if (scratch != plan.gpu_scratch_bytes.end()) SF_TRY(make_scratch(one, scratch->second, gpu_scratch_limit_bytes));
     SF_TRY(make_lists(one, number_on(device, plan.gathered_sources), number_on(device, plan.bundled_pieces)));
   }
   return {};
 }
 
-Status CopyStreams::make_scratch(OneDevice& one, std::uint64_t bytes) {
+Status CopyStreams::make_scratch(OneDevice& one, std::uint64_t bytes, std::uint64_t limit_bytes) {
   if (one.scratch != nullptr && one.scratch->bytes() >= bytes) return {};
-  one.scratch.reset();
-  SF_ASSIGN(one.scratch, one.device->allocate(bytes));
+  if (one.scratch != nullptr) one.outgrown_memory.push_back(std::move(one.scratch));
+  SF_ASSIGN(one.scratch, one.device->allocate(std::min(std::bit_ceil(bytes), limit_bytes)));
   return {};
 }
 
@@ -73,8 +75,8 @@ Status CopyStreams::make_scratch(OneDevice& one, std::uint64_t bytes) {
 Status CopyStreams::make_lists(OneDevice& one, std::size_t gathered_sources, std::size_t bundled_pieces) {
   const bool plain_for_good = one.why_plain && !one.why_plain->empty();
   if (plain_for_good || (gathered_sources == 0 && bundled_pieces == 0)) return {};
-  Status made = grow(*one.device, one.gathered, gathered_sources);
-  if (made.ok()) made = grow(*one.device, one.bundled, bundled_pieces);
+  Status made = grow(*one.device, one.gathered, gathered_sources, one.outgrown_lists);
+  if (made.ok()) made = grow(*one.device, one.bundled, bundled_pieces, one.outgrown_lists);
   if (made.ok() && bundled_pieces != 0 && one.staging == nullptr) {
     auto staging = one.device->allocate(kChunkBytes);
     made = staging.status();

@@ -95,13 +95,17 @@ class CopyStreams {
     std::unique_ptr<device::DeviceMemory> staging;  // one chunk; with bundles and the kernel
     std::unique_ptr<device::CopyList> gathered;     // for `gather`; null: plain copies
     std::unique_ptr<device::CopyList> bundled;      // for `copies`; null: plain copies
+    // A driver may wait for all work of the device before it frees memory: not while the training runs. Each is made twice as
+    // large as the one before, or more, so together they are smaller than the one in use.
+    std::vector<std::unique_ptr<device::DeviceMemory>> outgrown_memory;
+    std::vector<std::unique_ptr<device::CopyList>> outgrown_lists;
     std::unique_ptr<device::Stream> copies;
     std::unique_ptr<device::Stream> gather;         // GPUs with something to gather or to check
     std::optional<std::string> why_plain;           // empty text: by the kernel; unset: there was nothing to gather yet
   };
   [[nodiscard]] Result<std::unique_ptr<device::TrainingStream>> trainers_stream(
       std::int32_t device, std::span<const StreamRef> trainers) const;
-  [[nodiscard]] static Status make_scratch(OneDevice& one, std::uint64_t bytes);
+  [[nodiscard]] static Status make_scratch(OneDevice& one, std::uint64_t bytes, std::uint64_t limit_bytes);
   [[nodiscard]] Status list_bundles(const Plan& plan, std::span<const void* const> data, const base::Deadline& deadline);
   [[nodiscard]] static Status make_lists(OneDevice& one, std::size_t gathered_sources, std::size_t bundled_pieces);
   [[nodiscard]] static Status gather(OneDevice& one, const Plan& plan, std::int32_t device, std::vector<const void*>& data,

@@ -1,6 +1,7 @@
 #include "capture/proof.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/log.hpp"
@@ -24,8 +25,8 @@ Status CaptureProof::prepare(const Plan& plan, std::int32_t gpu, device::Device&
   const bool unchecked_for_good = one.why_not && !one.why_not->empty();
   if (check_ == CaptureCheck::off || unchecked_for_good || pieces == 0) return {};
   if (one.prints != nullptr && one.prints->most_ranges() >= pieces) return {};
-  one.prints.reset();
-  auto made = device.make_fingerprints(pieces);
+  if (one.prints != nullptr) one.outgrown.push_back(std::move(one.prints));
+  auto made = device.make_fingerprints(std::bit_ceil(pieces));
   if (device.lost()) return made.status();
   if (made.ok()) {
     one.prints = std::move(made).value();

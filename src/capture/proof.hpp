@@ -80,6 +80,7 @@ class CaptureProof {
   struct OneGpu {
     std::string name;
     std::unique_ptr<device::Fingerprints> prints;  // null: not checked, and why_not says why
+    std::vector<std::unique_ptr<device::Fingerprints>> outgrown;  // as in CopyStreams::OneDevice
     std::optional<std::string> why_not;
     bool taken = false;  // of this snapshot
   };

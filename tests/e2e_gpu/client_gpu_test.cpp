@@ -147,6 +147,25 @@ TEST_F(ClientOnGpu, WhenPinningIsRefusedSnapshotsGoOnAndAWarningSaysHowToAllowIt
   EXPECT_THAT(warnings, testing::ElementsAre(AllOf(HasSubstr("not pinned"), HasSubstr("ulimit -l"))));
 }
 
+TEST_F(ClientOnGpu, APlanThatGrowsFreesNothingOfTheDeviceWhileTheTrainingRuns) {
+  const auto frees = [] {
+    const fake_cuda::Statistics now = fake_cuda::statistics();
+    return now.calls_of("cuMemFree") + now.calls_of("cuMemFreeHost") + now.calls_of("cuMemHostUnregister");
+  };
+  for (std::int64_t step = 1; step <= 3; ++step) {
+    const std::uint64_t before = frees();
+    std::vector<capture::EntrySpec> grown = specs();
+    grown.back().entry.shape = {1'000ULL << (3 * step)};
+    auto plan = core_->make_plan(std::move(grown), soon());
+    SF_ASSERT_OK(plan);
+    plan_ = std::move(plan).value();
+    const client::Snapshot shot = snapshot(step, true, kPatience);
+    SF_ASSERT_OK(core_->fence(kPatience, streams()));
+    SF_ASSERT_OK(shot.progress->wait(SnapshotState::captured, soon()));
+    EXPECT_EQ(frees(), before);
+  }
+}
+
 TEST_F(ClientOnGpu, AFailureBehindTheFenceReachesWarningStatusAndClose) {
   const client::Snapshot before = snapshot(1, true, kPatience);
   EXPECT_TRUE(core_->fence(kPatience, streams()).ok());
