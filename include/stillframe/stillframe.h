@@ -111,9 +111,10 @@ SF_API void sf_client_destroy(sf_client* client); /* without close: what is capt
 SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
                                  uint64_t deadline_ms);
 
-/* The same on a thread of its own, tried for at most deadline_ms; does nothing where there is an arena already. The memory of a
- * dead predecessor is let go of: call it after the restore. The first plan ends it, and makes what is missing itself; so do
- * sf_client_settle, sf_client_hot_reader and sf_client_close. */
+/* The same on a thread of its own, waiting for at most deadline_ms; does nothing where there is an arena already. What a dead
+ * predecessor left in memory goes where there is no room for both: call it after the restore, with no hot reader open (its end
+ * ends this too). The first plan ends it, and makes what is missing itself; sf_client_settle, sf_client_hot_reader, sf_place and
+ * sf_client_close end it. */
 SF_API sf_code sf_client_reserve_behind(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
                                         uint64_t deadline_ms);
 

@@ -19,7 +19,7 @@ from ._errors import BusyError, InvalidArgumentError, StillframeError, Unavailab
 from ._loop import at_exit, fence_hook, tensors_of, warn
 from ._metrics import Metrics
 from ._pending import Loss, PendingSnapshot
-from ._ranks import SETTLE_SECONDS, place_of
+from ._ranks import place_of
 from ._restore import Restored
 from ._resume import Place, resume
 from ._retention import Retention
@@ -31,6 +31,7 @@ from ._walk import Walk, walk
 from ._walk_cache import CachedWalk, WalkCache
 
 _ABSENT = object()
+_RESERVE_SECONDS = 3600.0  # as long as a predecessor may have to write
 
 
 class Checkpointer:
@@ -132,7 +133,7 @@ class Checkpointer:
         self._exit = at_exit(this)
         atexit.register(self._exit)
         # Not what a dead predecessor still holds: that comes after restore(), or with the first snapshot.
-        self._reserved = self._client.reserve(self._size)
+        self._client.reserve(self._size)
         self._walks.prepare()
         self._warn_unread()
 
@@ -261,14 +262,19 @@ class Checkpointer:
             client = self._open_client()
             self._settle(only_if_captured=False)
             restored = resume(client, self._place, step, self._state, self._warn_unread)
-            if not self._reserved:
-                # It may have to wait until the store has all that the predecessor left: the training goes on meanwhile.
-                self._reserved = True
-                client.reserve_behind(self._size, SETTLE_SECONDS)
+            if restored is not None:
+                self._reserve_behind(client)
             self._walks.prepare()
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
+
+    def _reserve_behind(self, client: Client) -> None:
+        """It may have to wait until the store has all that the predecessor left: the training goes on meanwhile."""
+        try:
+            client.reserve_behind(self._size, _RESERVE_SECONDS)
+        except StillframeError as error:
+            warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
     # ---- the end
 

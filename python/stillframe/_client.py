@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
@@ -13,9 +14,7 @@ from ._optimizer_size import Size
 from ._reader import Reader
 from ._walk import Layout
 
-# The first may wait for what a dead predecessor still has to write, a later one for nothing but an answer.
-_FIRST_PLAN_SECONDS = 60.0
-_LATER_PLAN_SECONDS = 5.0
+_PLAN_DEADLINE_SECONDS = 60.0
 
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
@@ -85,16 +84,14 @@ class Client:
     def settle(self, seconds: float) -> None:
         _abi.check(self._library.sf_client_settle(self._client, _abi.milliseconds(seconds)))
 
-    def reserve(self, size: Size) -> bool:
-        """Makes the memory for such a state; False while that of a dead predecessor is not free."""
-        try:
+    def reserve(self, size: Size) -> None:
+        """Makes the memory for such a state; nothing as long as a dead predecessor has to write, or there is no room beside
+        its memory."""
+        with contextlib.suppress(DeadlineError):
             _abi.check(self._library.sf_client_reserve(self._client, size.bytes, size.tensors, size.gpu, 0))
-        except DeadlineError:
-            return False
-        return True
 
     def reserve_behind(self, size: Size, seconds: float) -> None:
-        """The same behind the caller, tried for so long; what the dead predecessor has left is let go of."""
+        """The same behind the caller, waiting for so long; nothing where there is memory already."""
         deadline_ms = _abi.milliseconds(seconds)
         _abi.check(
             self._library.sf_client_reserve_behind(self._client, size.bytes, size.tensors, size.gpu, deadline_ms)
@@ -171,7 +168,7 @@ class Client:
             entry.device = device
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
-        deadline_ms = _abi.milliseconds(_LATER_PLAN_SECONDS if self.has_planned else _FIRST_PLAN_SECONDS)
+        deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
         _abi.check(
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )

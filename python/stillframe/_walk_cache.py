@@ -102,10 +102,10 @@ class WalkCache:
         return _walk_all(self._state, {**self._state.tracked(), **rest})
 
     def prepare(self) -> None:
-        """Does now what the next take() would otherwise do, for the state as it is. What cannot be walked yet (a lazy
-        module) is left to that."""
-        with contextlib.suppress(TypeError):
-            self.take(None)
+        """Walks now what the next take() would otherwise walk, where it can be kept. What goes wrong is left to that."""
+        with contextlib.suppress(Exception):
+            if self._kept is None or self._kept.compare() is None:
+                self._kept = _keep(self._state, self._state.rest(None))
 
     def forget(self) -> None:
         """What is guarded has changed."""

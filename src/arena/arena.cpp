@@ -177,11 +177,10 @@ Status Arena::commit_slots(std::uint64_t slots) {
   return {};
 }
 
-void Arena::populate(std::uint64_t first_slot) noexcept {
-  const std::uint64_t slots = committed_slots();
-  if (first_slot >= slots) return;
+void Arena::populate(std::uint64_t first_slot, std::uint64_t end_slot) noexcept {
+  if (first_slot >= end_slot) return;
   std::byte* const from = chunk(first_slot).data();
-  const std::uint64_t bytes = (slots - first_slot) * kChunkBytes;
+  const std::uint64_t bytes = (end_slot - first_slot) * kChunkBytes;
   if (::madvise(from, bytes, MADV_POPULATE_WRITE) == 0) return;
   for (std::uint64_t at = 0; at < bytes; at += kControlPageBytes) {
     static_cast<void>(*const_cast<const volatile std::byte*>(from + at));

@@ -36,9 +36,9 @@ class Arena {
 
   // Daemon: gives memory to slots [committed, slots), prefaulted. no_space when the machine has none; then nothing changed.
   [[nodiscard]] Status commit_slots(std::uint64_t slots);
-  // Trainer: the committed chunks from `first_slot` on are in this process's page tables, so that no copy into them stops for
-  // that. Where the kernel has no such call (before 5.14) each page is looked at.
-  void populate(std::uint64_t first_slot) noexcept;
+  // Trainer: the chunks of these slots, which are committed, are in this process's page tables, so that no copy into them
+  // stops for that. Where the kernel has no such call (before 5.14) each page is looked at.
+  void populate(std::uint64_t first_slot, std::uint64_t end_slot) noexcept;
   // Daemon: the memfd opened once more, for reading only; whoever gets it can neither write to the memory nor map it so.
   [[nodiscard]] Result<base::UniqueFd> reopen_read_only() const;
   // Trainer: the mapping is not inherited by forked children.

@@ -151,6 +151,8 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
 
 namespace {
 
+constexpr std::uint64_t kReserveMs = 3'600'000;  // as long as a predecessor may have to write
+
 client::StateSize size_of(const std::vector<capture::EntrySpec>& specs) {
   client::StateSize size;
   for (const capture::EntrySpec& spec : specs) {
@@ -215,8 +217,7 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     restored = std::move(*stored);
   }
   restored->seconds = seconds_since(from_ns);
-  const auto deadline = base::Deadline::after_ms(impl_->options.connect_deadline_ms + impl_->options.fence_deadline_ms);
-  impl_->core->reserve_behind(size_of(impl_->specs), deadline).ignore("the first snapshot asks again, and says what is wrong");
+  impl_->core->reserve_behind(size_of(impl_->specs), base::Deadline::after_ms(kReserveMs)).ignore("the first snapshot asks again, and says what is wrong");
   return restored;
 }
 

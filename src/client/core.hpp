@@ -112,20 +112,21 @@ class Core : public std::enable_shared_from_this<Core> {
   };
 
   Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew);
-  [[nodiscard]] Status make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline);
+  [[nodiscard]] Status make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline,
+                                 const std::atomic<bool>* ended);
   [[nodiscard]] Status attach(Link::Reply reply);
   [[nodiscard]] Status prepare(const capture::Plan& plan, const base::Deadline& deadline);
   [[nodiscard]] arena::Mode mode_for(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;
+  [[nodiscard]] bool stays_twofold(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;
   [[nodiscard]] device::Device* pinning_gpu(const StateSize& size);
-  // `gpu`: null where the state is on none.
-  [[nodiscard]] Status reserve_on(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
-                                  bool while_training);
+  // `gpu`: null where the state is on none. `ended`: looked at between parts; null: nobody ends it.
   void reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
                          const std::atomic<bool>& ended);
+  void populate(const std::atomic<bool>* ended) noexcept;
   void end_reserving() noexcept;
   // Without waiting for what is being reserved: until that was ended nothing was captured.
   [[nodiscard]] bool has_copier() const noexcept { return reserving_ == nullptr && copier_ != nullptr; }
-  void pin_arena(device::Device& gpu);
+  void pin_arena(device::Device& gpu, const std::atomic<bool>* ended);
   [[nodiscard]] Status passed(Status passed);
   void tell_fellows(const std::shared_ptr<capture::Progress>& progress, std::int64_t step);
   [[nodiscard]] bool supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks);

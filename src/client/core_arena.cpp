@@ -13,8 +13,11 @@ constexpr std::uint64_t kTreeAllowanceBytes = 256 * 1024;
 constexpr std::uint64_t kDescriptorBytesOfATensor = 512;
 // An answer that needs no waiting still needs its way.
 constexpr std::uint64_t kAnswerMs = 5'000;
-// As long as whoever ends a reservation may wait for a question that is under way.
+// Of the daemon's wait behind one question of a reservation.
 constexpr std::uint64_t kReserveAskMs = 250;
+// No thread of this process can map memory while some is populated, and a reservation ends between two parts.
+constexpr std::uint64_t kPopulateSlots = 64;
+constexpr std::uint64_t kPinSlots = 1024;
 
 std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<std::uint64_t>(deadline.remaining_ms()); }
 
@@ -26,8 +29,8 @@ Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture
   end_reserving();
   const std::uint64_t descriptor_bytes = 2 * plan->layout_text.size() + kTreeAllowanceBytes;
   // A daemon that stands still must not hold up a loop that needs nothing of it.
-  if (!has_planned_ || mode_for(plan->layout.bytes, descriptor_bytes) != arena::Mode::twofold) {
-    SF_TRY(make_room({plan->layout.bytes, descriptor_bytes, deadline_ms(deadline), /*while_training=*/false}, deadline));
+  if (!has_planned_ || !stays_twofold(plan->layout.bytes, descriptor_bytes)) {
+    SF_TRY(make_room({plan->layout.bytes, descriptor_bytes, deadline_ms(deadline), /*while_training=*/false}, deadline, nullptr));
   }
   has_planned_ = true;
   SF_TRY(prepare(*plan, deadline));
@@ -36,7 +39,11 @@ Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture
 
 Status Core::reserve(const StateSize& size, const base::Deadline& deadline) {
   end_reserving();
-  return reserve_on(pinning_gpu(size), size, deadline, /*while_training=*/false);
+  const std::uint64_t descriptor_bytes = size.tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes;
+  device::Device* const gpu = pinning_gpu(size);
+  SF_TRY(make_room({size.image_bytes, descriptor_bytes, deadline_ms(deadline), /*while_training=*/false}, deadline, nullptr));
+  if (gpu != nullptr) pin_arena(*gpu, nullptr);
+  return {};
 }
 
 device::Device* Core::pinning_gpu(const StateSize& size) {
@@ -44,13 +51,6 @@ device::Device* Core::pinning_gpu(const StateSize& size) {
   const Result<device::Device*> gpu = devices_->get(size.gpu);
   gpu.status().ignore("the first plan opens it again, and says what is wrong");
   return gpu.ok() ? *gpu : nullptr;
-}
-
-Status Core::reserve_on(device::Device* gpu, const StateSize& size, const base::Deadline& deadline, bool while_training) {
-  const std::uint64_t descriptor_bytes = size.tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes;
-  SF_TRY(make_room({size.image_bytes, descriptor_bytes, deadline_ms(deadline), while_training}, deadline));
-  if (gpu != nullptr) pin_arena(*gpu);
-  return {};
 }
 
 Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadline) {
@@ -66,32 +66,40 @@ Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadlin
 
 void Core::reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
                              const std::atomic<bool>& ended) {
-  Status reserved;
+  const std::uint64_t descriptor_bytes = size.tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes;
+  Status made;
   do {
-    const auto unanswered = base::Deadline::after_ms(kAnswerMs);
-    reserved = reserve_on(gpu, size, deadline.at_most_ms(kReserveAskMs), /*while_training=*/true);
-    // A daemon that does not answer at all is left alone.
-    if (unanswered.expired()) break;
-  } while (reserved.code() == Code::deadline && !deadline.expired() && !ended);
-  reserved.ignore("the first plan asks for the same, and says what is wrong");
+    const protocol::ArenaRequest request{size.image_bytes, descriptor_bytes, deadline_ms(deadline.at_most_ms(kReserveAskMs)),
+                                         /*while_training=*/true};
+    made = make_room(request, deadline, &ended);
+  } while (made.code() == Code::deadline && !deadline.expired() && !ended);
+  if (made.ok() && gpu != nullptr) pin_arena(*gpu, &ended);
+  made.ignore("the first plan asks for the same, and says what is wrong");
 }
 
 void Core::end_reserving() noexcept {
   if (reserving_ == nullptr) return;
   reserving_->ended = true;
+  link_->wake();
   reserving_.reset();
+}
+
+bool Core::stays_twofold(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const {
+  const std::lock_guard lock(mutex_);
+  return mode_ == arena::Mode::twofold && mode_for(image_bytes, descriptor_bytes) == arena::Mode::twofold;
 }
 
 arena::Mode Core::mode_for(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const {
   return arena::mode_of(arena_->committed_slots(), arena::chunks_of(image_bytes), arena::chunks_of(descriptor_bytes));
 }
 
-Status Core::make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline) {
+Status Core::make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline, const std::atomic<bool>* ended) {
   // The arena may grow, and its chunks are handed out by position: not while a copy is under way.
   if (copier_ && !copier_->wait_idle(deadline)) return {Code::deadline, "the snapshot before is still being copied"};
-  SF_ASSIGN(Link::Reply reply, link_->ask(request, deadline.at_least_ms(kAnswerMs)));
+  SF_ASSIGN(Link::Reply reply, ended != nullptr ? link_->ask_patiently(request, deadline, *ended)
+                                                : link_->ask(request, deadline.at_least_ms(kAnswerMs)));
   SF_TRY(attach(std::move(reply)));
-  arena_->populate(std::exchange(populated_slots_, arena_->committed_slots()));
+  populate(ended);
   const std::lock_guard lock(mutex_);
   mode_ = mode_for(request.image_bytes, request.descriptor_bytes);
   return {};
@@ -106,16 +114,24 @@ Status Core::attach(Link::Reply reply) {
   }
   if (arena_) return {};
   if (reply.descriptors.empty()) return {Code::corrupt, "the daemon gave no memory with its arena"};
+  ForkGuard guard(reply.descriptors.front().get());
   SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(reply.descriptors.front())));
   SF_TRY(attached.keep_from_children());
   auto arena = std::make_unique<arena::Arena>(std::move(attached));
   SF_ASSIGN(auto copier, capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms,
                                                 options_.capture_check));
   const std::lock_guard lock(mutex_);
-  arena_guard_ = ForkGuard(arena->memfd());
+  arena_guard_ = std::move(guard);
   arena_ = std::move(arena);
   copier_ = std::move(copier);
   return {};
+}
+
+void Core::populate(const std::atomic<bool>* ended) noexcept {
+  while (populated_slots_ < arena_->committed_slots() && (ended == nullptr || !*ended)) {
+    const std::uint64_t end = std::min(populated_slots_ + kPopulateSlots, arena_->committed_slots());
+    arena_->populate(std::exchange(populated_slots_, end), end);
+  }
 }
 
 Status Core::prepare(const capture::Plan& plan, const base::Deadline& deadline) {
@@ -123,25 +139,26 @@ Status Core::prepare(const capture::Plan& plan, const base::Deadline& deadline) 
   SF_TRY(copier_->prepare(plan));
   if (!plan.has_gpu()) return {};
   SF_ASSIGN(device::Device * gpu, devices_->get(plan.devices.back()));
-  pin_arena(*gpu);
+  pin_arena(*gpu, nullptr);
   return {};
 }
 
 // One GPU pins for all. Growth is pinned as it comes.
-void Core::pin_arena(device::Device& gpu) {
+void Core::pin_arena(device::Device& gpu, const std::atomic<bool>* ended) {
   const std::uint64_t slots = arena_->committed_slots();
-  if (pinning_refused_ || slots <= pinned_slots_) return;
-  const std::span<std::byte> range(arena_->chunk(pinned_slots_).data(), (slots - pinned_slots_) * kChunkBytes);
-  auto pinned = gpu.pin(range);
-  if (!pinned.ok()) {
-    pinning_refused_ = true;
-    const std::lock_guard lock(mutex_);
-    warn("copies from " + gpu.name() + " go through memory that is not pinned, slower and with the host waiting: " +
-         pinned.status().message());
-    return;
+  while (!pinning_refused_ && pinned_slots_ < slots && (ended == nullptr || !*ended)) {
+    const std::uint64_t end = std::min(pinned_slots_ + kPinSlots, slots);
+    auto pinned = gpu.pin({arena_->chunk(pinned_slots_).data(), (end - pinned_slots_) * kChunkBytes});
+    if (!pinned.ok()) {
+      pinning_refused_ = true;
+      const std::lock_guard lock(mutex_);
+      warn("copies from " + gpu.name() + " go through memory that is not pinned, slower and with the host waiting: " +
+           pinned.status().message());
+      return;
+    }
+    pinned_.push_back(std::move(pinned).value());
+    pinned_slots_ = end;
   }
-  pinned_.push_back(std::move(pinned).value());
-  pinned_slots_ = slots;
 }
 
 }  // namespace stillframe::client

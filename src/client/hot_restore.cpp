@@ -24,6 +24,7 @@ Result<std::unique_ptr<restore::MemoryImage>> Core::hot_image(const base::Deadli
 }
 
 void Core::hot_done() {
+  end_reserving();
   link_->ask(protocol::HotDone{}, base::Deadline::after_ms(kGoodbyeMs))
       .status()
       .ignore("a daemon that does not hear it lets go at the first plan, or at the deadline");

@@ -82,6 +82,7 @@ Status Link::connect(int memfd) {
   generation_ = welcome->generation;
   cadence_ = {welcome->persist_every_steps, welcome->persist_every_seconds};
   connection_ = std::move(fresh);
+  answers_to_pass_over_ = 0;
   guard_ = std::move(guard);
   connected_ = true;
   in_trouble_ = false;
@@ -90,23 +91,41 @@ Status Link::connect(int memfd) {
 }
 
 Result<Link::Reply> Link::ask(const protocol::Message& request, const base::Deadline& deadline) {
+  return ask_until(request, deadline, nullptr);
+}
+
+Result<Link::Reply> Link::ask_patiently(const protocol::Message& request, const base::Deadline& deadline,
+                                        const std::atomic<bool>& dropped) {
+  return ask_until(request, deadline, &dropped);
+}
+
+void Link::wake() noexcept {
+  const std::lock_guard lock(mutex_);  // or who is about to wait would miss it
+  changed_.notify_all();
+}
+
+Result<Link::Reply> Link::ask_until(const protocol::Message& request, const base::Deadline& deadline,
+                                    const std::atomic<bool>* dropped) {
   for (;;) {
     const std::shared_ptr<transport::Connection> current = connection();
-    Result<Reply> reply = ask_once(current, request, deadline);
-    if (reply.ok() || reply.status().code() != Code::unavailable || !has_other(current, deadline)) return reply;
+    Result<Reply> reply = ask_once(current, request, deadline, dropped);
+    if (reply.ok() || reply.status().code() != Code::unavailable || !has_other(current, deadline, dropped)) return reply;
   }
 }
 
 // Waits for the connection that comes after `old`; false when there is no use in waiting longer.
-bool Link::has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline) {
+bool Link::has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline,
+                     const std::atomic<bool>* dropped) {
   std::unique_lock lock(mutex_);
   const auto is_there = [this, &old] { return connection_ != nullptr && connection_ != old; };
-  changed_.wait_for(lock, deadline.remaining(), [&] { return is_there() || leaving_ || stopping_ || in_trouble_; });
-  return is_there();
+  const auto is_dropped = [dropped] { return dropped != nullptr && *dropped; };
+  changed_.wait_for(lock, deadline.remaining(),
+                    [&] { return is_there() || leaving_ || stopping_ || in_trouble_ || is_dropped(); });
+  return is_there() && !is_dropped();
 }
 
 Result<Link::Reply> Link::ask_once(const std::shared_ptr<transport::Connection>& current, const protocol::Message& request,
-                                   const base::Deadline& deadline) {
+                                   const base::Deadline& deadline, const std::atomic<bool>* dropped) {
   std::unique_lock lock(mutex_);
   if (current == nullptr || connection_ != current) {
     return Status(Code::unavailable, "the daemon is gone and none has come back yet");
@@ -117,14 +136,20 @@ Result<Link::Reply> Link::ask_once(const std::shared_ptr<transport::Connection>&
   const Status sent = current->send(protocol::encode(request), {}, deadline);
   lock.lock();
   if (sent.ok()) {
-    changed_.wait_for(lock, deadline.remaining(), [&] { return reply_.has_value() || connection_ != current; });
+    changed_.wait_for(lock, deadline.remaining(), [&] {
+      return reply_.has_value() || connection_ != current || (dropped != nullptr && *dropped);
+    });
   }
   asking_ = false;
   if (!sent.ok()) return sent.with_context("asking the daemon");
   if (!reply_) {
     if (connection_ != current) return Status(Code::unavailable, "the daemon went away before it answered");
-    // A late answer must not be taken for the next request's: the line starts anew.
-    current->shutdown();
+    // A late answer must not be taken for the next request's.
+    if (dropped != nullptr) {
+      ++answers_to_pass_over_;
+    } else {
+      current->shutdown();
+    }
     return Status(Code::deadline, "the daemon did not answer in time");
   }
   Reply reply = std::move(*reply_);
@@ -173,6 +198,10 @@ void Link::receive_once() {
   if (!message.ok()) return lose(message.status().message());
   if (const auto* news = std::get_if<protocol::SnapshotNews>(&*message)) return events_.on_news(*news);
   const std::lock_guard lock(mutex_);
+  if (answers_to_pass_over_ != 0) {
+    --answers_to_pass_over_;
+    return;
+  }
   if (!asking_) return;
   reply_ = Reply{std::move(*message), std::move((*received)->descriptors)};
   changed_.notify_all();

@@ -55,6 +55,11 @@ class Link {
   // One request at a time; waits for its reply. A Failure comes back as its Status. When the daemon dies meanwhile, the
   // next one is asked; unavailable when none comes within some attempts.
   [[nodiscard]] Result<Reply> ask(const protocol::Message& request, const base::Deadline& deadline);
+  // The same for a question that may be dropped: by `dropped`, once wake() was called behind it, or by the deadline. The line
+  // stays as it is, and the answer is passed over when it comes.
+  [[nodiscard]] Result<Reply> ask_patiently(const protocol::Message& request, const base::Deadline& deadline,
+                                            const std::atomic<bool>& dropped);
+  void wake() noexcept;
   // Says goodbye without waiting: the daemon lets go of the arena when it reads it.
   void leave_unanswered();
   // Says goodbye; from now on the end of the line is expected.
@@ -67,9 +72,14 @@ class Link {
  private:
   Link(LinkOptions options, LinkEvents events) : options_(std::move(options)), events_(std::move(events)) {}
   [[nodiscard]] Status connect(int memfd);
+  // `dropped`: null where the line starts anew instead.
+  [[nodiscard]] Result<Reply> ask_until(const protocol::Message& request, const base::Deadline& deadline,
+                                        const std::atomic<bool>* dropped);
   [[nodiscard]] Result<Reply> ask_once(const std::shared_ptr<transport::Connection>& current,
-                                       const protocol::Message& request, const base::Deadline& deadline);
-  [[nodiscard]] bool has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline);
+                                       const protocol::Message& request, const base::Deadline& deadline,
+                                       const std::atomic<bool>* dropped);
+  [[nodiscard]] bool has_other(const std::shared_ptr<transport::Connection>& old, const base::Deadline& deadline,
+                               const std::atomic<bool>* dropped);
   void monitor();
   void receive_once();
   void lose(const std::string& why);
@@ -88,6 +98,7 @@ class Link {
   ForkGuard guard_;
   PersistCadence cadence_;
   bool asking_ = false;
+  std::uint64_t answers_to_pass_over_ = 0;  // on this connection, before that of the question asked now
   bool in_trouble_ = false;  // some attempts to come back have failed in a row
   std::optional<Reply> reply_;
   bool reached_ = false;        // a daemon was there, whatever it then said; the thread that connects only

@@ -13,7 +13,6 @@ namespace {
 
 // A client that reads for longer goes on reading its own mapping; only the memory is no longer counted.
 constexpr std::uint64_t kLongestHoldMs = 600'000;
-constexpr std::uint64_t kBeginToRestMs = 2'000;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 std::int64_t now_ns() { return base::system_clock().monotonic_ns(); }
@@ -76,6 +75,13 @@ DaemonCore::Task DaemonCore::stay_for_successor(std::shared_ptr<RunSession> sess
   (void)co_await poll_until(not_wanted, base::Deadline::after_ms(longest_ms));
 }
 
+// A successor that takes snapshots of its own needs none of them; what the store lacks waits until its time has passed.
+void DaemonCore::let_go_of_stored(const RunSession& successor) const {
+  for (const auto& before : predecessors(successor)) {
+    if (!before->stay().holds_only_copy()) before->stay().end();
+  }
+}
+
 // What the store lacks goes last, and only where a trainer would get no memory at all without it.
 std::shared_ptr<RunSession> DaemonCore::who_makes_room(bool else_refused) const {
   std::shared_ptr<RunSession> only_copy;
@@ -90,22 +96,23 @@ std::shared_ptr<RunSession> DaemonCore::who_makes_room(bool else_refused) const 
 // Of room for two images.
 bool DaemonCore::is_short_of(const RunSession& session, const protocol::ArenaRequest& request) const {
   const std::uint64_t chunks = arena::chunks_of(request.image_bytes) + arena::chunks_of(request.descriptor_bytes) + 1;
-  const std::uint64_t wanted_bytes = (2 * chunks + kSegmentChunks) * kChunkBytes + arena::control_bytes(2 * chunks);
+  const std::uint64_t two_images = (2 * chunks + kSegmentChunks) * kChunkBytes + arena::control_bytes(2 * chunks);
+  const std::uint64_t wanted_bytes = std::min(two_images, session.budget_bytes());
   return used_arena_bytes() - session.arena_facts().committed_bytes + wanted_bytes > config_.budget_bytes;
 }
 
 DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
   const auto deadline = base::Deadline::after_ms(request.deadline_ms);
-  // Between the end of its work and its rest, when it is known whether the store has what it holds.
+  // Between the end of its work and its rest, when it is known whether the store has what it holds, or its end.
   const std::function<bool()> all_rest = [this] {
     return std::ranges::none_of(
-        sessions_, [](const auto& one) { return one->died() && one->drained() && !one->stay().is_resting(); });
+        sessions_, [](const auto& one) { return one->gone() && one->drained() && !one->stay().is_resting(); });
   };
   while (is_short_of(*session, request) && !deadline.expired()) {
     const bool else_refused = !request.while_training && session->would_refuse(request, free_arena_bytes());
     const std::shared_ptr<RunSession> goes = who_makes_room(else_refused);
     if (goes == nullptr) {
-      if (all_rest() || !co_await poll_until(all_rest, deadline.at_most_ms(kBeginToRestMs))) co_return;
+      if (all_rest() || !co_await poll_until(all_rest, deadline)) co_return;
       continue;
     }
     goes->stay().end();

@@ -252,12 +252,7 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
     return !granting_ && std::ranges::none_of(before, [](const auto& one) { return !one->is_alone() || !one->drained(); });
   };
   // Who does not wait may still ask for what that memory holds.
-  if (request.deadline_ms != 0) {
-    let_go_of_hot(client);
-    for (const auto& before : predecessors(*session)) {
-      if (!request.while_training) before->stay().end();
-    }
-  }
+  if (request.deadline_ms != 0) let_go_of_hot(client);
   const bool in_turn = my_turn() || co_await poll_until(my_turn, base::Deadline::after_ms(request.deadline_ms));
   if (!in_turn || (request.deadline_ms == 0 && !predecessors(*session).empty() && is_short_of(*session, request))) {
     reply(*client, not_free);
@@ -266,7 +261,6 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
   // Before the first suspension: what make_room() has found free must still be so when it is given away.
   const Turn turn(granting_);
   co_await make_room(session, request);
-  const bool first = session->arena_facts().memfd < 0;
   const std::uint64_t free_bytes = free_arena_bytes();
   if (request.deadline_ms == 0 && session->would_refuse(request, free_bytes) && who_makes_room(true) != nullptr) {
     reply(*client, protocol::Failure{Code::deadline, "room for it must be made first, and that takes a moment"});
@@ -278,7 +272,8 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
   };
   const auto ready = co_await run_blocking(*blocking_, provide);
   if (ready.ok()) {
-    reply(*client, *ready, first ? session->arena_facts().memfd : -1);
+    if (request.deadline_ms != 0 && !request.while_training) let_go_of_stored(*session);
+    reply(*client, *ready, session->arena_facts().memfd);
   } else {
     reply(*client, protocol::Failure{ready.status().code(), ready.status().message()});
   }

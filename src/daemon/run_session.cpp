@@ -242,6 +242,7 @@ void RunSession::drop() noexcept {
   {
     const std::lock_guard guard(mutex_);
     persister = std::move(persister_);
+    if (arena_) dropping_bytes_ = arena_->committed_bytes();
     arena = std::move(arena_);
   }
   // In this order: the persister's threads read the arena until they are joined.
@@ -249,6 +250,7 @@ void RunSession::drop() noexcept {
   arena.reset();
   // Last: until here a successor shares the lock with us, so that the run is never without one.
   const std::lock_guard guard(mutex_);
+  dropping_bytes_ = 0;
   lock_.reset();
 }
 
@@ -286,7 +288,11 @@ std::shared_ptr<env::Lock> RunSession::lock() const {
 
 RunSession::ArenaFacts RunSession::arena_facts() const {
   const std::lock_guard lock(mutex_);
-  if (!arena_) return {};
+  if (!arena_) {
+    ArenaFacts going;
+    going.committed_bytes = dropping_bytes_;
+    return going;
+  }
   return {arena_->memfd(), arena_->id_hex(), arena_->committed_bytes(), image_bytes_, mode_};
 }
 

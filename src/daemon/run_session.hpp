@@ -77,7 +77,10 @@ class RunSession {
     std::uint64_t image_bytes = 0;
     arena::Mode mode = arena::Mode::none;
   };
+  // While it is dropped its bytes still count.
   [[nodiscard]] ArenaFacts arena_facts() const;
+  // Of this trainer's arena: its own word, else the daemon's.
+  [[nodiscard]] std::uint64_t budget_bytes() const noexcept;
   // Of a living trainer, as far as its arena tells; nothing while that is on its way from a daemon before.
   struct CrashOutlook {
     arena::CrashCost cost;
@@ -111,7 +114,6 @@ class RunSession {
              std::shared_ptr<env::Lock> lock, base::UniqueFd pidfd, std::shared_ptr<persist::GroupCommit> joint);
   [[nodiscard]] bool writing() const;
   [[nodiscard]] bool verifies(const std::string& name) const;
-  [[nodiscard]] std::uint64_t budget_bytes() const noexcept;
   [[nodiscard]] Result<ArenaGrant> decide(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const;
   [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
                              std::function<void(const persist::News&)> on_news);
@@ -133,6 +135,7 @@ class RunSession {
   mutable std::mutex mutex_;  // guards the pointers and figures below, not what they point to
   arena::Mode mode_ = arena::Mode::none;
   std::uint64_t image_bytes_ = 0;
+  std::uint64_t dropping_bytes_ = 0;
   std::shared_ptr<arena::Arena> arena_;  // the other ranks of a group look into it
   std::unique_ptr<persist::Persister> persister_;
   std::shared_ptr<Scrubber> scrubber_;

@@ -94,18 +94,19 @@ void Persister::finish(bool stopping) noexcept {
   side_.wake_self();
 }
 
-bool Persister::drained() const {
+bool Persister::has_sealed_to_write() const {
   const std::vector<arena::RecordView> records = side_.records();
   const std::uint64_t newest = newest_to_write(records);
-  const bool sealed_waits = std::any_of(records.begin(), records.end(), [&](const arena::RecordView& view) {
+  return std::any_of(records.begin(), records.end(), [&](const arena::RecordView& view) {
     return view.state == arena::RecordState::sealed && (view.flags & arena::kDone) == 0 && !is_next_daemons(view) &&
            !stays_in_memory(view, newest);
   });
-  {
-    const std::lock_guard lock(mutex_);
-    if (busy_ || sealed_waits) return false;
-  }
-  return verifier_->only_unconfirmed();
+}
+
+bool Persister::drained() const {
+  if (has_sealed_to_write() || writing() || !verifier_->only_unconfirmed()) return false;
+  // A bad verdict in between may have sent an older one, kept for memory only, to the store.
+  return !has_sealed_to_write();
 }
 
 PersistCounters Persister::counters() const {

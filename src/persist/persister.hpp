@@ -102,6 +102,7 @@ class Persister {
   }
 
  private:
+  [[nodiscard]] bool has_sealed_to_write() const;
   // again, off: of the group's attempt (GroupRounds::Turn).
   enum class Outcome { published, given_up, left, again, off };
   struct Written {
