@@ -62,11 +62,23 @@ Result<Listener> Listener::listen(const std::string& path) {
   return listener;
 }
 
-Listener::Listener(Listener&& other) noexcept : fd_(std::move(other.fd_)), path_(std::move(other.path_)) {}
+Listener::Listener(base::UniqueFd fd, std::string path)
+    : fd_(std::move(fd)), path_(std::move(path)), file_(file_at(path_)) {}
+
+Listener::Listener(Listener&& other) noexcept
+    : fd_(std::move(other.fd_)), path_(std::move(other.path_)), file_(other.file_) {}
 
 Listener::~Listener() {
   // A file that cannot be removed is a dead socket, which the next listener replaces.
-  if (fd_.valid()) static_cast<void>(::unlink(path_.c_str()));
+  if (fd_.valid() && is_in_place()) static_cast<void>(::unlink(path_.c_str()));
+}
+
+bool Listener::is_in_place() const noexcept { return file_.has_value() && file_at(path_) == file_; }
+
+std::optional<Listener::FileId> Listener::file_at(const std::string& path) noexcept {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return std::nullopt;
+  return FileId{info.st_dev, info.st_ino};
 }
 
 Result<Connection> Listener::try_accept() const {
