@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "base/log.hpp"
+#include "daemon/admission.hpp"
 #include "daemon/blocking.hpp"
 
 namespace stillframe::daemon {
@@ -96,13 +97,15 @@ DaemonCore::Task DaemonCore::accept_at(int listener) {
 
 void DaemonCore::welcome(transport::Connection connection) {
   const auto peer = connection.peer();
-  if (!peer.ok() || (peer->uid != ::getuid() && peer->uid != 0)) {
-    base::log(base::LogLevel::warn, "client.refused", {{"reason", "another user"}});
-    return;
-  }
-  std::erase_if(clients_, [](const std::weak_ptr<Client>& one) { return one.expired(); });
   auto client = std::make_shared<Client>();
   client->connection = std::move(connection);
+  const Status admitted = peer.ok() ? may_use(::geteuid(), config_.allowed_uids, peer->uid) : peer.status();
+  if (!admitted.ok()) {
+    base::log(base::LogLevel::warn, "client.refused", {{"reason", admitted.message()}});
+    return reply(*client, protocol::Failure{admitted.code(), admitted.message()});
+  }
+  client->pid = peer->pid;
+  std::erase_if(clients_, [](const std::weak_ptr<Client>& one) { return one.expired(); });
   if (clients_.size() >= config_.max_clients) {
     reply(*client, protocol::Failure{Code::busy, "the daemon serves " + std::to_string(config_.max_clients) +
                                                      " clients already (daemon.max_clients)"});
@@ -192,6 +195,8 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
     co_return;
   }
   if (auto* hello = std::get_if<protocol::Hello>(&*decoded)) {
+    // Two containers may each have a process 1; to the kernel they are two.
+    if (client->pid != 0) hello->pid = client->pid;
     co_await handle_hello(client, std::move(*hello), std::move(message.descriptors));
   } else if (std::holds_alternative<protocol::StatusRequest>(*decoded)) {
     reply(*client, status());

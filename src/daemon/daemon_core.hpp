@@ -33,6 +33,7 @@ class DaemonCore {
  private:
   struct Client {
     transport::Connection connection;
+    pid_t pid = 0;  // in the daemon's eyes, which may count otherwise than those of a trainer in a container; 0: not seen
     std::shared_ptr<RunSession> session;  // null until Hello, and for clients that only ask
     std::shared_ptr<RunSession> hot;      // a dead predecessor whose memory this client reads
     bool said_bye = false;

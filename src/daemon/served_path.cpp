@@ -27,16 +27,17 @@ std::vector<transport::Connection> who_waits_at(const transport::Listener& liste
 
 }  // namespace
 
-ServedPath::ServedPath(std::string path, std::unique_ptr<env::Lock> lock, transport::Listener listener)
-    : path_(std::move(path)), lock_(std::move(lock)), listener_(std::move(listener)) {}
+ServedPath::ServedPath(std::string path, transport::Reach reach, std::unique_ptr<env::Lock> lock,
+                       transport::Listener listener)
+    : path_(std::move(path)), reach_(reach), lock_(std::move(lock)), listener_(std::move(listener)) {}
 
-Result<ServedPath> ServedPath::take(const std::string& path) {
+Result<ServedPath> ServedPath::take(const std::string& path, transport::Reach reach) {
   SF_ASSIGN(std::string real, env::resolve_directory_of(env::posix_env(), path));
   auto lock = env::posix_env().try_lock(lock_file(real), env::LockMode::exclusive);
   if (!lock.ok()) return lock.status().code() == Code::busy ? already_running(path) : std::move(lock).status();
   // By the name that was given: it is what clients say, and may be short where the real one is too long for a socket.
-  SF_ASSIGN(transport::Listener listener, transport::Listener::listen(path));
-  return ServedPath(path, std::move(lock).value(), std::move(listener));
+  SF_ASSIGN(transport::Listener listener, transport::Listener::listen(path, reach));
+  return ServedPath(path, reach, std::move(lock).value(), std::move(listener));
 }
 
 ServedPath::Look ServedPath::look() {
@@ -44,7 +45,7 @@ ServedPath::Look ServedPath::look() {
   look.locked_again = lock_again();
   if (listener_->is_in_place()) return look;
   // Two that lost their lock and bind at once end well: the path leads to one of them, and the other finds it taken.
-  Result<transport::Listener> fresh = transport::Listener::listen(path_);
+  Result<transport::Listener> fresh = transport::Listener::listen(path_, reach_);
   if (!fresh.ok()) {
     look.found = fresh.status().code() == Code::busy ? Found::taken : Found::not_bound;
     look.why = fresh.status();

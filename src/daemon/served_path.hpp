@@ -15,7 +15,7 @@ namespace stillframe::daemon {
 class ServedPath {
  public:
   // busy, naming the process, when another instance serves there. `path` is absolute; its directory must exist.
-  [[nodiscard]] static Result<ServedPath> take(const std::string& path);
+  [[nodiscard]] static Result<ServedPath> take(const std::string& path, transport::Reach reach);
 
   enum class Found {
     in_place,
@@ -38,10 +38,11 @@ class ServedPath {
   void stop_listening() { listener_.reset(); }
 
  private:
-  ServedPath(std::string path, std::unique_ptr<env::Lock> lock, transport::Listener listener);
+  ServedPath(std::string path, transport::Reach reach, std::unique_ptr<env::Lock> lock, transport::Listener listener);
   [[nodiscard]] bool lock_again();
 
   std::string path_;
+  transport::Reach reach_;
   std::unique_ptr<env::Lock> lock_;
   std::optional<transport::Listener> listener_;
 };

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kBacklog = 64;
 constexpr mode_t kOnlyTheOwner = S_IRUSR | S_IWUSR;
+constexpr mode_t kEverybody = kOnlyTheOwner | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
 constexpr std::uint64_t kProbeMs = 100;
 
 int bind_to(int fd, const sockaddr_un& address) noexcept {
@@ -40,13 +41,14 @@ Status remove_dead_socket(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-Result<Listener> Listener::listen(const std::string& path) {
+Result<Listener> Listener::listen(const std::string& path, Reach reach) {
   SF_ASSIGN(const sockaddr_un address, address_of(path));
   SF_ASSIGN(base::UniqueFd fd, open_socket());
   SF_TRY(make_non_blocking(fd.get()));
+  const mode_t mode = reach == Reach::owner ? kOnlyTheOwner : kEverybody;
   // bind() makes the file with the socket's own mode less the umask, so it is never open to others, not even for the
   // moment until chmod() has given back what a strict umask took.
-  if (::fchmod(fd.get(), kOnlyTheOwner) != 0) return system_error("setting the mode of a socket", errno);
+  if (::fchmod(fd.get(), mode) != 0) return system_error("setting the mode of a socket", errno);
   int refused = bind_to(fd.get(), address);
   if (refused == EADDRINUSE) {
     SF_TRY(remove_dead_socket(path, address));
@@ -57,7 +59,7 @@ Result<Listener> Listener::listen(const std::string& path) {
   }
   if (refused != 0) return system_error("making the socket " + path, refused);
   Listener listener(std::move(fd), path);  // from here on the file is removed on every way out
-  if (::chmod(path.c_str(), kOnlyTheOwner) != 0) return system_error("setting the mode of " + path, errno);
+  if (::chmod(path.c_str(), mode) != 0) return system_error("setting the mode of " + path, errno);
   if (::listen(listener.fd_.get(), kBacklog) != 0) return system_error("listening at " + path, errno);
   return listener;
 }

@@ -65,11 +65,14 @@ class Connection {
 // Two ends of one connection: the fake of the door, and what tests use.
 [[nodiscard]] Result<std::pair<Connection, Connection>> connected_pair();
 
-// Listens at `path` with mode 0600, whatever the umask. A dead socket file there is replaced: the caller holds the lock
+// Who may connect, as far as the directory of the socket lets them come.
+enum class Reach { owner, everybody };
+
+// Listens at `path` with mode 0600 (everybody: 0666), whatever the umask. A dead socket file there is replaced: the caller holds the lock
 // that says no other instance lives. The file is removed by the destructor, unless the path names another one by then.
 class Listener {
  public:
-  [[nodiscard]] static Result<Listener> listen(const std::string& path);
+  [[nodiscard]] static Result<Listener> listen(const std::string& path, Reach reach = Reach::owner);
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&&) = delete;
   ~Listener();

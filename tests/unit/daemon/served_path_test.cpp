@@ -20,7 +20,7 @@ class ServedPathTest : public testing::Test {
     return transport::connect(socket(), base::Deadline::after_ms(10'000));
   }
   void SetUp() override {
-    auto taken = ServedPath::take(socket());
+    auto taken = ServedPath::take(socket(), transport::Reach::owner);
     ASSERT_TRUE(taken.ok()) << taken.status().message();
     served_.emplace(std::move(taken).value());
   }
@@ -35,7 +35,7 @@ TEST_F(ServedPathTest, InPlaceNothingIsMadeAgain) {
   EXPECT_FALSE(look.locked_again);
 }
 
-TEST_F(ServedPathTest, ASecondOneIsBusy) { EXPECT_EQ(ServedPath::take(socket()).status().code(), Code::busy); }
+TEST_F(ServedPathTest, ASecondOneIsBusy) { EXPECT_EQ(ServedPath::take(socket(), transport::Reach::owner).status().code(), Code::busy); }
 
 TEST_F(ServedPathTest, AFileThatIsGoneIsMadeAgainAndWhoHadConnectedBeforeIsNotLost) {
   const auto early = come();
@@ -50,6 +50,21 @@ TEST_F(ServedPathTest, AFileThatIsGoneIsMadeAgainAndWhoHadConnectedBeforeIsNotLo
   EXPECT_TRUE(late.ok()) << late.status().message();
   EXPECT_TRUE(served_->listener().try_accept().ok());
   EXPECT_EQ(served_->look().found, Found::in_place);
+}
+
+TEST_F(ServedPathTest, WhatIsMadeAgainIsAsPrivateOrAsOpenAsBefore) {
+  using std::filesystem::perms;
+  constexpr perms kAll = perms::owner_read | perms::owner_write | perms::group_read | perms::group_write |
+                         perms::others_read | perms::others_write;
+  const auto mode_made_again = [this](const std::string& path, transport::Reach reach) {
+    auto taken = ServedPath::take(path, reach);
+    EXPECT_TRUE(taken.ok()) << path;
+    EXPECT_TRUE(std::filesystem::remove(path));
+    EXPECT_EQ(taken->look().found, Found::bound_again);
+    return std::filesystem::status(path).permissions();
+  };
+  EXPECT_EQ(mode_made_again(dir_.path() + "/own.sock", transport::Reach::owner), perms::owner_read | perms::owner_write);
+  EXPECT_EQ(mode_made_again(dir_.path() + "/open.sock", transport::Reach::everybody), kAll);
 }
 
 TEST_F(ServedPathTest, ADeadSocketInItsPlaceIsReplaced) {
@@ -67,14 +82,14 @@ TEST_F(ServedPathTest, WithoutItsLockFileItLocksAgainAndKeepsOthersOut) {
   std::filesystem::remove(lock());
   EXPECT_TRUE(served_->look().locked_again);
   std::filesystem::remove(socket());
-  EXPECT_EQ(ServedPath::take(socket()).status().code(), Code::busy);
+  EXPECT_EQ(ServedPath::take(socket(), transport::Reach::owner).status().code(), Code::busy);
   EXPECT_FALSE(served_->look().locked_again);
 }
 
 TEST_F(ServedPathTest, OfTwoThatLostBothFilesTheOneAtThePathStaysAndItsFileOutlivesTheOther) {
   std::filesystem::remove(socket());
   std::filesystem::remove(lock());
-  auto other = ServedPath::take(socket());
+  auto other = ServedPath::take(socket(), transport::Reach::owner);
   ASSERT_TRUE(other.ok()) << other.status().message();
   const auto look = served_->look();
   EXPECT_EQ(look.found, Found::taken);
@@ -98,7 +113,7 @@ TEST_F(ServedPathTest, AFileThatIsNoSocketIsLeftAndTheNextLookTriesAgain) {
 TEST_F(ServedPathTest, AWholeDirectoryThatIsGoneIsFoundAgain) {
   const std::string away = dir_.path() + "/run";
   std::filesystem::create_directory(away);
-  auto taken = ServedPath::take(away + "/d.sock");
+  auto taken = ServedPath::take(away + "/d.sock", transport::Reach::owner);
   ASSERT_TRUE(taken.ok());
   std::filesystem::remove_all(away);
   EXPECT_EQ(taken->look().found, Found::not_bound);
