@@ -6,9 +6,10 @@
 set(STILLFRAME_GPU_ARCHITECTURES 80 90 100 CACHE STRING "Compute capabilities that the kernels are compiled for")
 find_program(STILLFRAME_NVCC nvcc DOC "CUDA compiler for cuda/*.cu")
 
-# Into `result`: those of `wanted` that this nvcc compiles for. One that does not say gets all of them.
-function(stillframe_architectures_of_nvcc wanted result)
+# Into `result`: those of `wanted` that this nvcc compiles for; into `unknown`: the others. One that does not say gets all of them.
+function(stillframe_architectures_of_nvcc wanted result unknown)
   set(${result} ${wanted} PARENT_SCOPE)
+  set(${unknown} "" PARENT_SCOPE)
   execute_process(COMMAND ${STILLFRAME_NVCC} --list-gpu-arch OUTPUT_VARIABLE listed ERROR_QUIET RESULT_VARIABLE code)
   string(REGEX MATCHALL "compute_[0-9]+" known "${listed}")
   if(NOT code EQUAL 0 OR NOT known)
@@ -29,10 +30,12 @@ function(stillframe_architectures_of_nvcc wanted result)
     message(STATUS "GPU kernels: this nvcc does not know sm_${names}; such GPUs take the portable code")
   endif()
   set(${result} ${kept} PARENT_SCOPE)
+  set(${unknown} "${dropped}" PARENT_SCOPE)
 endfunction()
 
 if(STILLFRAME_NVCC)
-  stillframe_architectures_of_nvcc("${STILLFRAME_GPU_ARCHITECTURES}" STILLFRAME_KERNEL_ARCHITECTURES)
+  stillframe_architectures_of_nvcc("${STILLFRAME_GPU_ARCHITECTURES}" STILLFRAME_KERNEL_ARCHITECTURES
+                                   STILLFRAME_UNKNOWN_GPU_ARCHITECTURES)
   list(JOIN STILLFRAME_KERNEL_ARCHITECTURES ", sm_" architectures)
   message(STATUS "GPU kernels: compiled by nvcc for sm_${architectures} and as PTX")
 else()

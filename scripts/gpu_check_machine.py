@@ -1,4 +1,4 @@
-"""Which GPU, driver and torch a machine has."""
+"""Which GPU, driver, torch and pytest a machine has."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Optional
+from typing import Dict, Optional
 
 from gpu_check_bundle import Bundle
 
 NO_GPU_EXIT_CODE = 77  # of gpu_figures
 TIMEOUT_SECONDS = 120.0
+PYTEST = "import pytest; print(pytest.__version__)"
 TORCH = "import torch; print(torch.__version__, torch.cuda.is_available())"
 
 
@@ -26,6 +27,7 @@ class Machine:
     driver: str
     torch: Optional[str]  # its version; None when there is none
     torch_sees_gpu: bool
+    pytest: Optional[str]
     device: int
     bundle: Bundle
 
@@ -49,7 +51,8 @@ def look(bundle: Bundle, device: int) -> Optional[Machine]:
     smi = driver_of_listing(smi_listing(), device)
     cuda = cuda_name(int(facts["cuda_version"]))
     version, sees = torch_facts(torch_answer())
-    return Machine(str(facts["gpu"]), f"{smi}, {cuda}" if smi else cuda, version, sees, device, bundle)
+    tester = pytest_version(bundle.environment())
+    return Machine(str(facts["gpu"]), f"{smi}, {cuda}" if smi else cuda, version, sees, tester, device, bundle)
 
 
 def cuda_name(version: int) -> str:
@@ -84,3 +87,10 @@ def torch_answer() -> str:
 def torch_facts(answer: str) -> "tuple[Optional[str], bool]":
     words = answer.split()
     return (words[0], words[1] == "True") if len(words) == 2 else (None, False)
+
+
+def pytest_version(environment: Dict[str, str]) -> Optional[str]:
+    """None when this Python has none in that environment, which is the one that the tests get."""
+    done = subprocess.run([sys.executable, "-c", PYTEST], env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+                          check=False)  # fmt: skip
+    return done.stdout.strip() if done.returncode == 0 else None

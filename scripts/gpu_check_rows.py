@@ -94,6 +94,9 @@ def torch_tests(machine: Machine, scratch: Path) -> List[Row]:
     if not machine.torch_sees_gpu:
         print(f"tests/gpu in Python: NOT RUN: torch {machine.torch or 'is not there'}, and sees no GPU")
         return []
+    if machine.pytest is None:
+        print(f"tests/gpu in Python: NOT RUN: no pytest beside torch {machine.torch} ({sys.executable} -m pip install pytest)")
+        return []
     report = scratch / "pytest.txt"
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "python_files=*_test.py",
                str(GPU_TESTS)]  # fmt: skip

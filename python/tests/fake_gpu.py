@@ -27,6 +27,9 @@ class FakeGpu:
     def __init__(self) -> None:
         self.library = ctypes.CDLL("libcuda.so.1")
         self._bytes: Dict[int, int] = {}  # of every allocation, by address
+        version = ctypes.c_int()
+        assert self.library.cuDriverGetVersion(ctypes.byref(version)) == 0
+        self._version = min(_VERSION, version.value)
         self.waits_before_it_frees = True  # for the work of `stream`; what else is under way is a race
         self._call("cuInit", ctypes.c_uint(0))
         context = ctypes.c_void_p()
@@ -124,7 +127,7 @@ class FakeGpu:
 
     def _call(self, name: str, *arguments: Any) -> None:
         address, status = ctypes.c_void_p(), ctypes.c_int()
-        self.library.cuGetProcAddress_v2(name.encode(), ctypes.byref(address), _VERSION,
+        self.library.cuGetProcAddress_v2(name.encode(), ctypes.byref(address), self._version,
                                          ctypes.c_uint64(_LEGACY_DEFAULT_STREAM), ctypes.byref(status))  # fmt: skip
         assert address.value, f"the fake has no {name}"
         types: List[Any] = [type(one) if isinstance(one, ctypes._SimpleCData) else ctypes.c_void_p for one in arguments]

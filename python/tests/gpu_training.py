@@ -267,6 +267,27 @@ def plan_that_fails(store: str) -> None:
         training.gpu.wait()
 
 
+def too_old(store: str) -> None:
+    """The driver is not one that a capture can use; the loop goes on."""
+    training = Training()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ckpt = training.checkpointer(store)
+        tickets = []
+        for _ in range(3):
+            training.step()
+            tickets.append(ckpt.snapshot(training.steps, wait=True))
+        for ticket in tickets:
+            say(f"state{ticket.step}", ticket.state)
+            say(f"why{ticket.step}", ticket.error)
+        status: Any = ckpt.status()
+        say("counted", status["consecutive_failures"])
+        say("trained", training.steps, training.is_at(training.steps))
+        ckpt.close()
+    say("warnings", len(caught))
+    say("warned", *(one.message for one in caught))
+
+
 class NoMorePlans:
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -364,7 +385,7 @@ def main() -> None:
         globals()["without_the_" + sabotage]()
     doing: Dict[str, Callable[..., None]] = {
         one.__name__: one for one in (train, on_another_stream, capture, give_up_memory, end_in_mid_copy, two_optimizers,
-                                      restore_on_another_stream, plan_that_fails, scratch, missed_fence, torn_copy)
+                                      restore_on_another_stream, plan_that_fails, too_old, scratch, missed_fence, torn_copy)
     }
     name, store, *numbers = sys.argv[1:]
     doing[name](store, *map(int, numbers))

@@ -120,6 +120,28 @@ def test_a_plan_that_fails_leaves_the_streams_of_the_copies_under_way(tmp_path: 
     assert done.code == 0 and done.said("whole") == ["verified"], done.errors
 
 
+@pytest.mark.parametrize(
+    ("variable", "what"),
+    [
+        ({"FAKE_CUDA_DRIVER_VERSION": "11080"}, ["too old", "CUDA 11.8", "at least 12.0", "install driver 525"]),
+        ({"FAKE_CUDA_MISSING_CALLS": "cuMemHostRegister"}, ["has no call cuMemHostRegister", "install a driver"]),
+    ],
+)
+def test_with_a_driver_that_is_too_old_the_ticket_says_what_to_do_and_the_training_goes_on(
+    variable: Dict[str, str], what: List[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    done = Done("eager", "too_old", tmp_path)
+    assert done.code == 0 and done.said("trained") == ["3", "True"], done.errors
+    for step in ("1", "2", "3"):
+        assert done.said(f"state{step}") == ["failed"]
+        assert all(words in " ".join(done.said(f"why{step}")) for words in what), done.said(f"why{step}")
+    assert done.said("counted") == ["3"]
+    assert done.said("warnings") == ["1"]
+    assert all(words in " ".join(done.said("warned")) for words in [*what, "training goes on"]), done.said("warned")
+
+
 def test_what_no_fence_guards_must_fit_into_the_scratch(tmp_path: Path) -> None:
     done = Done("eager", "scratch", tmp_path)
     why = " ".join(done.said("refused"))

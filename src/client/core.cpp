@@ -37,6 +37,18 @@ Status check_cadence(const CheckpointerOptions& options) {
   return {};
 }
 
+// The daemon of a named socket may be another user's. The store is its own, then: it makes what is missing, and says what it
+// cannot write.
+Result<std::string> real_path_of_store(const CheckpointerOptions& options) {
+  env::Env& env = env::posix_env();
+  if (!options.socket.empty()) {
+    if (auto there = env.real_path(options.store); there.ok()) return there;
+    if (auto to_be = env::resolve_directory_of(env, options.store); to_be.ok()) return to_be;
+  }
+  SF_ASSIGN(const store::Store store, store::Store::open_or_create(env, options.store));
+  return store.path();
+}
+
 }  // namespace
 
 Core::Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew)
@@ -48,8 +60,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   SF_TRY(check_cadence(options));
   if (options.retention) SF_TRY(retention::check(*options.retention));
   SF_ASSIGN(std::shared_ptr<device::CopyCrew> crew, device::CopyCrew::start(options.copy_threads));
-  SF_ASSIGN(const store::Store store, store::Store::open_or_create(env::posix_env(), options.store));
-  options.store = store.path();
+  SF_ASSIGN(options.store, real_path_of_store(options));
   LinkOptions link;
   link.may_spawn = options.socket.empty();
   if (link.may_spawn) {
@@ -84,7 +95,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
     const std::lock_guard lock(raw->mutex_);
     return raw->arena_ ? raw->arena_->memfd() : -1;
   };
-  if (const auto space = store.env().space(store.path()); space.ok()) {
+  if (const auto space = env::posix_env().space(core->options_.store); space.ok()) {
     const std::string notice = store::file_system_notice(space->file_system);
     if (!notice.empty()) core->warnings_.push_back(notice);
   }

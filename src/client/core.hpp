@@ -71,6 +71,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // first plan, or the deadline.
   [[nodiscard]] Result<std::unique_ptr<restore::MemoryImage>> hot_image(const base::Deadline& deadline);
   void hot_done();
+  // An error counts as a failed snapshot: that of the caller, who cannot take it without a plan.
   [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> make_plan(std::vector<capture::EntrySpec> specs,
                                                                        const base::Deadline& deadline);
   [[nodiscard]] Snapshot snapshot(const std::shared_ptr<const capture::Plan>& plan, SnapshotRequest request);
@@ -115,6 +116,8 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Status make_room(const protocol::ArenaRequest& request, const base::Deadline& deadline,
                                  const std::atomic<bool>* ended);
   [[nodiscard]] Status attach(Link::Reply reply);
+  [[nodiscard]] Result<std::shared_ptr<const capture::Plan>> plan_for(std::vector<capture::EntrySpec> specs,
+                                                                      const base::Deadline& deadline);
   [[nodiscard]] Status prepare(const capture::Plan& plan, const base::Deadline& deadline);
   [[nodiscard]] arena::Mode mode_for(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;
   [[nodiscard]] bool stays_twofold(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;

@@ -25,6 +25,16 @@ std::uint64_t deadline_ms(const base::Deadline& deadline) { return static_cast<s
 
 Result<std::shared_ptr<const capture::Plan>> Core::make_plan(std::vector<capture::EntrySpec> specs,
                                                              const base::Deadline& deadline) {
+  auto made = plan_for(std::move(specs), deadline);
+  if (!made.ok()) {  // the snapshot that wanted it failed, and only here is that known
+    const std::lock_guard lock(mutex_);
+    count_failure(made.status().message());
+  }
+  return made;
+}
+
+Result<std::shared_ptr<const capture::Plan>> Core::plan_for(std::vector<capture::EntrySpec> specs,
+                                                            const base::Deadline& deadline) {
   SF_ASSIGN(std::shared_ptr<const capture::Plan> plan, capture::Plan::make(std::move(specs)));
   end_reserving();
   const std::uint64_t descriptor_bytes = 2 * plan->layout_text.size() + kTreeAllowanceBytes;

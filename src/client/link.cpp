@@ -70,7 +70,9 @@ Status Link::connect(int memfd) {
   std::vector<int> descriptors{pidfd.get()};
   if (hello.adopt) descriptors.push_back(memfd);
   reached_ = true;
-  SF_TRY(fresh->send(protocol::encode(hello), descriptors, deadline));
+  const Status sent = fresh->send(protocol::encode(hello), descriptors, deadline);
+  // A daemon that refuses whoever comes says why before it closes, and may have closed by now.
+  if (!sent.ok() && sent.code() != Code::unavailable) return sent;
   SF_ASSIGN(auto received, fresh->receive(deadline));
   if (!received) return {Code::unavailable, "the daemon closed the connection at once (its log says why)"};
   SF_ASSIGN(const protocol::Message message, protocol::decode(received->text));

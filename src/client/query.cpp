@@ -11,7 +11,8 @@ Result<std::string> query_status(const std::string& socket, const base::Deadline
     return Status(Code::unavailable, "no daemon answers at " + socket + " (" + connection.status().message() +
                                          "); what is durable in the store is safe, and a trainer starts one when it needs it");
   }
-  SF_TRY(connection->send(protocol::encode(protocol::StatusRequest{}), {}, deadline));
+  const Status sent = connection->send(protocol::encode(protocol::StatusRequest{}), {}, deadline);
+  if (!sent.ok() && sent.code() != Code::unavailable) return sent;  // one that refuses whoever comes has said why, and closed
   SF_ASSIGN(const auto received, connection->receive(deadline));
   if (!received) return Status(Code::unavailable, "the daemon at " + socket + " closed the connection");
   SF_ASSIGN(auto message, protocol::decode(received->text));

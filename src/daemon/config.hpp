@@ -2,6 +2,8 @@
 // a test keeps it equal to the defaults here. Flags override the file.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,6 +21,7 @@ struct Config {
   std::uint64_t idle_exit_seconds = 0;           // leave after so long without a client or work; 0: never
   std::uint64_t shutdown_deadline_seconds = 600; // a graceful stop finishes what is captured within this
   std::uint32_t max_clients = 64;
+  std::vector<uid_t> allowed_uids;               // users served besides the daemon's own and root; empty: nobody
   std::string private_store;                     // when set, only this store is served (real path)
   // [arena]
   std::uint64_t budget_bytes = 0;                // all clients together; 0: half of the memory available at start

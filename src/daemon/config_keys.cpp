@@ -5,6 +5,7 @@
 #include <concepts>
 #include <numeric>
 
+#include "daemon/admission.hpp"
 #include "stillframe/types.hpp"
 
 namespace stillframe::daemon {
@@ -105,6 +106,16 @@ KeyRule retention_key(const retention::Word& word) {
   return rule;
 }
 
+KeyRule uids_key() {
+  KeyRule rule;
+  rule.key = make_key("daemon.allowed_uids", "string",
+                      "user ids served besides the daemon's own and 0, which always are: \"1000, 1001\"; the socket's directory "
+                      "must let them in");
+  rule.expected = expected_uids();
+  rule.set_text = [](Config& config, const std::string& text) { return parse_uids(text, config.allowed_uids); };
+  return rule;
+}
+
 std::vector<KeyRule> make_rules() {
   std::vector<KeyRule> rules;
   rules.push_back(string_key("daemon.socket", "an absolute path of at most 107 bytes", set_socket,
@@ -119,6 +130,7 @@ std::vector<KeyRule> make_rules() {
   rules.push_back(integer_key(
       "daemon.max_clients", {1, 4096}, [](Config & c) -> auto& { return c.max_clients; },
       "connections served at once; more are refused"));
+  rules.push_back(uids_key());
   rules.push_back(path_key("daemon.private_store", &Config::private_store,
                            "serve only this store (its real path); empty: every store"));
   rules.push_back(integer_key(

@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "base/log.hpp"
+#include "daemon/admission.hpp"
 #include "daemon/blocking.hpp"
 
 namespace stillframe::daemon {
@@ -21,6 +22,7 @@ namespace {
 constexpr std::uint64_t kPollMs = 20;
 constexpr std::uint64_t kAcceptPauseMs = 200;
 constexpr std::uint64_t kDeathMs = 200;
+constexpr std::uint64_t kLookAtPathMs = 1000;
 
 // Readiness of a descriptor that somebody else owns: Asio waits on a duplicate.
 class Readiness {
@@ -43,13 +45,13 @@ class Readiness {
 
 }  // namespace
 
-DaemonCore::DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
+DaemonCore::DaemonCore(const Config& config, ServedPath served, std::unique_ptr<base::WorkerPool> encoders,
                        std::unique_ptr<base::WorkerPool> blocking)
     : config_(config),
+      served_(std::move(served)),
       encoders_(std::move(encoders)),
       blocking_(std::move(blocking)),
       signals_(io_, SIGTERM, SIGINT),
-      listener_(std::move(listener)),
       accept_again_(io_) {}
 
 Status DaemonCore::run(const std::function<void()>& ready) {
@@ -57,6 +59,7 @@ Status DaemonCore::run(const std::function<void()>& ready) {
   asio::co_spawn(io_, accept_loop(), asio::detached);
   asio::co_spawn(io_, stop_on_signal(), asio::detached);
   asio::co_spawn(io_, watch_idle(), asio::detached);
+  asio::co_spawn(io_, watch_path(), asio::detached);
   base::log(base::LogLevel::info, "daemon.ready",
             {{"pid", ::getpid()}, {"socket", config_.socket}, {"version", STILLFRAME_VERSION}});
   ready();
@@ -68,34 +71,73 @@ Status DaemonCore::run(const std::function<void()>& ready) {
 }
 
 DaemonCore::Task DaemonCore::accept_loop() {
-  Readiness readiness(io_, listener_->native_handle());
-  while (co_await readiness.wait()) {
-    if (stopping_) co_return;
-    Result<transport::Connection> accepted = listener_->try_accept();
-    if (!accepted.ok()) {
+  do {
+    moved_ = false;
+    co_await accept_at(served_.listener().native_handle());
+  } while (moved_ && !stopping_);
+}
+
+DaemonCore::Task DaemonCore::accept_at(int listener) {
+  Readiness readiness(io_, listener);
+  end_accepting_ = [&readiness] { readiness.cancel(); };
+  while (!moved_ && co_await readiness.wait()) {
+    if (stopping_ || moved_) break;
+    Result<transport::Connection> accepted = served_.listener().try_accept();
+    if (accepted.ok()) {
+      welcome(std::move(accepted).value());
+    } else if (accepted.status().code() != Code::deadline) {
       // Out of descriptors, say: the caller still waits, and asking again at once would only burn a core.
-      if (accepted.status().code() != Code::deadline) {
-        base::log(base::LogLevel::warn, "client.not_accepted", {{"error", accepted.status().message()}});
-        accept_again_.expires_after(std::chrono::milliseconds(kAcceptPauseMs));
-        co_await accept_again_.async_wait(asio::use_awaitable);
-      }
-      continue;
+      base::log(base::LogLevel::warn, "client.not_accepted", {{"error", accepted.status().message()}});
+      accept_again_.expires_after(std::chrono::milliseconds(kAcceptPauseMs));
+      co_await accept_again_.async_wait(asio::use_awaitable);
     }
-    const auto peer = accepted->peer();
-    if (!peer.ok() || (peer->uid != ::getuid() && peer->uid != 0)) {
-      base::log(base::LogLevel::warn, "client.refused", {{"reason", "another user"}});
-      continue;
+  }
+  end_accepting_ = nullptr;
+}
+
+void DaemonCore::welcome(transport::Connection connection) {
+  const auto peer = connection.peer();
+  auto client = std::make_shared<Client>();
+  client->connection = std::move(connection);
+  const Status admitted = peer.ok() ? may_use(::geteuid(), config_.allowed_uids, peer->uid) : peer.status();
+  if (!admitted.ok()) {
+    base::log(base::LogLevel::warn, "client.refused", {{"reason", admitted.message()}});
+    return reply(*client, protocol::Failure{admitted.code(), admitted.message()});
+  }
+  client->pid = peer->pid;
+  std::erase_if(clients_, [](const std::weak_ptr<Client>& one) { return one.expired(); });
+  if (clients_.size() >= config_.max_clients) {
+    reply(*client, protocol::Failure{Code::busy, "the daemon serves " + std::to_string(config_.max_clients) +
+                                                     " clients already (daemon.max_clients)"});
+    return;
+  }
+  clients_.push_back(client);
+  asio::co_spawn(io_, serve(std::move(client)), asio::detached);
+}
+
+// Cleaners of temporary files remove sockets and locks that are in use. Clients whose lines stand notice nothing of it.
+DaemonCore::Task DaemonCore::watch_path() {
+  asio::steady_timer timer(io_);
+  bool said = false;
+  while (!stopping_) {
+    timer.expires_after(std::chrono::milliseconds(kLookAtPathMs));
+    co_await timer.async_wait(asio::use_awaitable);
+    if (stopping_) co_return;
+    ServedPath::Look look = served_.look();
+    if (look.locked_again) base::log(base::LogLevel::warn, "socket.locked_again", {{"socket", config_.socket}});
+    if (look.found == ServedPath::Found::bound_again) {
+      base::log(base::LogLevel::warn, "socket.bound_again", {{"socket", config_.socket}});
+      moved_ = true;
+      if (end_accepting_) end_accepting_();
+      for (transport::Connection& one : look.waiting) welcome(std::move(one));
+    } else if (look.found == ServedPath::Found::taken) {
+      // Its trainers take their memory to the other one, as after any stop.
+      base::log(base::LogLevel::error, "daemon.replaced", {{"socket", config_.socket}, {"error", look.why.message()}});
+      co_await stop();
+    } else if (look.found == ServedPath::Found::not_bound && !said) {
+      base::log(base::LogLevel::error, "socket.not_bound", {{"socket", config_.socket}, {"error", look.why.message()}});
     }
-    std::erase_if(clients_, [](const std::weak_ptr<Client>& one) { return one.expired(); });
-    auto client = std::make_shared<Client>();
-    client->connection = std::move(accepted).value();
-    if (clients_.size() >= config_.max_clients) {
-      reply(*client, protocol::Failure{Code::busy, "the daemon serves " + std::to_string(config_.max_clients) +
-                                                       " clients already (daemon.max_clients)"});
-      continue;
-    }
-    clients_.push_back(client);
-    asio::co_spawn(io_, serve(std::move(client)), asio::detached);
+    said = look.found == ServedPath::Found::not_bound;
   }
 }
 
@@ -153,6 +195,8 @@ DaemonCore::Task DaemonCore::handle(ClientPtr client, transport::Message message
     co_return;
   }
   if (auto* hello = std::get_if<protocol::Hello>(&*decoded)) {
+    // Two containers may each have a process 1; to the kernel they are two.
+    if (client->pid != 0) hello->pid = client->pid;
     co_await handle_hello(client, std::move(*hello), std::move(message.descriptors));
   } else if (std::holds_alternative<protocol::StatusRequest>(*decoded)) {
     reply(*client, status());
@@ -243,7 +287,7 @@ DaemonCore::Task DaemonCore::stop_on_signal() {
 // Finishes what is captured; a snapshot still being copied is left in its arena, which the trainer hands to the next daemon.
 DaemonCore::Task DaemonCore::stop() {
   if (std::exchange(stopping_, true)) co_return;
-  listener_.reset();  // who comes now starts the next daemon
+  served_.stop_listening();  // who comes now starts the next daemon
   for (const auto& session : sessions_) session->finish(/*stopping=*/true);
   const auto deadline = base::Deadline::after_ms(config_.shutdown_deadline_seconds * 1000);
   const std::function<bool()> all_drained = [this] {

@@ -19,19 +19,21 @@
 #include "daemon/config.hpp"
 #include "daemon/generation.hpp"
 #include "daemon/run_session.hpp"
+#include "daemon/served_path.hpp"
 #include "transport/transport.hpp"
 
 namespace stillframe::daemon {
 
 class DaemonCore {
  public:
-  DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
+  DaemonCore(const Config& config, ServedPath served, std::unique_ptr<base::WorkerPool> encoders,
              std::unique_ptr<base::WorkerPool> blocking);
   [[nodiscard]] Status run(const std::function<void()>& ready);
 
  private:
   struct Client {
     transport::Connection connection;
+    pid_t pid = 0;  // in the daemon's eyes, which may count otherwise than those of a trainer in a container; 0: not seen
     std::shared_ptr<RunSession> session;  // null until Hello, and for clients that only ask
     std::shared_ptr<RunSession> hot;      // a dead predecessor whose memory this client reads
     bool said_bye = false;
@@ -40,6 +42,10 @@ class DaemonCore {
   using Task = boost::asio::awaitable<void>;
 
   Task accept_loop();
+  // Until nobody can come there any more.
+  Task accept_at(int listener);
+  void welcome(transport::Connection connection);
+  Task watch_path();
   Task serve(ClientPtr client);
   Task serve_messages(ClientPtr client);
   Task handle(ClientPtr client, transport::Message message);
@@ -81,13 +87,15 @@ class DaemonCore {
   void line_broken(const std::shared_ptr<RunSession>& session);
 
   const Config config_;
+  ServedPath served_;
   // Before the loop: what its coroutines hold at the end may still use them.
   std::unique_ptr<base::WorkerPool> encoders_;
   std::unique_ptr<base::WorkerPool> blocking_;
   bool granting_ = false;  // an arena is being given memory: the budget is counted by one at a time
   boost::asio::io_context io_{1};
   boost::asio::signal_set signals_;
-  std::optional<transport::Listener> listener_;  // gone once the daemon stops
+  std::function<void()> end_accepting_;  // at the listener before
+  bool moved_ = false;                   // to another listener, and the one before is not to be looked at again
   boost::asio::steady_timer accept_again_;
   std::vector<std::shared_ptr<RunSession>> sessions_;  // living and draining
   std::vector<std::weak_ptr<Client>> clients_;

@@ -19,15 +19,6 @@ constexpr std::size_t kBlockingQueue = 256;
 constexpr std::uint32_t kMostEncoders = 8;
 constexpr std::size_t kMeminfoBytes = 16 * 1024;
 
-Status already_running(const std::string& socket) {
-  std::string who = "another process";
-  const auto connection = transport::connect(socket, base::Deadline::after_ms(1000));
-  if (connection.ok()) {
-    if (const auto peer = connection->peer(); peer.ok()) who = "process " + std::to_string(peer->pid);
-  }
-  return {Code::busy, "a daemon is already serving " + socket + " (" + who + "); stop it, or use another socket"};
-}
-
 // MemAvailable of /proc/meminfo, in bytes.
 Result<std::uint64_t> available_memory_bytes() {
   SF_ASSIGN(const std::unique_ptr<env::File> file, env::posix_env().open("/proc/meminfo"));
@@ -53,16 +44,11 @@ Status run(const Config& given, const std::function<void()>& ready) {
   if (config.encoder_threads == 0) {
     config.encoder_threads = std::clamp(static_cast<std::uint32_t>(base::core_count()), 1U, kMostEncoders);
   }
-  env::Env& env = env::posix_env();
-  SF_ASSIGN(const std::string socket, env::resolve_directory_of(env, config.socket));
-  auto instance = env.try_lock(socket + ".lock", env::LockMode::exclusive);
-  if (!instance.ok()) {
-    return instance.status().code() == Code::busy ? already_running(config.socket) : std::move(instance).status();
-  }
+  const auto reach = config.allowed_uids.empty() ? transport::Reach::owner : transport::Reach::everybody;
+  SF_ASSIGN(ServedPath served, ServedPath::take(config.socket, reach));
   SF_ASSIGN(auto encoders, base::WorkerPool::start("sf-encode", config.encoder_threads, 4 * config.encoder_threads));
   SF_ASSIGN(auto blocking, base::WorkerPool::start("sf-block", kBlockingThreads, kBlockingQueue));
-  SF_ASSIGN(transport::Listener listener, transport::Listener::listen(config.socket));
-  DaemonCore core(config, std::move(listener), std::move(encoders), std::move(blocking));
+  DaemonCore core(config, std::move(served), std::move(encoders), std::move(blocking));
   return core.run(ready);
 }
 

@@ -65,22 +65,35 @@ class Connection {
 // Two ends of one connection: the fake of the door, and what tests use.
 [[nodiscard]] Result<std::pair<Connection, Connection>> connected_pair();
 
-// Listens at `path` with mode 0600, whatever the umask. A dead socket file there is replaced: the caller holds the lock
-// that says no other instance lives. The file is removed by the destructor.
+// Who may connect, as far as the directory of the socket lets them come.
+enum class Reach { owner, everybody };
+
+// Listens at `path` with mode 0600 (everybody: 0666), whatever the umask. A dead socket file there is replaced: the caller holds the lock
+// that says no other instance lives. The file is removed by the destructor, unless the path names another one by then.
 class Listener {
  public:
-  [[nodiscard]] static Result<Listener> listen(const std::string& path);
+  [[nodiscard]] static Result<Listener> listen(const std::string& path, Reach reach = Reach::owner);
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&&) = delete;
   ~Listener();
   // deadline at once when nobody is waiting to connect.
   [[nodiscard]] Result<Connection> try_accept() const;
+  // The path still leads here: its file was neither removed nor replaced.
+  [[nodiscard]] bool is_in_place() const noexcept;
   [[nodiscard]] int native_handle() const noexcept { return fd_.get(); }
 
  private:
-  Listener(base::UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  struct FileId {
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool operator==(const FileId&) const = default;
+  };
+  Listener(base::UniqueFd fd, std::string path);
+  [[nodiscard]] static std::optional<FileId> file_at(const std::string& path) noexcept;
+
   base::UniqueFd fd_;
   std::string path_;
+  std::optional<FileId> file_;  // what bind() made; it keeps its number as long as the socket lives
 };
 
 // A descriptor that becomes readable when the process ends.

@@ -17,8 +17,8 @@ from faults_rig import ROOT, environment
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from gpu_check_bundle import Bundle  # noqa: E402
-from gpu_check_machine import Machine, cuda_name, driver_of_listing, torch_facts  # noqa: E402
-from gpu_check_rows import BEGIN, END, Row, driver_tests_row, table_lines, write_rows  # noqa: E402
+from gpu_check_machine import Machine, cuda_name, driver_of_listing, pytest_version, torch_facts  # noqa: E402
+from gpu_check_rows import BEGIN, END, Row, driver_tests_row, table_lines, torch_tests, write_rows  # noqa: E402
 
 PAGE = ROOT / "docs" / "measurements.md"
 NOT_PREPARED, NO_GPU = 2, 77
@@ -159,6 +159,28 @@ def test_versions_are_said_as_people_know_them() -> None:
     assert torch_facts("") == (None, False)
 
 
+def without(module: str, folder: Path) -> Dict[str, str]:
+    """An environment in which no Python has that module."""
+    (folder / f"{module}.py").write_text("raise ImportError('hidden')\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_without_pytest_the_tests_with_torch_are_not_run_and_that_is_said(
+    tmp_path: Path, capfd: "pytest.CaptureFixture[str]"
+) -> None:
+    assert pytest_version(dict(os.environ)) == pytest.__version__
+    hidden = pytest_version(without("pytest", tmp_path))
+    machine = Machine("A GPU", "570.1, CUDA 12.8", "2.13.0", True, hidden, 0, Bundle(tmp_path, tmp_path))
+    assert torch_tests(machine, tmp_path) == []
+    assert "NOT RUN: no pytest" in capfd.readouterr().out
+
+
+def test_the_help_says_that_pytest_is_looked_for() -> None:
+    done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts" / "gpu_check"), "--help"], capture_output=True, text=True,
+                          timeout=SECONDS, check=False)  # fmt: skip
+    assert done.returncode == 0 and "torch and pytest" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("results", "words", "reached", "passed"),
     [
@@ -175,7 +197,7 @@ def test_a_report_of_tests_becomes_a_row(results: List[str], words: str, reached
 
 
 def test_rows_stand_behind_those_of_earlier_runs(page: Path, tmp_path: Path) -> None:
-    machine = Machine("A GPU", "570.1, CUDA 12.8", None, False, 0, Bundle(tmp_path, tmp_path))
+    machine = Machine("A GPU", "570.1, CUDA 12.8", None, False, None, 0, Bundle(tmp_path, tmp_path))
     for what in ("first", "second | with a bar"):
         write_rows(page, table_lines(machine, [Row(what, "1 ms", "<= 2 ms", "yes")]))
     rows = rows_of(page)

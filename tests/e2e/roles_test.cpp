@@ -1,4 +1,5 @@
 // This program's main: the tests, or one of the processes that they start.
+#include <grp.h>
 #include <sys/syscall.h>
 
 #include <deque>
@@ -145,12 +146,19 @@ int be_reader(const std::string& socket, const std::string& store, const std::st
   for (;;) ::pause();
 }
 
+// "--as-user <uid>" in front of a role: from here on this process is that user's, with no other group.
+bool become(uid_t uid) { return ::setgroups(0, nullptr) == 0 && ::setgid(uid) == 0 && ::setuid(uid) == 0; }
+
 }  // namespace
 }  // namespace stillframe::test
 
 int main(int argc, char** argv) {
-  const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
-  const std::string role = argc > 1 ? arguments[1] : "";
+  std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  if (argc > 3 && std::string(argv[1]) == "--as-user") {
+    if (!stillframe::test::become(static_cast<uid_t>(std::stoul(argv[2])))) return 1;
+    arguments = arguments.subspan(2);
+  }
+  const std::string role = arguments.size() > 1 ? arguments[1] : "";
   if (role == "--role-daemon") return stillframe::test::be_daemon(arguments.subspan(2));
   if (role == "--role-trainer") {
     return stillframe::test::be_trainer(arguments[2], arguments[3], arguments[4], std::stoll(arguments[5]));

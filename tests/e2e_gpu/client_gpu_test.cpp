@@ -112,6 +112,25 @@ TEST_F(ClientOnGpu, ASnapshotThatWaitsInsideAGraphCaptureIsSkippedAtOnceWithTheR
   EXPECT_TRUE(snapshot(2, /*wait=*/true, kPatience).progress->wait(SnapshotState::captured, soon()).ok());
 }
 
+TEST_F(ClientOnGpu, ADriverThatIsTooOldIsSaidCountedAndLeavesTheLoopAlone) {
+  core_.reset();
+  context_.reset();
+  fake_cuda::Config config;
+  config.driver_version = 11080;
+  fake_cuda::reset(config);
+  auto opened = client::Core::open(options("old"));
+  SF_ASSERT_OK(opened);
+  core_ = std::move(opened).value();
+  const auto words = AllOf(HasSubstr("too old"), HasSubstr("CUDA 11.8"), HasSubstr("install driver 525"));
+  for (int snapshots = 1; snapshots <= 2; ++snapshots) {
+    const auto plan = core_->make_plan(specs(), soon());
+    EXPECT_EQ(plan.status().code(), Code::unsupported);
+    EXPECT_THAT(plan.status().message(), words);
+    EXPECT_EQ(status()["consecutive_failures"], snapshots);
+  }
+  EXPECT_THAT(status()["last_error"].get<std::string>(), words);
+}
+
 // What stands there is the trainer's arena, not counting small lists of the library's own.
 TEST_F(ClientOnGpu, TheArenaIsPinnedWhenItIsMadeAndWhenItGrows) {
   core_.reset();

@@ -36,6 +36,7 @@ void expect_equal(const Config& a, const Config& b) {
   EXPECT_EQ(a.idle_exit_seconds, b.idle_exit_seconds);
   EXPECT_EQ(a.shutdown_deadline_seconds, b.shutdown_deadline_seconds);
   EXPECT_EQ(a.max_clients, b.max_clients);
+  EXPECT_EQ(a.allowed_uids, b.allowed_uids);
   EXPECT_EQ(a.private_store, b.private_store);
   EXPECT_EQ(a.budget_bytes, b.budget_bytes);
   EXPECT_EQ(a.encoder_threads, b.encoder_threads);
@@ -84,6 +85,7 @@ socket = "/run/s.sock"
 idle_exit_seconds = 30
 shutdown_deadline_seconds = 5
 max_clients = 2
+allowed_uids = [1000, 1001]
 private_store = "/data/run"
 [arena]
 budget_bytes = 1_048_576
@@ -112,6 +114,7 @@ path = "/var/log/s.log"
   expected.idle_exit_seconds = 30;
   expected.shutdown_deadline_seconds = 5;
   expected.max_clients = 2;
+  expected.allowed_uids = {1000, 1001};
   expected.private_store = "/data/run";
   expected.budget_bytes = 1U << 20;
   expected.encoder_threads = 3;

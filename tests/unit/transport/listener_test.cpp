@@ -66,6 +66,14 @@ TEST_F(ListenerTest, TheSocketIsForItsOwnerAloneWhateverTheUmask) {
   }
 }
 
+TEST_F(ListenerTest, OpenToEverybodyItIsSoWhateverTheUmask) {
+  const mode_t before = ::umask(0077);
+  const auto listener = Listener::listen(path_, Reach::everybody);
+  ::umask(before);
+  ASSERT_TRUE(listener.ok()) << listener.status().message();
+  EXPECT_EQ(mode_of_socket(), 0666U);
+}
+
 TEST_F(ListenerTest, ADeadSocketIsReplaced) {
   for (const int type : {SOCK_SEQPACKET, SOCK_STREAM}) {
     ASSERT_NO_FATAL_FAILURE(leave_dead_socket(type));
