@@ -143,11 +143,3 @@ def load(address: Union[str, "os.PathLike[str]"], *, map_location: Optional[Unio
                 stacklevel=2,
             )
         return tree
-
-
-def open_or_none(address: str, rank: int) -> Optional[Reader]:
-    """None when there is no checkpoint to read."""
-    try:
-        return Reader(address, rank)
-    except NotFoundError:
-        return None

@@ -16,10 +16,10 @@ import torch
 from . import _accelerator
 from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
 from ._decode import decode
-from ._errors import CorruptError, MismatchError, StillframeError
+from ._errors import CorruptError, MismatchError, NotFoundError, StillframeError
 from ._metrics import metric_value
 from ._path import display
-from ._reader import Candidate, Reader, Skipped, open_or_none
+from ._reader import Candidate, Reader, Skipped
 from ._scaler import is_scaler, scaler_numbers
 from ._shards import local_of, shard_like
 from ._state import Path, TrainingState, each, set_rng_state, with_counters
@@ -92,28 +92,22 @@ def restore_from_memory(reader: Reader, step: Optional[int], state: TrainingStat
 
 
 def restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
-                 before: Optional[PassedOver]) -> Optional[Restored]:
-    """From the store; None when it has no checkpoint. `before`: what was tried first. When that has touched the live
-    objects, a restore that fails behind it is a CorruptError, and so is one that finds nothing."""
-    if before is None or not before.touched:
-        return _restore_into(address, rank, state, place, [] if before is None else [before.what])
-    why = "the store has no checkpoint"
+                 before: Optional[PassedOver]) -> Restored:
+    """From the store. `before`: what was tried first and could not be read; a restore that fails behind it, or finds nothing,
+    is a CorruptError where it has touched the live objects, and where the store has nothing."""
+    passed_over = [] if before is None else [before.what]
     try:
-        restored = _restore_into(address, rank, state, place, [before.what])
-        if restored is not None:
-            return restored
+        return _restore_into(address, rank, state, place, passed_over)
     except StillframeError as error:
-        why = str(error)
-    raise CorruptError(f"{before.what.name} was passed over: {before.what.reason}. Then: {why}. {_TOUCHED}")
+        if before is None or not (before.touched or isinstance(error, NotFoundError)):
+            raise
+        end = _TOUCHED if before.touched else "Nothing was touched"
+        raise CorruptError(f"{before.what.name} was passed over: {before.what.reason}. Then: {error}. {end}") from error
 
 
-def _restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
-                  passed_over: List[Skipped]) -> Optional[Restored]:
+def _restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu, passed_over: List[Skipped]) -> Restored:
     begin = time.monotonic()
-    opened = open_or_none(address, rank)
-    if opened is None:
-        return None
-    with opened as reader:
+    with Reader(address, rank) as reader:
         (extra, rest), candidate = reader.newest(lambda one: _restore_one(reader, one, state, place), _TOUCHED)
         return _restored(reader, candidate, extra, rest, begin, passed_over)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Optional, Union
 
 from ._client import Client
-from ._errors import StillframeError
+from ._errors import CorruptError, NotFoundError, StillframeError
 from ._loop import warn
 from ._ranks import SETTLE_SECONDS, settle_predecessors
+from ._reader import Skipped
 from ._restore import PassedOver, Restored, restore_from_memory, restore_into
 from ._state import TrainingState
 
@@ -31,13 +32,20 @@ def resume(client: Client, place: Place, step: Optional[int], state: TrainingSta
     settle_predecessors(client, place.world_size)
     warn_unread()
     selector = "latest" if step is None else str(int(step))
-    return restore_into(f"{place.store}/:{place.run}@{selector}", place.rank, state, client.place, tried)
+    try:
+        return restore_into(f"{place.store}/:{place.run}@{selector}", place.rank, state, client.place, tried)
+    except NotFoundError:
+        if step is not None:
+            raise
+        return None
 
 
 def _from_memory(client: Client, rank: int, step: Optional[int],
                  state: TrainingState) -> Union[None, Restored, PassedOver]:
     try:
         reader = client.hot_reader(rank, SETTLE_SECONDS)
+    except CorruptError as error:
+        return PassedOver(Skipped("memory", -1 if step is None else step, str(error)), touched=False)
     except StillframeError as error:
         warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
         return None

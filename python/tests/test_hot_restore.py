@@ -56,9 +56,9 @@ def _store_that_hangs(folder: Path) -> Iterator[None]:
         yield
 
 
-def _flip_a_byte(pid: int) -> None:
-    """In the first chunk of the image that a process has captured, as a stray pointer of its own would do; once the daemon
-    has read it."""
+def _flip_a_byte(pid: int, wanted_kind: int = 0) -> None:
+    """In the first chunk of the image (kind 0) or of the descriptor (1) that a process has captured, as a stray pointer of
+    its own would do; once the daemon has read it."""
     names = [name for name in Path(f"/proc/{pid}/fd").iterdir() if "stillframe-arena" in os.readlink(name)]
     with open(names[0], "r+b") as file, mmap.mmap(file.fileno(), 0) as arena:
         slot_count, slots, _, chunks = struct.unpack_from("<4Q", arena, 40)
@@ -67,7 +67,7 @@ def _flip_a_byte(pid: int) -> None:
             for slot in range(slot_count):
                 state, kind, generation, _, index = struct.unpack_from("<2I3Q", arena, slots + 64 * slot)
                 (hashed_generation,) = struct.unpack_from("<Q", arena, slots + 64 * slot + 48)
-                if state == 2 and kind == 0 and index == 0 and hashed_generation == generation:
+                if state == 2 and kind == wanted_kind and index == 0 and hashed_generation == generation:
                     return slot
             return None
 
@@ -130,6 +130,18 @@ def test_another_model_is_refused_before_anything_is_touched_and_the_memory_stay
     ckpt.close()
     with Run(seed=99).checkpointer(tmp_path) as again:
         restored = again.restore()
+        assert restored is not None and restored.source == "memory" and restored.step == 2
+
+
+@pytest.mark.usefixtures("library")
+def test_a_step_that_is_nowhere_is_refused_and_the_memory_stays(tmp_path: Path) -> None:
+    with Child(TRAIN, str(tmp_path)) as child:
+        child.hear("captured")
+        child.kill()
+    with Run(seed=99).checkpointer(tmp_path) as ckpt:
+        with pytest.raises(stillframe.NotFoundError):
+            ckpt.restore(step=55)
+        restored = ckpt.restore()
         assert restored is not None and restored.source == "memory" and restored.step == 2
 
 
@@ -208,6 +220,18 @@ def test_a_bad_image_of_the_only_step_raises(tmp_path: Path) -> None:
         with pytest.raises(stillframe.CorruptError, match="(?s)memory-step000007-.*no checkpoint.*partly overwritten"):
             ckpt.restore()
     assert checkpoint_steps(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("library")
+def test_an_unreadable_image_of_the_only_step_raises(tmp_path: Path) -> None:
+    with _store_that_hangs(tmp_path), Child(TRAIN_ONE, str(tmp_path)) as child:
+        child.hear("captured")
+        (tmp_path / "sequence").mkdir()  # so that none can be claimed
+        _flip_a_byte(child.process.pid, wanted_kind=1)
+        child.kill()
+    with Run(seed=99).checkpointer(tmp_path) as ckpt:
+        with pytest.raises(stillframe.CorruptError, match="(?s)memory.*no checkpoint.*Nothing was touched"):
+            ckpt.restore()
 
 
 @pytest.mark.usefixtures("library")

@@ -54,7 +54,8 @@ def test_a_step_can_be_chosen_and_metrics_come_back(tmp_path: Path) -> None:
         restored = ckpt.restore(step=1)
         assert restored is not None and restored.step == 1 and restored.metrics == {"loss": 0.5}
         assert restored.name.startswith("000002-step000001-") and restored.seconds > 0
-        assert ckpt.restore(step=77) is None
+        with pytest.raises(stillframe.NotFoundError, match="step 77"):
+            ckpt.restore(step=77)
 
 
 @pytest.mark.usefixtures("library")

@@ -30,6 +30,7 @@ namespace {
 // What a restore has tried in vain, each with the reason.
 struct PassedOver {
   std::vector<std::string> all;
+  bool bad = false;      // the image in memory was there, and could not be read
   bool touched = false;  // the memory given to add() was being written when one was given up
 };
 
@@ -111,12 +112,14 @@ Status load_into(client::Core& core, const restore::ChunkSource& source, const s
   return restore::load(source, targets, 0, {});
 }
 
-// An error, or that there is no checkpoint, behind one that was given up while the memory was being written.
-Status partly_overwritten(const std::string& run, const std::vector<std::string>& passed_over, const Status& why) {
+// An error, or that there is no checkpoint, behind one that could not be read.
+Status not_restored(const std::string& run, const PassedOver& passed_over, const Status& why) {
   std::string listed;
-  for (const std::string& one : passed_over) listed += (listed.empty() ? "" : "; ") + one;
-  return {Code::corrupt, "run '" + run + "' was not restored, and the memory given to add() is partly overwritten: do not train "
-                         "on with it. Passed over: " + listed + ". " +
+  for (const std::string& one : passed_over.all) listed += (listed.empty() ? "" : "; ") + one;
+  return {Code::corrupt, "run '" + run + "' was not restored, and " +
+                             (passed_over.touched ? "the memory given to add() is partly overwritten: do not train on with it"
+                                                  : "nothing was touched") +
+                             ". Passed over: " + listed + ". " +
                              (why.ok() ? "The store has no checkpoint" : "Then: " + why.message())};
 }
 
@@ -131,7 +134,10 @@ bool is_about_the_bytes(const Status& status) { return status.code() == Code::co
 Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const base::Deadline& deadline,
                                                                         PassedOver& passed_over) {
   const auto opened = client::HotRestore::open(core, deadline);
-  if (!opened.ok()) passed_over.all.push_back("memory: " + opened.status().message());
+  if (!opened.ok()) {
+    passed_over.all.push_back("memory: " + opened.status().message());
+    passed_over.bad = is_about_the_bytes(opened.status());
+  }
   if (!opened.ok() || *opened == nullptr) return std::optional<Restored>();
   const restore::MemoryImage& image = (*opened)->image();
   SF_TRY(compare(specs, image.layout(), image.name(), /*touched=*/false));
@@ -139,7 +145,7 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
   if (!loaded.ok() && !is_about_the_bytes(loaded)) return loaded;
   if (!loaded.ok()) {
     passed_over.all.push_back(image.name() + ": " + loaded.message());
-    passed_over.touched = true;
+    passed_over.bad = passed_over.touched = true;
     return std::optional<Restored>();
   }
   Restored restored;
@@ -209,15 +215,16 @@ Result<std::optional<Restored>> Checkpointer::restore() {
             impl_->restore_from_memory(base::Deadline::after_ms(patience_ms / 2), passed_over));
   if (!restored) {
     auto stored = impl_->restore_from_store(base::Deadline::after_ms(patience_ms), passed_over);
-    const bool failed = !stored.ok() || !stored->has_value();
-    if (failed && passed_over.touched) {
-      return partly_overwritten(impl_->options.run, passed_over.all, stored.ok() ? Status() : stored.status());
-    }
-    if (failed) return stored;
+    if (!stored.ok() && !passed_over.touched) return stored;
+    if (!stored.ok()) return not_restored(impl_->options.run, passed_over, stored.status());
+    // A beginning anew must not follow from bytes that are bad.
+    if (!stored->has_value() && passed_over.bad) return not_restored(impl_->options.run, passed_over, {});
+    if (!stored->has_value()) return stored;
     restored = std::move(*stored);
   }
   restored->seconds = seconds_since(from_ns);
-  impl_->core->reserve_behind(size_of(impl_->specs), base::Deadline::after_ms(kReserveMs)).ignore("the first snapshot asks again, and says what is wrong");
+  impl_->core->reserve_behind(size_of(impl_->specs), base::Deadline::after_ms(kReserveMs))
+      .ignore("the first snapshot asks again, and says what is wrong");
   return restored;
 }
 

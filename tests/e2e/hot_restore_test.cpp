@@ -62,17 +62,7 @@ TEST_F(HotRestore, AStoreThatCannotBeWrittenLosesNothingThatWasCaptured) {
 
 TEST_F(HotRestore, AFullDiskBeforeTheDeathLosesNothingThatWasCaptured) {
   start_daemon();
-  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
-  base::UniqueFd hung = hold_the_store();  // until it is captured: what fails before that is only given up
-  Process trainer = start_trainer("plain", 9);
-  std::filesystem::remove(store_path() + "/sequence");
-  std::filesystem::create_directory(store_path() + "/sequence");
-  hung.reset();
-  {
-    const arena::Arena arena = arena_of(trainer);
-    ASSERT_TRUE(wait_until([&] { return newest_of(arena).state == arena::RecordState::failed; }));
-  }
-  trainer.kill();
+  ASSERT_NO_FATAL_FAILURE(leave_one_that_no_store_took([](const auto&, const auto&) {}));
   expect_restored(9, "memory");
   EXPECT_THAT(steps(), IsEmpty());
 }
@@ -174,10 +164,11 @@ TEST_F(HotRestore, WhileTheDiskHangsTheRestoredTrainingGoesOnAndMayEnd) {
   EXPECT_LT(base::system_clock().monotonic_ns() - from_ns, 10'000'000'000);
 }
 
-TEST_F(HotRestore, WhatTheStoreLacksStaysUntilTheSuccessorTakesASnapshotOfItsOwn) {
-  start_daemon();
+TEST_F(HotRestore, WhatTheStoreLacksStaysAlsoWhenTheSuccessorHasMemoryOfItsOwn) {
+  start_daemon({"arena.budget_bytes=268435456"});  // room for both arenas
   leave_an_only_copy();
   expect_restored(9, "memory");
+  SF_ASSERT_OK(successor_->prepare());
   EXPECT_TRUE(keeps());
   successor_.reset();
   expect_restored(9, "memory");
@@ -202,6 +193,21 @@ TEST_F(HotRestore, ABadImageAndNothingInTheStoreIsAnErrorThatSaysWhatWasTouched)
   EXPECT_THAT(restored.status().message(), HasSubstr("memory-step000009-"));
   EXPECT_THAT(restored.status().message(), HasSubstr("no checkpoint"));
   EXPECT_THAT(steps(), IsEmpty());
+}
+
+TEST_F(HotRestore, AnUnreadableImageAndNothingInTheStoreIsAnErrorAndNoBeginningAnew) {
+  start_daemon();
+  ASSERT_NO_FATAL_FAILURE(leave_one_that_no_store_took([](const arena::Arena& arena, const arena::RecordView& view) {
+    const auto slots = arena::DaemonSide(arena).descriptor_slots(view);
+    ASSERT_TRUE(slots.has_value());
+    std::ranges::fill(arena.chunk(slots->front()).first(512), std::byte{0});
+  }));
+  auto successor = open(state_);
+  SF_ASSERT_OK(successor);
+  const auto restored = successor->restore();
+  EXPECT_EQ(restored.status().code(), Code::corrupt);
+  EXPECT_THAT(restored.status().message(), HasSubstr("nothing was touched"));
+  EXPECT_THAT(restored.status().message(), HasSubstr("no checkpoint"));
 }
 
 TEST_F(HotRestore, AnImageThatTheStoreLacksIsNotEvictedForASecondImageOfAnotherRun) {

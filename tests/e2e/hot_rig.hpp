@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "arena/daemon_side.hpp"
@@ -84,6 +85,19 @@ class HotRestore : public DaemonTest {
     std::filesystem::create_directory(store_path() + "/sequence");
     trainer.kill();
     ASSERT_TRUE(wait_until([this] { return failed_writes() > 0; }));
+  }
+  // Step 9, captured in vain for a store that cannot be written; `act` sees it before the trainer is killed.
+  void leave_one_that_no_store_took(const std::function<void(const arena::Arena&, const arena::RecordView&)>& act) {
+    SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+    base::UniqueFd hung = hold_the_store();  // until it is captured: what fails before that is only given up
+    Process trainer = start_trainer("plain", 9);
+    std::filesystem::remove(store_path() + "/sequence");
+    std::filesystem::create_directory(store_path() + "/sequence");
+    hung.reset();
+    const arena::Arena arena = arena_of(trainer);
+    ASSERT_TRUE(wait_until([&] { return newest_of(arena).state == arena::RecordState::failed; }));
+    act(arena, newest_of(arena));
+    trainer.kill();
   }
   [[nodiscard]] std::uint64_t failed_writes() const {
     const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
