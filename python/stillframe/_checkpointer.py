@@ -247,13 +247,12 @@ class Checkpointer:
     def restore(self, step: Optional[int] = None) -> Optional[Restored]:
         """Puts the newest checkpoint of the run (or the newest of `step`) into the tracked objects.
 
-        What a predecessor that was killed had captured comes from the daemon's memory, without the disk, when it is
-        whole there; else it is waited for until it is durable. Names, dtypes and shapes are compared before anything is
-        touched: MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next
-        older one, with a RuntimeWarning and an item in Restored.skipped. Returns None when the run has no checkpoint and no
-        `step` was asked for; NotFoundError when it has none of `step`. Raises CorruptError when there are some and none can be
-        read, and when an image in memory turned out to be bad while it was read and nothing follows it: then the objects
-        are partly overwritten.
+        What a killed predecessor had captured comes from the daemon's memory, without the disk, when it is whole there; else
+        it is waited for until it is durable. Names, dtypes and shapes are compared before anything is touched:
+        MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one,
+        with a RuntimeWarning and an item in Restored.skipped. None: the run has no checkpoint, and no `step` was asked for.
+        NotFoundError: it has none of `step`. CorruptError: there are some and none can be read; when an image in memory
+        turned out to be bad while it was read and nothing follows it, the objects are partly overwritten.
         In a group only the store is read: DeadlineError when what the ranks before had captured is not there in time;
         call it again then. What a rank has left to rank 0 (`replicated`) comes from rank 0's part of the same checkpoint,
         whatever `replicated` says now; a rank with a copy of its own takes that.
