@@ -21,7 +21,7 @@ from ._metrics import Metrics
 from ._pending import Loss, PendingSnapshot
 from ._ranks import place_of
 from ._restore import Restored
-from ._resume import Place, resume
+from ._resume import Place, reserve_behind, resume
 from ._retention import Retention
 from ._scratch import check_scratch
 from ._state import TrainingState
@@ -31,7 +31,6 @@ from ._walk import Walk, walk
 from ._walk_cache import CachedWalk, WalkCache
 
 _ABSENT = object()
-_RESERVE_SECONDS = 3600.0  # as long as a predecessor may have to write
 
 
 class Checkpointer:
@@ -264,18 +263,11 @@ class Checkpointer:
             self._settle(only_if_captured=False)
             restored = resume(client, self._place, step, self._state, self._warn_unread)
             if restored is not None:
-                self._reserve_behind(client)
+                reserve_behind(client, self._size)
             self._walks.prepare()
         for skipped in restored.skipped if restored is not None else ():
             warn(f"stillframe: restore passed over {skipped.name} (step {skipped.step}): {skipped.reason}")
         return restored
-
-    def _reserve_behind(self, client: Client) -> None:
-        """It may have to wait until the store has all that the predecessor left: the training goes on meanwhile."""
-        try:
-            client.reserve_behind(self._size, _RESERVE_SECONDS)
-        except StillframeError as error:
-            warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
 
     # ---- the end
 

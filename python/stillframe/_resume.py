@@ -7,10 +7,13 @@ from typing import Callable, NamedTuple, Optional, Union
 from ._client import Client
 from ._errors import CorruptError, NotFoundError, StillframeError
 from ._loop import warn
+from ._optimizer_size import Size
 from ._ranks import SETTLE_SECONDS, settle_predecessors
 from ._reader import Skipped
 from ._restore import PassedOver, Restored, restore_from_memory, restore_into
 from ._state import TrainingState
+
+_RESERVE_SECONDS = 3600.0  # as long as a predecessor may have to write
 
 
 class Place(NamedTuple):
@@ -50,3 +53,11 @@ def _from_memory(client: Client, rank: int, step: Optional[int],
         warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
         return None
     return None if reader is None else restore_from_memory(reader, step, state, client.place)
+
+
+def reserve_behind(client: Client, size: Size) -> None:
+    """It may have to wait until the store has all that the predecessor left: the training goes on meanwhile."""
+    try:
+        client.reserve_behind(size, _RESERVE_SECONDS)
+    except StillframeError as error:
+        warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")
