@@ -117,6 +117,9 @@ SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64
  * sf_client_close end it. */
 SF_API sf_code sf_client_reserve_behind(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
                                         uint64_t deadline_ms);
+/* Waits for the end of that, at most wait_ms (0: not at all), and ends nothing. SF_BUSY: it goes on, and a plan made now would
+ * wait in its place, for as long as a dead predecessor's writing takes; the snapshot of this step counts as skipped. */
+SF_API sf_code sf_client_reserved(sf_client* client, int64_t for_step, uint64_t wait_ms);
 
 /* {"daemon": {...} or null, "mode": "double|single|ring", "budget_bytes":…, "snapshots": {"taken":…, "memory_only":…,
  * "skipped":…, "superseded":…, "durable":…, "failed":…}, "last_durable_step":…, "last_durable_age_s":…, "consecutive_failures":…,

@@ -144,8 +144,9 @@ class Checkpointer:
 
         `step` is the caller's number of it. `state=tree` stores that tree instead, read back with stillframe.load().
         `metrics`: name -> number (a tensor of one element is one: on a GPU it is gathered with what no fence guards, and
-        nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is still being copied this one is skipped; with `wait` it is
-        waited for. Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
+        nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is still
+        being copied, or what a killed predecessor left is being written first, this one is skipped; with `wait` it is
+        waited for (for the predecessor 5 s, once, in any case). Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
 
         Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
         first snapshot InvalidArgumentError when the budget is too small for `persist_every_steps` and
@@ -163,6 +164,12 @@ class Checkpointer:
             if _accelerator.capturing():
                 why = "a graph is being captured: nothing of the state would be copied now"
                 return Ticket(step, None, error=BusyError(why), state=_abi.SKIPPED)
+            if not (wait or self._waits):
+                try:
+                    client.await_memory(step)
+                except BusyError as error:
+                    self._warn_unread()
+                    return Ticket(step, None, error=error, state=_abi.SKIPPED)
             self._settle(only_if_captured=not (wait or self._waits))
             if self._sharing.ends():
                 self._take_everything()

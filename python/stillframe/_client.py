@@ -77,6 +77,7 @@ class Client:
         self._client = ctypes.c_void_p()
         self._plan: Optional[ctypes.c_void_p] = None
         self._layout: Optional[Layout] = None
+        self._memory_wait_ms = 5000  # most memory takes less; the loop waits so long once
         self.has_planned = False  # once a plan was made, what comes later is no wrong call
         self._gpus: List[int] = []  # of the newest plan that was made: copies of its snapshots may be under way
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
@@ -96,6 +97,12 @@ class Client:
         _abi.check(
             self._library.sf_client_reserve_behind(self._client, size.bytes, size.tensors, size.gpu, deadline_ms)
         )
+
+    def await_memory(self, step: int) -> None:
+        """That is being made behind a restore, before the first plan: shortly, and once. BusyError: it is still on its way."""
+        if not self.has_planned:
+            wait_ms, self._memory_wait_ms = self._memory_wait_ms, 0
+            _abi.check(self._library.sf_client_reserved(self._client, step, wait_ms))
 
     def hot_reader(self, rank: int, seconds: float) -> Optional[Reader]:
         """The image that a killed predecessor left in the daemon's memory; None when there is none."""

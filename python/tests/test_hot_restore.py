@@ -245,6 +245,13 @@ def test_a_restore_from_memory_does_not_wait_for_a_hung_store(tmp_path: Path) ->
         since = time.monotonic()
         restored = ckpt.restore()
         assert restored is not None and restored.source == "memory" and time.monotonic() - since < 30
+        with no_warnings():
+            for step in range(8, 17):
+                ticket = ckpt.snapshot(step)
+                assert ticket.skipped and "memory for snapshots is still on its way" in str(ticket.error)
+        with pytest.warns(RuntimeWarning, match="10 snapshots in a row were skipped"):
+            assert ckpt.snapshot(17).skipped
+        assert ckpt.status()["snapshots"]["skipped"] == 10
     ckpt.snapshot(8, wait=True).wait_durable(DEADLINE_SECONDS)
     ckpt.close()
     assert checkpoint_steps(tmp_path) == {7, 8}

@@ -195,6 +195,14 @@ sf_code sf_client_reserve_behind(sf_client* handle, uint64_t image_bytes, uint64
   });
 }
 
+sf_code sf_client_reserved(sf_client* handle, int64_t for_step, uint64_t wait_ms) {
+  return guarded([&]() -> Status {
+    if (handle == nullptr) return null_argument("client");
+    if (handle->core->in_child()) return forked();
+    return handle->core->reserved(for_step, base::Deadline::after_ms(wait_ms));
+  });
+}
+
 sf_code sf_client_close(sf_client* handle, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
     if (handle == nullptr) return null_argument("client");

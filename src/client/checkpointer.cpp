@@ -44,6 +44,7 @@ struct Checkpointer::Impl {
   std::vector<capture::StreamRef> streams;
   std::shared_ptr<const capture::Plan> plan;
   std::shared_ptr<Ticket::Impl> newest;  // snapshot taken
+  std::uint64_t reserved_soon_ms = 5'000;  // most memory takes less; the loop waits so long once
 
   // nullopt when the store is to be read instead.
   [[nodiscard]] Result<std::optional<Restored>> restore_from_memory(const base::Deadline& deadline, PassedOver& passed_over);
@@ -274,8 +275,12 @@ namespace {
 Ticket not_taken(std::int64_t step, const Status& why) {
   auto impl = std::make_shared<Ticket::Impl>();
   impl->snapshot.progress = std::make_shared<capture::Progress>(step, 0);
-  impl->snapshot.progress->end(SnapshotState::failed, why.code(),
-                               "snapshot of step " + std::to_string(step) + " was not taken: " + why.message());
+  if (why.code() == Code::busy) {
+    impl->snapshot.progress->end(SnapshotState::skipped, why.code(), why.message());
+  } else {
+    impl->snapshot.progress->end(SnapshotState::failed, why.code(),
+                                 "snapshot of step " + std::to_string(step) + " was not taken: " + why.message());
+  }
   return Ticket(std::move(impl));
 }
 
@@ -289,6 +294,11 @@ Status Checkpointer::prepare() {
 }
 
 Result<Ticket> Checkpointer::snapshot(std::int64_t step, bool wait) {
+  const bool waits = wait || impl_->options.overrun == Overrun::wait || impl_->options.world_size > 1;
+  if (impl_->plan == nullptr && !waits) {
+    const auto soon = base::Deadline::after_ms(std::exchange(impl_->reserved_soon_ms, 0));
+    if (const Status reserved = impl_->core->reserved(step, soon); !reserved.ok()) return not_taken(step, reserved);
+  }
   if (Status prepared = prepare(); !prepared.ok()) {
     if (prepared.code() == Code::invalid_argument) return prepared;
     return not_taken(step, prepared);

@@ -223,19 +223,23 @@ bool Core::supersede_oldest(std::int64_t for_step, std::uint64_t need_chunks) {
   return false;
 }
 
+std::string Core::count_skip(std::int64_t step, const std::string& why) {
+  ++counters_.skipped;
+  if (++counters_.skipped_in_a_row == counters_.skips_to_say) {
+    counters_.skips_to_say *= 10;
+    warn(std::to_string(counters_.skipped_in_a_row) + " snapshots in a row were skipped, step " + std::to_string(step) +
+         " last: " + why + "; the disk or the daemon is behind, and nothing newer than the last durable step is safe");
+  }
+  return "snapshot of step " + std::to_string(step) + " was skipped: " + why;
+}
+
 Snapshot Core::skipped(std::shared_ptr<capture::Progress> progress, const Status& why) {
-  const std::string step = std::to_string(progress->info().step);
+  const std::int64_t step = progress->info().step;
   const std::lock_guard lock(mutex_);
   if (why.code() == Code::busy) {
-    ++counters_.skipped;
-    if (++counters_.skipped_in_a_row == counters_.skips_to_say) {
-      counters_.skips_to_say *= 10;
-      warn(std::to_string(counters_.skipped_in_a_row) + " snapshots in a row were skipped, step " + step + " last: " +
-           why.message() + "; the disk or the daemon is behind, and nothing newer than the last durable step is safe");
-    }
-    progress->end(SnapshotState::skipped, Code::busy, "snapshot of step " + step + " was skipped: " + why.message());
+    progress->end(SnapshotState::skipped, Code::busy, count_skip(step, why.message()));
   } else {
-    const std::string error = "snapshot of step " + step + " was not taken: " + why.message();
+    const std::string error = "snapshot of step " + std::to_string(step) + " was not taken: " + why.message();
     progress->end(SnapshotState::failed, why.code(), error);
     count_failure(error);
   }

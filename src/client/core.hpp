@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -67,6 +68,8 @@ class Core : public std::enable_shared_from_this<Core> {
   // The same on a thread of its own, while the training goes on; for as long as `deadline`. Nothing where there is an arena.
   // Whatever needs the line or the arena before that ends it; what it did not reach is met again by the first plan.
   [[nodiscard]] Status reserve_behind(const StateSize& size, const base::Deadline& deadline);
+  // Waits for the end of that, and ends nothing. busy: it goes on, and the snapshot of this step counts as skipped.
+  [[nodiscard]] Status reserved(std::int64_t for_step, const base::Deadline& deadline);
   // The image that a dead predecessor left in the daemon's memory; null when there is none. It stays until hot_done(), the
   // first plan, or the deadline.
   [[nodiscard]] Result<std::unique_ptr<restore::MemoryImage>> hot_image(const base::Deadline& deadline);
@@ -147,6 +150,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void catch_up(Outstanding& one, const arena::TrainerSide::Progress& now);
   void keep_for_its_words(const Outstanding& one);  // with mutex_ held
   void count_failure(const std::string& error);  // with mutex_ held
+  [[nodiscard]] std::string count_skip(std::int64_t step, const std::string& why);  // likewise; says so in a sentence
   void count_durable(std::int64_t step);         // with mutex_ held
   void warn(std::string text);                   // with mutex_ held
   void warn_of_alarms(const std::vector<Alarm>& alarms);  // with mutex_ held
@@ -158,6 +162,7 @@ class Core : public std::enable_shared_from_this<Core> {
   const std::int64_t pid_;
   std::unique_ptr<capture::Devices> devices_;
   mutable std::mutex mutex_;
+  std::condition_variable reserving_done_;
   std::unique_ptr<arena::Arena> arena_;
   std::vector<std::unique_ptr<device::PinnedMemory>> pinned_;  // of the arena, for every GPU
   std::uint64_t pinned_slots_ = 0;
@@ -177,7 +182,8 @@ class Core : public std::enable_shared_from_this<Core> {
   arena::Mode mode_ = arena::Mode::none;
   // While it is there, its thread alone touches arena, copier, pins and link; the training thread's.
   struct Reserving {
-    std::atomic<bool> ended{false};
+    std::atomic<bool> ended{false};  // whoever needs what it uses has said so
+    bool done = false;               // guarded by mutex_
     base::Thread thread;
   };
   std::unique_ptr<Reserving> reserving_;

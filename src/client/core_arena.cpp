@@ -67,8 +67,11 @@ Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadlin
   if (reserving_ != nullptr || arena_ != nullptr) return {};
   device::Device* const gpu = pinning_gpu(size);  // here, where the trainer's context is current
   auto reserving = std::make_unique<Reserving>();
-  SF_ASSIGN(reserving->thread, base::Thread::start("sf-reserve", [this, gpu, size, deadline, &ended = reserving->ended] {
+  SF_ASSIGN(reserving->thread, base::Thread::start("sf-reserve", [this, gpu, size, deadline, &ended = reserving->ended, &done = reserving->done] {
               reserve_patiently(gpu, size, deadline, ended);
+              const std::lock_guard lock(mutex_);
+              done = true;
+              reserving_done_.notify_all();
             }));
   reserving_ = std::move(reserving);
   return {};
@@ -85,6 +88,14 @@ void Core::reserve_patiently(device::Device* gpu, const StateSize& size, const b
   } while (made.code() == Code::deadline && !deadline.expired() && !ended);
   if (made.ok() && gpu != nullptr) pin_arena(*gpu, &ended);
   made.ignore("the first plan asks for the same, and says what is wrong");
+}
+
+Status Core::reserved(std::int64_t for_step, const base::Deadline& deadline) {
+  if (reserving_ == nullptr) return {};
+  std::unique_lock lock(mutex_);
+  if (reserving_done_.wait_for(lock, deadline.remaining(), [this] { return reserving_->done; })) return {};
+  const std::string why = "the memory for snapshots is still on its way: what the process before had captured is written first";
+  return {Code::busy, count_skip(for_step, why)};
 }
 
 void Core::end_reserving() noexcept {

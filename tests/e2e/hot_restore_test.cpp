@@ -24,7 +24,7 @@ TEST_F(HotRestore, ComesFromMemoryWhileTheDiskHangsAndTheRunGoesOnInOrder) {
   EXPECT_THAT(steps(), IsEmpty()) << "nothing was durable when it was restored";
   hung.reset();
   state_.set(10);
-  const auto ticket = successor_->snapshot(10);
+  const auto ticket = successor_->snapshot(10, /*wait=*/true);
   SF_ASSERT_OK(ticket);
   SF_ASSERT_OK(successor_->fence());
   SF_ASSERT_OK(ticket->wait_verified(kPatienceMs));

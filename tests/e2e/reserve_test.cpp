@@ -55,6 +55,31 @@ TEST_F(Reserve, ARestoredTrainingMayEndBesideADaemonThatStandsStill) {
   daemon_.signal(SIGCONT);
 }
 
+TEST_F(Reserve, WhatThePredecessorStillWritesHoldsUpNoLoopThatMaySkip) {
+  start_daemon();
+  SF_ASSERT_OK(store::Store::open_or_create(env::posix_env(), store_path()));
+  base::UniqueFd hung = hold_the_store();
+  Process trainer = start_trainer("plain", 9);
+  trainer.kill();
+  expect_restored(9, "memory");
+  for (std::int64_t step = 10; step < 20; ++step) {
+    const auto ticket = successor_->snapshot(step);
+    SF_ASSERT_OK(ticket);
+    EXPECT_EQ(ticket->info().state, SnapshotState::skipped);
+    EXPECT_THAT(ticket->info().error, testing::HasSubstr("memory for snapshots is still on its way"));
+  }
+  hung.reset();
+  std::optional<Ticket> taken;
+  state_.set(20);
+  ASSERT_TRUE(wait_until([&] {
+    taken = successor_->snapshot(20).value();
+    return taken->info().state != SnapshotState::skipped;
+  }));
+  SF_ASSERT_OK(successor_->fence());
+  SF_ASSERT_OK(taken->wait_durable(kPatienceMs));
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{20, 9}));
+}
+
 TEST_F(Reserve, AStateThatShrankHasRoomForTwoImages) {
   start_daemon({"arena.budget_bytes=12582912"});
   const auto core = client::Core::open(options());
