@@ -244,6 +244,8 @@ typedef struct {
 } sf_ticket_info;
 
 SF_API sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* info);
+/* Its sf_state alone, for whoever asks often; -1 for NULL and in a forked child. */
+SF_API int32_t sf_ticket_state(const sf_ticket* ticket);
 /* Until the state is at least `wanted` (captured, durable or verified). SF_DEADLINE when not in time; the error's code
  * when the snapshot failed, was abandoned or skipped; SF_UNSUPPORTED at once when durable is wanted of one that is kept in
  * memory only. */

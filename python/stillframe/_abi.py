@@ -163,11 +163,12 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_unpin": [ctypes.c_char_p],
     "sf_reader_read": [_handle, ctypes.c_uint32, ctypes.POINTER(Target), ctypes.c_size_t, ctypes.c_uint32],
 }
-# Of those that run with the interpreter's lock held, and may leave a Python exception.
+# Of those that run with the interpreter's lock held: they may leave a Python exception, or are over at once.
 _LOCKED_FUNCTIONS: Dict[str, List[Any]] = {
     "sf_look_create": [ctypes.POINTER(TensorAccess), ctypes.py_object, ctypes.c_size_t, _out_handle],
     "sf_look_fits": [_handle, ctypes.py_object, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int32)],
     "sf_look_destroy": [_handle],
+    "sf_ticket_state": [_handle],
 }
 _RESULTS: Dict[str, Any] = {
     "sf_abi_version": ctypes.c_uint32,
@@ -178,6 +179,7 @@ _RESULTS: Dict[str, Any] = {
     "sf_ticket_destroy": None,
     "sf_reader_destroy": None,
     "sf_look_destroy": None,
+    "sf_ticket_state": ctypes.c_int32,
 }
 
 _loaded: Optional[ctypes.CDLL] = None

@@ -157,8 +157,8 @@ class PendingSnapshot:
             self._release(ticket, ticket.record)
 
     def _release(self, ticket: Ticket, named: Optional[VersionRecord]) -> None:
-        error = ticket.error if ticket.torn else None
-        if error is not None:
+        error = ticket.error
+        if error is not None and ticket.torn:
             self._found_torn.append(Loss(ticket, error, [] if named is None else named.tensors_named(ticket.torn)))
         ticket.release()
 

@@ -93,22 +93,22 @@ class Ticket:
     @property
     def state(self) -> str:
         """One of copying, captured, durable, verified, failed, abandoned, skipped."""
-        return _NAMES[self._refresh().state]
+        return _NAMES[self._state_now()]
 
     @property
     def captured(self) -> bool:
         """Every byte is out of the training process: a SIGKILL of it loses nothing of this snapshot."""
-        return self._refresh().state in (_abi.CAPTURED, _abi.DURABLE, _abi.VERIFIED)
+        return self._state_now() in (_abi.CAPTURED, _abi.DURABLE, _abi.VERIFIED)
 
     @property
     def durable(self) -> bool:
         """In the store, synced and published: survives a power loss."""
-        return self._refresh().state in (_abi.DURABLE, _abi.VERIFIED)
+        return self._state_now() in (_abi.DURABLE, _abi.VERIFIED)
 
     @property
     def verified(self) -> bool:
         """Read back past the page cache with every checksum right."""
-        return self._refresh().state == _abi.VERIFIED
+        return self._state_now() == _abi.VERIFIED
 
     @property
     def persisted(self) -> bool:
@@ -130,13 +130,13 @@ class Ticket:
     @property
     def skipped(self) -> bool:
         """Not taken, because the one before was still being copied."""
-        return self._refresh().state == _abi.SKIPPED
+        return self._state_now() == _abi.SKIPPED
 
     @property
     def error(self) -> Optional[StillframeError]:
         """Why it failed, was abandoned or skipped; None as long as all is well."""
-        seen = self._refresh()
-        if self._error is None and seen.state in (_abi.FAILED, _abi.ABANDONED, _abi.SKIPPED):
+        if self._error is None and self._state_now() in (_abi.FAILED, _abi.ABANDONED, _abi.SKIPPED):
+            seen = self._refresh()
             text = seen.error or f"the snapshot of step {self._step} was {_NAMES[seen.state]}"
             self._error = _error_of(seen, text)
         return self._error
@@ -207,7 +207,7 @@ class Ticket:
             error = self.error
             if error is not None:
                 raise error
-            if self._seen.state >= wanted:
+            if wanted <= self._state_now() <= _abi.VERIFIED:
                 return
             if self._handle is None:
                 raise UnavailableError(f"the checkpointer was closed before step {self._step} was {_NAMES[wanted]}")
@@ -218,14 +218,14 @@ class Ticket:
             )
             failed = code not in (_abi.OK, _abi.DEADLINE)
             message = _abi.last_error() if failed else ""
-            if self._refresh().state >= wanted or self.error is not None:
+            if self._state_now() >= wanted:
                 continue
             if failed:
                 raise error_for(code, message)
             if left == 0.0:
                 raise DeadlineError(
                     f"the snapshot of step {self._step} was not {_NAMES[wanted]} within {limit:g} s; it is "
-                    f"{_NAMES[self._seen.state]} and goes on"
+                    f"{self.state} and goes on"
                 )
 
     # ---- for the checkpointer
@@ -252,7 +252,7 @@ class Ticket:
     @property
     def no_longer_copied(self) -> bool:
         """No copy reads the state's memory any more: sealed, or ended in another way."""
-        return self._refresh().state != _abi.COPYING
+        return self._state_now() != _abi.COPYING
 
     def until_captured(self, seconds: float) -> bool:
         """Waits on the host alone, without a word to a stream; False when it takes longer, or there is an error."""
@@ -284,6 +284,11 @@ class Ticket:
 
     def __del__(self) -> None:
         self._destroy()
+
+    def _state_now(self) -> int:
+        if self._handle is None or os.getpid() != self._pid:
+            return self._seen.state
+        return int(_abi.locked_library().sf_ticket_state(self._handle))
 
     def _refresh(self) -> _Seen:
         if self._handle is None or os.getpid() != self._pid:

@@ -137,6 +137,11 @@ bool Progress::ended() const {
   return is_end(info_.state);
 }
 
+SnapshotState Progress::state() const {
+  const std::lock_guard lock(mutex_);
+  return info_.state;
+}
+
 bool Progress::copying() const {
   const std::lock_guard lock(mutex_);
   return still_copying();

@@ -41,6 +41,7 @@ class Progress {
   void add_fence_seconds(double seconds);
 
   [[nodiscard]] TicketInfo info() const;
+  [[nodiscard]] SnapshotState state() const;
   [[nodiscard]] bool ended() const;    // failed, abandoned, skipped
   [[nodiscard]] bool copying() const;
   // ok once the state is at least `wanted`; the error when it ended; unsupported when it is not for the store and durable is

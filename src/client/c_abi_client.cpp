@@ -359,6 +359,11 @@ sf_code sf_ticket_get(sf_ticket* ticket, sf_ticket_info* out) {
   });
 }
 
+int32_t sf_ticket_state(const sf_ticket* ticket) {
+  if (ticket == nullptr || ticket->in_child()) return -1;
+  return static_cast<int32_t>(ticket->snapshot.progress->state());
+}
+
 sf_code sf_ticket_wait(sf_ticket* ticket, int32_t wanted, uint64_t deadline_ms) {
   return guarded([&]() -> Status {
     if (ticket == nullptr) return null_argument("ticket");

@@ -53,6 +53,7 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_wait_copied(nullptr, nullptr, 0, 0));
   expect_refused(sf_place(nullptr, nullptr, nullptr, 0, 0));
   expect_refused(sf_ticket_get(nullptr, &info));
+  EXPECT_EQ(sf_ticket_state(nullptr), -1);
   expect_refused(sf_ticket_wait(nullptr, SF_STATE_DURABLE, 0));
   expect_refused(sf_ticket_withdraw(nullptr, "x"));
   expect_refused(sf_reader_open(nullptr, &reader));
