@@ -111,12 +111,11 @@ SF_API void sf_client_destroy(sf_client* client); /* without close: what is capt
 SF_API sf_code sf_client_reserve(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
                                  uint64_t deadline_ms);
 
-/* The same on a thread of its own, waiting for at most deadline_ms; does nothing where there is an arena already. What a dead
+/* The same on a thread of its own, however long it takes; does nothing where there is an arena already. What a dead
  * predecessor left in memory goes where there is no room for both: call it after the restore, with no hot reader open (its end
  * ends this too). The first plan ends it, and makes what is missing itself; sf_client_settle, sf_client_hot_reader, sf_place and
  * sf_client_close end it. */
-SF_API sf_code sf_client_reserve_behind(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
-                                        uint64_t deadline_ms);
+SF_API sf_code sf_client_reserve_behind(sf_client* client, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu);
 /* Waits for the end of that, at most wait_ms (0: not at all), and ends nothing. SF_BUSY: it goes on, and a plan made now would
  * wait in its place, for as long as a dead predecessor's writing takes; the snapshot of this step counts as skipped. */
 SF_API sf_code sf_client_reserved(sf_client* client, int64_t for_step, uint64_t wait_ms);

@@ -132,7 +132,7 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "sf_client_open": [ctypes.POINTER(ClientOptions), _out_handle],
     "sf_client_settle": [_handle, _ms],
     "sf_client_reserve": [_handle, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, _ms],
-    "sf_client_reserve_behind": [_handle, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, _ms],
+    "sf_client_reserve_behind": [_handle, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32],
     "sf_client_reserved": [_handle, ctypes.c_int64, _ms],
     "sf_client_close": [_handle, _ms],
     "sf_client_destroy": [_handle],

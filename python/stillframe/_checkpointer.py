@@ -146,7 +146,7 @@ class Checkpointer:
         `metrics`: name -> number (a tensor of one element is one: on a GPU it is gathered with what no fence guards, and
         nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is still
         being copied, or what a killed predecessor left is being written first, this one is skipped; with `wait` it is
-        waited for (for the predecessor 5 s, once, in any case). Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
+        waited for (what a predecessor left is waited for 5 s, once, without it). Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
 
         Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
         first snapshot InvalidArgumentError when the budget is too small for `persist_every_steps` and

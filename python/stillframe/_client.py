@@ -14,7 +14,8 @@ from ._optimizer_size import Size
 from ._reader import Reader
 from ._walk import Layout
 
-_PLAN_DEADLINE_SECONDS = 60.0
+_FIRST_PLAN_SECONDS = 60.0  # what a dead predecessor still writes may be waited for
+_LATER_PLAN_SECONDS = 5.0
 
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
@@ -91,12 +92,9 @@ class Client:
         with contextlib.suppress(DeadlineError):
             _abi.check(self._library.sf_client_reserve(self._client, size.bytes, size.tensors, size.gpu, 0))
 
-    def reserve_behind(self, size: Size, seconds: float) -> None:
-        """The same behind the caller, waiting for so long; nothing where there is memory already."""
-        deadline_ms = _abi.milliseconds(seconds)
-        _abi.check(
-            self._library.sf_client_reserve_behind(self._client, size.bytes, size.tensors, size.gpu, deadline_ms)
-        )
+    def reserve_behind(self, size: Size) -> None:
+        """The same behind the caller, however long it takes; nothing where there is memory already."""
+        _abi.check(self._library.sf_client_reserve_behind(self._client, size.bytes, size.tensors, size.gpu))
 
     def await_memory(self, step: int) -> None:
         """That is being made behind a restore, before the first plan: shortly, and once. BusyError: it is still on its way."""
@@ -175,7 +173,7 @@ class Client:
             entry.device = device
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
-        deadline_ms = _abi.milliseconds(_PLAN_DEADLINE_SECONDS)
+        deadline_ms = _abi.milliseconds(_LATER_PLAN_SECONDS if self.has_planned else _FIRST_PLAN_SECONDS)
         _abi.check(
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )

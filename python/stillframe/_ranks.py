@@ -39,16 +39,18 @@ def place_of(rank: Optional[int], world_size: Optional[int],
     return rank, world_size
 
 
-def settle_predecessors(client: Client, world_size: int) -> None:
-    """Until what the processes before had captured is in the store. Raises DeadlineError in a group only: there each rank
-    would find another newest checkpoint, and better none of them goes on; one alone is warned."""
+def settle_predecessors(client: Client, world_size: int) -> Optional[StillframeError]:
+    """Until what the processes before had captured is in the store; else why not. Raises that in a group only: there each
+    rank would find another newest checkpoint, and better none of them goes on; one alone is warned."""
     if world_size > 1:
         client.settle(_GROUP_SETTLE_SECONDS)
-        return
+        return None
     try:
         client.settle(SETTLE_SECONDS)
     except StillframeError as error:
         warn(f"stillframe: restoring without what a predecessor may still have in memory: {error}")
+        return error
+    return None
 
 
 def _number(name: str, environment: Mapping[str, str]) -> int:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Optional, Union
 
 from ._client import Client
-from ._errors import CorruptError, NotFoundError, StillframeError
+from ._errors import NotFoundError, StillframeError, UnavailableError
 from ._loop import warn
 from ._optimizer_size import Size
 from ._ranks import SETTLE_SECONDS, settle_predecessors
 from ._reader import Skipped
 from ._restore import PassedOver, Restored, restore_from_memory, restore_into
 from ._state import TrainingState
-
-_RESERVE_SECONDS = 3600.0  # as long as a predecessor may have to write
 
 
 class Place(NamedTuple):
@@ -32,14 +30,17 @@ def resume(client: Client, place: Place, step: Optional[int], state: TrainingSta
     warn_unread()
     if isinstance(tried, Restored):
         return tried
-    settle_predecessors(client, place.world_size)
+    unsettled = settle_predecessors(client, place.world_size)
     warn_unread()
     selector = "latest" if step is None else str(int(step))
     try:
         return restore_into(f"{place.store}/:{place.run}@{selector}", place.rank, state, client.place, tried)
-    except NotFoundError:
+    except NotFoundError as error:
         if step is not None:
             raise
+        if unsettled is not None:  # a beginning anew must not follow from what could not be read
+            raise UnavailableError(f"{error}; what a predecessor may still have in memory could not be waited for: {unsettled}"
+                                   ) from unsettled
         return None
 
 
@@ -47,17 +48,14 @@ def _from_memory(client: Client, rank: int, step: Optional[int],
                  state: TrainingState) -> Union[None, Restored, PassedOver]:
     try:
         reader = client.hot_reader(rank, SETTLE_SECONDS)
-    except CorruptError as error:
-        return PassedOver(Skipped("memory", -1 if step is None else step, str(error)), touched=False)
     except StillframeError as error:
-        warn(f"stillframe: restoring from the store, not from the memory of a killed predecessor: {error}")
-        return None
+        return PassedOver(Skipped("memory", -1 if step is None else step, str(error)), touched=False)
     return None if reader is None else restore_from_memory(reader, step, state, client.place)
 
 
 def reserve_behind(client: Client, size: Size) -> None:
     """It may have to wait until the store has all that the predecessor left: the training goes on meanwhile."""
     try:
-        client.reserve_behind(size, _RESERVE_SECONDS)
+        client.reserve_behind(size)
     except StillframeError as error:
         warn(f"stillframe: no memory for snapshots yet, the first one will ask again: {error}")

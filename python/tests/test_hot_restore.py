@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import stillframe
-from machine import checkpoint_steps, cli_json, daemon_pid, kill_and_wait, wait_until
+from stillframe import _ranks, _resume
+from machine import checkpoint_steps, cli_json, daemon_pid, kill_and_wait, stopped, wait_until
 from support import same
 from training import DEADLINE_SECONDS, Child, Run, no_warnings
 
@@ -232,6 +233,21 @@ def test_an_unreadable_image_of_the_only_step_raises(tmp_path: Path) -> None:
     with Run(seed=99).checkpointer(tmp_path) as ckpt:
         with pytest.raises(stillframe.CorruptError, match="(?s)memory.*no checkpoint.*Nothing was touched"):
             ckpt.restore()
+
+
+@pytest.mark.usefixtures("library")
+def test_beside_a_daemon_that_does_not_answer_an_empty_store_is_no_beginning_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (_resume, _ranks):
+        monkeypatch.setattr(module, "SETTLE_SECONDS", 0.5)
+    ckpt = Run().checkpointer(tmp_path)
+    with stopped(daemon_pid(ckpt)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(stillframe.StillframeError, match="no checkpoint"):
+            ckpt.restore()
+    assert ckpt.restore() is None
+    ckpt.close()
 
 
 @pytest.mark.usefixtures("library")

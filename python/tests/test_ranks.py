@@ -11,7 +11,7 @@ from typing import List
 import pytest
 import stillframe
 from launch import Ranks, ranks_by_step
-from stillframe._errors import DeadlineError, InvalidArgumentError, UnsupportedError
+from stillframe._errors import DeadlineError, InvalidArgumentError, UnavailableError, UnsupportedError
 from stillframe._ranks import place_of
 from training import Run
 
@@ -127,7 +127,8 @@ def test_a_rank_that_cannot_wait_for_its_predecessors_restores_nothing(
     with Run().checkpointer(tmp_path, run="alone") as alone:
         monkeypatch.setattr(alone._open_client(), "settle", too_late)
         with pytest.warns(RuntimeWarning, match="not durable yet"):
-            assert alone.restore() is None
+            with pytest.raises(UnavailableError, match="no checkpoint.*not durable yet"):
+                alone.restore()  # a beginning anew over what may still come
     with Run().checkpointer(tmp_path, run="group", rank=0, world_size=2) as rank:
         monkeypatch.setattr(rank._open_client(), "settle", too_late)
         with pytest.raises(DeadlineError, match="not durable yet"):

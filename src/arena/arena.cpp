@@ -87,6 +87,8 @@ Result<Arena> Arena::create(std::uint64_t slots) {
   const Offsets offsets = offsets_for(slots);
   base::UniqueFd memfd(::memfd_create("stillframe-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd.valid()) return system_error(Code::no_space, "memfd for the arena was refused");
+  // It begins as everybody's, and a descriptor for reading only could be opened anew for writing by the user that it was given to.
+  if (::fchmod(memfd.get(), S_IRUSR | S_IWUSR) != 0) return system_error(Code::io_error, "the arena cannot be made private");
   if (::ftruncate(memfd.get(), static_cast<off_t>(offsets.total)) != 0) {
     return system_error(Code::no_space, "arena of " + base::human_bytes(offsets.total) + " was refused");
   }
@@ -185,6 +187,13 @@ void Arena::populate(std::uint64_t first_slot, std::uint64_t end_slot) noexcept 
   for (std::uint64_t at = 0; at < bytes; at += kControlPageBytes) {
     static_cast<void>(*const_cast<const volatile std::byte*>(from + at));
   }
+}
+
+bool Arena::is_of(int memfd) const noexcept {
+  struct stat own {};
+  struct stat other {};
+  return ::fstat(memfd_.get(), &own) == 0 && ::fstat(memfd, &other) == 0 && own.st_dev == other.st_dev &&
+         own.st_ino == other.st_ino;
 }
 
 Result<base::UniqueFd> Arena::reopen_read_only() const {

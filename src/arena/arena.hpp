@@ -39,6 +39,8 @@ class Arena {
   // Trainer: the chunks of these slots, which are committed, are in this process's page tables, so that no copy into them
   // stops for that. Where the kernel has no such call (before 5.14) each page is looked at.
   void populate(std::uint64_t first_slot, std::uint64_t end_slot) noexcept;
+  // Whether a descriptor is of the same memory.
+  [[nodiscard]] bool is_of(int memfd) const noexcept;
   // Daemon: the memfd opened once more, for reading only; whoever gets it can neither write to the memory nor map it so.
   [[nodiscard]] Result<base::UniqueFd> reopen_read_only() const;
   // Trainer: the mapping is not inherited by forked children.

@@ -36,8 +36,7 @@ struct sf_ticket {
   std::weak_ptr<client::Core> core;
   client::Snapshot snapshot;
   stillframe::TicketInfo info;
-  std::string alarms;
-  std::string torn;
+  std::string alarms, torn;
   pid_t pid = ::getpid();  // the client may be gone before the ticket
 
   [[nodiscard]] bool in_child() const noexcept { return ::getpid() != pid; }
@@ -185,13 +184,12 @@ sf_code sf_client_reserve(sf_client* handle, uint64_t image_bytes, uint64_t tens
   });
 }
 
-sf_code sf_client_reserve_behind(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu,
-                                 uint64_t deadline_ms) {
+sf_code sf_client_reserve_behind(sf_client* handle, uint64_t image_bytes, uint64_t tensor_count, int32_t gpu) {
   return guarded([&]() -> Status {
     if (handle == nullptr) return null_argument("client");
     if (handle->core->in_child()) return forked();
     SF_ASSIGN(const client::StateSize size, to_state_size(image_bytes, tensor_count, gpu));
-    return handle->core->reserve_behind(size, base::Deadline::after_ms(deadline_ms));
+    return handle->core->reserve_behind(size);
   });
 }
 

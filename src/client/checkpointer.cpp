@@ -30,7 +30,7 @@ namespace {
 // What a restore has tried in vain, each with the reason.
 struct PassedOver {
   std::vector<std::string> all;
-  bool bad = false;      // the image in memory was there, and could not be read
+  bool bad = false;      // the image in memory could not be read, or it is not known whether there is one
   bool touched = false;  // the memory given to add() was being written when one was given up
 };
 
@@ -137,7 +137,7 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
   const auto opened = client::HotRestore::open(core, deadline);
   if (!opened.ok()) {
     passed_over.all.push_back("memory: " + opened.status().message());
-    passed_over.bad = is_about_the_bytes(opened.status());
+    passed_over.bad = true;
   }
   if (!opened.ok() || *opened == nullptr) return std::optional<Restored>();
   const restore::MemoryImage& image = (*opened)->image();
@@ -157,8 +157,6 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
 }
 
 namespace {
-
-constexpr std::uint64_t kReserveMs = 3'600'000;  // as long as a predecessor may have to write
 
 client::StateSize size_of(const std::vector<capture::EntrySpec>& specs) {
   client::StateSize size;
@@ -218,14 +216,13 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     auto stored = impl_->restore_from_store(base::Deadline::after_ms(patience_ms), passed_over);
     if (!stored.ok() && !passed_over.touched) return stored;
     if (!stored.ok()) return not_restored(impl_->options.run, passed_over, stored.status());
-    // A beginning anew must not follow from bytes that are bad.
+    // A beginning anew must not follow from what could not be read.
     if (!stored->has_value() && passed_over.bad) return not_restored(impl_->options.run, passed_over, {});
     if (!stored->has_value()) return stored;
     restored = std::move(*stored);
   }
   restored->seconds = seconds_since(from_ns);
-  impl_->core->reserve_behind(size_of(impl_->specs), base::Deadline::after_ms(kReserveMs))
-      .ignore("the first snapshot asks again, and says what is wrong");
+  impl_->core->reserve_behind(size_of(impl_->specs)).ignore("the first snapshot asks again, and says what is wrong");
   return restored;
 }
 

@@ -65,9 +65,9 @@ class Core : public std::enable_shared_from_this<Core> {
   // Makes the arena for states of this size now, and pins it, so that the first snapshot need not. deadline: the memory of a
   // dead predecessor is not free yet.
   [[nodiscard]] Status reserve(const StateSize& size, const base::Deadline& deadline);
-  // The same on a thread of its own, while the training goes on; for as long as `deadline`. Nothing where there is an arena.
+  // The same on a thread of its own, while the training goes on, however long it takes. Nothing where there is an arena.
   // Whatever needs the line or the arena before that ends it; what it did not reach is met again by the first plan.
-  [[nodiscard]] Status reserve_behind(const StateSize& size, const base::Deadline& deadline);
+  [[nodiscard]] Status reserve_behind(const StateSize& size);
   // Waits for the end of that, and ends nothing. busy: it goes on, and the snapshot of this step counts as skipped.
   [[nodiscard]] Status reserved(std::int64_t for_step, const base::Deadline& deadline);
   // The image that a dead predecessor left in the daemon's memory; null when there is none. It stays until hot_done(), the
@@ -126,8 +126,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] bool stays_twofold(std::uint64_t image_bytes, std::uint64_t descriptor_bytes) const;
   [[nodiscard]] device::Device* pinning_gpu(const StateSize& size);
   // `gpu`: null where the state is on none. `ended`: looked at between parts; null: nobody ends it.
-  void reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
-                         const std::atomic<bool>& ended);
+  void reserve_patiently(device::Device* gpu, const StateSize& size, const std::atomic<bool>& ended);
   void populate(const std::atomic<bool>* ended) noexcept;
   void end_reserving() noexcept;
   // Without waiting for what is being reserved: until that was ended nothing was captured.

@@ -15,6 +15,8 @@ constexpr std::uint64_t kDescriptorBytesOfATensor = 512;
 constexpr std::uint64_t kAnswerMs = 5'000;
 // Of the daemon's wait behind one question of a reservation.
 constexpr std::uint64_t kReserveAskMs = 250;
+// A daemon that stands still answers all it was asked when it goes on: so it is not asked often.
+constexpr std::uint64_t kUnansweredMs = 600'000;
 // No thread of this process can map memory while some is populated, and a reservation ends between two parts.
 constexpr std::uint64_t kPopulateSlots = 64;
 constexpr std::uint64_t kPinSlots = 1024;
@@ -63,12 +65,12 @@ device::Device* Core::pinning_gpu(const StateSize& size) {
   return gpu.ok() ? *gpu : nullptr;
 }
 
-Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadline) {
+Status Core::reserve_behind(const StateSize& size) {
   if (reserving_ != nullptr || arena_ != nullptr) return {};
   device::Device* const gpu = pinning_gpu(size);  // here, where the trainer's context is current
   auto reserving = std::make_unique<Reserving>();
-  SF_ASSIGN(reserving->thread, base::Thread::start("sf-reserve", [this, gpu, size, deadline, &ended = reserving->ended, &done = reserving->done] {
-              reserve_patiently(gpu, size, deadline, ended);
+  SF_ASSIGN(reserving->thread, base::Thread::start("sf-reserve", [this, gpu, size, &ended = reserving->ended, &done = reserving->done] {
+              reserve_patiently(gpu, size, ended);
               const std::lock_guard lock(mutex_);
               done = true;
               reserving_done_.notify_all();
@@ -77,15 +79,13 @@ Status Core::reserve_behind(const StateSize& size, const base::Deadline& deadlin
   return {};
 }
 
-void Core::reserve_patiently(device::Device* gpu, const StateSize& size, const base::Deadline& deadline,
-                             const std::atomic<bool>& ended) {
+void Core::reserve_patiently(device::Device* gpu, const StateSize& size, const std::atomic<bool>& ended) {
   const std::uint64_t descriptor_bytes = size.tensors * kDescriptorBytesOfATensor + kTreeAllowanceBytes;
   Status made;
   do {
-    const protocol::ArenaRequest request{size.image_bytes, descriptor_bytes, deadline_ms(deadline.at_most_ms(kReserveAskMs)),
-                                         /*while_training=*/true};
-    made = make_room(request, deadline, &ended);
-  } while (made.code() == Code::deadline && !deadline.expired() && !ended);
+    const protocol::ArenaRequest request{size.image_bytes, descriptor_bytes, kReserveAskMs, /*while_training=*/true};
+    made = make_room(request, base::Deadline::after_ms(kUnansweredMs), &ended);
+  } while (made.code() == Code::deadline && !ended);
   if (made.ok() && gpu != nullptr) pin_arena(*gpu, &ended);
   made.ignore("the first plan asks for the same, and says what is wrong");
 }
@@ -94,7 +94,8 @@ Status Core::reserved(std::int64_t for_step, const base::Deadline& deadline) {
   if (reserving_ == nullptr) return {};
   std::unique_lock lock(mutex_);
   if (reserving_done_.wait_for(lock, deadline.remaining(), [this] { return reserving_->done; })) return {};
-  const std::string why = "the memory for snapshots is still on its way: what the process before had captured is written first";
+  const std::string why = "the memory for snapshots is still on its way: what a process before had captured is written first, or "
+                          "the daemon does not answer";
   return {Code::busy, count_skip(for_step, why)};
 }
 
@@ -133,7 +134,11 @@ Status Core::attach(Link::Reply reply) {
     const std::lock_guard lock(mutex_);
     budget_bytes_ = ready->budget_bytes;
   }
-  if (arena_) return {};
+  if (arena_) {
+    if (reply.descriptors.empty() || arena_->is_of(reply.descriptors.front().get())) return {};
+    link_->begin_anew(reply.connection_number);
+    return {Code::unavailable, "the daemon has not taken over the memory of this process yet; the next snapshot asks again"};
+  }
   if (reply.descriptors.empty()) return {Code::corrupt, "the daemon gave no memory with its arena"};
   ForkGuard guard(reply.descriptors.front().get());
   SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(reply.descriptors.front())));
@@ -141,10 +146,15 @@ Status Core::attach(Link::Reply reply) {
   auto arena = std::make_unique<arena::Arena>(std::move(attached));
   SF_ASSIGN(auto copier, capture::Copier::start(*devices_, *arena, options_.scratch_bytes, options_.fence_deadline_ms,
                                                 options_.capture_check));
-  const std::lock_guard lock(mutex_);
-  arena_guard_ = std::move(guard);
-  arena_ = std::move(arena);
-  copier_ = std::move(copier);
+  {
+    const std::lock_guard lock(mutex_);
+    arena_guard_ = std::move(guard);
+    arena_ = std::move(arena);
+    copier_ = std::move(copier);
+  }
+  // The daemon that gave it may have died since, and the next one been told that there is nothing to take over.
+  const std::uint64_t now = link_->connections_made();
+  if (now != reply.connection_number) link_->begin_anew(now);
   return {};
 }
 

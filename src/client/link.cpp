@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/futex.hpp"
+#include "env/env.hpp"
 
 namespace stillframe::client {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 constexpr std::uint64_t kTickMs = 200;
 constexpr std::uint64_t kLongestPauseMs = 5000;
 constexpr std::uint64_t kAttemptsBeforeTrouble = 6;
+// A daemon whose socket was removed makes it again within a second.
+constexpr std::uint64_t kBoundAgainMs = 5000;
 
 }  // namespace
 
@@ -26,8 +29,12 @@ Result<std::unique_ptr<Link>> Link::open(LinkOptions options, LinkEvents events)
   const auto deadline = base::Deadline::after_ms(link->options_.connect_deadline_ms);
   Status connected = link->connect(-1);
   const std::atomic<std::uint32_t> never{0};
-  while (connected.code() == Code::unavailable && std::exchange(link->reached_, false) && link->options_.may_spawn &&
-         !deadline.expired()) {
+  const auto bound_again = base::Deadline::after_ms(kBoundAgainMs);
+  const auto may_try_again = [&] {
+    const bool reached = std::exchange(link->reached_, false);
+    return link->options_.may_spawn ? reached : !bound_again.expired();
+  };
+  while (connected.code() == Code::unavailable && may_try_again() && !deadline.expired()) {
     base::futex_wait(never, 0, deadline.at_most_ms(kTickMs));
     connected = link->connect(-1);
   }
@@ -43,6 +50,16 @@ Link::~Link() {
   thread_.join();
 }
 
+std::uint64_t Link::connections_made() const {
+  const std::lock_guard lock(mutex_);
+  return connections_made_;
+}
+
+void Link::begin_anew(std::uint64_t connection_number) {
+  const std::lock_guard lock(mutex_);
+  if (connection_ != nullptr && connections_made_ == connection_number) connection_->shutdown();
+}
+
 std::shared_ptr<transport::Connection> Link::connection() const {
   const std::lock_guard lock(mutex_);
   return connection_;
@@ -52,6 +69,23 @@ PersistCadence Link::cadence() const {
   const std::lock_guard lock(mutex_);
   return cadence_;
 }
+
+namespace {
+
+// A restore reads the store itself: in another directory it would find no checkpoint, and the run would begin anew over those
+// that there are.
+Status check_store(const std::string& path, std::uint64_t daemons_file_id) {
+  const auto here = env::posix_env().info(path);
+  if (here.ok() && here->file_id == daemons_file_id) return {};
+  const std::string found = here.ok()                                ? "another directory"
+                            : here.status().code() == Code::not_found ? "nothing"
+                                                                      : here.status().message();
+  return {Code::invalid_argument, "the daemon writes to its store '" + path + "', and for this process there is " + found +
+                                      " at that path: mount the store at one path for both (in a container too); nothing was "
+                                      "read or written"};
+}
+
+}  // namespace
 
 // Connects and says hello; with a memfd, hands the arena over.
 Status Link::connect(int memfd) {
@@ -79,11 +113,13 @@ Status Link::connect(int memfd) {
   if (const auto* failure = std::get_if<protocol::Failure>(&message)) return {failure->code, failure->message};
   const auto* welcome = std::get_if<protocol::Welcome>(&message);
   if (welcome == nullptr) return {Code::corrupt, "the daemon answered hello with something else"};
+  SF_TRY(check_store(options_.hello.store, welcome->store_file_id));
   const std::lock_guard lock(mutex_);
   daemon_pid_ = welcome->daemon_pid;
   generation_ = welcome->generation;
   cadence_ = {welcome->persist_every_steps, welcome->persist_every_seconds};
   connection_ = std::move(fresh);
+  ++connections_made_;
   answers_to_pass_over_ = 0;
   guard_ = std::move(guard);
   connected_ = true;
@@ -205,7 +241,7 @@ void Link::receive_once() {
     return;
   }
   if (!asking_) return;
-  reply_ = Reply{std::move(*message), std::move((*received)->descriptors)};
+  reply_ = Reply{std::move(*message), std::move((*received)->descriptors), connections_made_};
   changed_.notify_all();
 }
 
@@ -222,7 +258,10 @@ void Link::lose(const std::string& why) {
 }
 
 void Link::come_back() {
-  const Status connected = connect(events_.arena_memfd());
+  const int handed_over = events_.arena_memfd();
+  const Status connected = connect(handed_over);
+  // It came with an answer of the daemon before while this was on its way: the new one must hear of it.
+  if (connected.ok() && events_.arena_memfd() != handed_over) return begin_anew(connections_made());
   if (connected.ok()) return events_.on_back(daemon_pid_);
   const bool in_trouble = ++attempts_ == kAttemptsBeforeTrouble;
   if (in_trouble) events_.on_still_lost(connected.message());

@@ -51,6 +51,7 @@ class Link {
   struct Reply {
     protocol::Message message;
     std::vector<base::UniqueFd> descriptors;
+    std::uint64_t connection_number = 0;  // of connections_made(): the one that it came on
   };
   // One request at a time; waits for its reply. A Failure comes back as its Status. When the daemon dies meanwhile, the
   // next one is asked; unavailable when none comes within some attempts.
@@ -60,6 +61,10 @@ class Link {
   [[nodiscard]] Result<Reply> ask_patiently(const protocol::Message& request, const base::Deadline& deadline,
                                             const std::atomic<bool>& dropped);
   void wake() noexcept;
+  // So far; the number of the present one, or of the last.
+  [[nodiscard]] std::uint64_t connections_made() const;
+  // Ends the connection of that number, if it is the present one: the next one says hello with what there is to hand over then.
+  void begin_anew(std::uint64_t connection_number);
   // Says goodbye without waiting: the daemon lets go of the arena when it reads it.
   void leave_unanswered();
   // Says goodbye; from now on the end of the line is expected.
@@ -97,6 +102,7 @@ class Link {
   std::shared_ptr<transport::Connection> connection_;
   ForkGuard guard_;
   PersistCadence cadence_;
+  std::uint64_t connections_made_ = 0;
   bool asking_ = false;
   std::uint64_t answers_to_pass_over_ = 0;  // on this connection, before that of the question asked now
   bool in_trouble_ = false;  // some attempts to come back have failed in a row

@@ -60,6 +60,7 @@ class DaemonCore {
   // Memory that only waits for a successor goes where an arena needs the room.
   Task make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request);
   void let_go_of_stored(const RunSession& successor) const;
+  [[nodiscard]] bool somebody_goes() const;
   [[nodiscard]] bool is_short_of(const RunSession& session, const protocol::ArenaRequest& request) const;
   [[nodiscard]] std::shared_ptr<RunSession> who_makes_room(bool else_refused) const;
   Task stay_for_successor(std::shared_ptr<RunSession> session);

@@ -14,6 +14,8 @@ namespace {
 // A client that reads for longer goes on reading its own mapping; only the memory is no longer counted.
 constexpr std::uint64_t kLongestHoldMs = 600'000;
 constexpr std::int64_t kNsPerMs = 1'000'000;
+// Meanwhile no other run gets memory.
+constexpr std::uint64_t kLongestTurnMs = 10'000;
 
 std::int64_t now_ns() { return base::system_clock().monotonic_ns(); }
 
@@ -26,7 +28,6 @@ protocol::HotImage to_message(const HotOffer& offer) {
 
 DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotRequest request) {
   let_go_of_hot(client);
-  std::string why = "no process before has left an image in memory";
   if (!client->session->is_alone()) {
     // The newest image of each rank may be of another step.
     reply(*client, protocol::HotNone{"a group of ranks restores what it committed together, from the store"});
@@ -49,10 +50,14 @@ DaemonCore::Task DaemonCore::handle_hot_request(ClientPtr client, protocol::HotR
       reply(*client, to_message(**offered), (*offered)->memory.get());
       co_return;
     }
-    if (!offered.ok()) why = offered.status().message();
     let_go_of_hot(client);
+    if (!offered.ok()) {
+      // There may be an image: whoever finds nothing else must not begin anew.
+      reply(*client, protocol::Failure{offered.status().code(), offered.status().message()});
+      co_return;
+    }
   }
-  reply(*client, protocol::HotNone{why});
+  reply(*client, protocol::HotNone{"no process before has left an image in memory"});
 }
 
 void DaemonCore::handle_hot_done(const ClientPtr& client) {
@@ -78,7 +83,7 @@ DaemonCore::Task DaemonCore::stay_for_successor(std::shared_ptr<RunSession> sess
 // A successor that takes snapshots of its own needs none of them; what the store lacks waits until its time has passed.
 void DaemonCore::let_go_of_stored(const RunSession& successor) const {
   for (const auto& before : predecessors(successor)) {
-    if (!before->stay().holds_only_copy()) before->stay().end();
+    if (before->stay().holds_stored_copy()) before->stay().end();
   }
 }
 
@@ -101,23 +106,25 @@ bool DaemonCore::is_short_of(const RunSession& session, const protocol::ArenaReq
   return used_arena_bytes() - session.arena_facts().committed_bytes + wanted_bytes > config_.budget_bytes;
 }
 
+// Between the end of its work and its rest, when it is known whether the store has what it holds, or its end.
+bool DaemonCore::somebody_goes() const {
+  return std::ranges::any_of(
+      sessions_, [](const auto& one) { return one->gone() && one->drained() && !one->stay().is_resting(); });
+}
+
 DaemonCore::Task DaemonCore::make_room(std::shared_ptr<RunSession> session, protocol::ArenaRequest request) {
   const auto deadline = base::Deadline::after_ms(request.deadline_ms);
-  // Between the end of its work and its rest, when it is known whether the store has what it holds, or its end.
-  const std::function<bool()> all_rest = [this] {
-    return std::ranges::none_of(
-        sessions_, [](const auto& one) { return one->gone() && one->drained() && !one->stay().is_resting(); });
-  };
+  const std::function<bool()> all_rest = [this] { return !somebody_goes(); };
   while (is_short_of(*session, request) && !deadline.expired()) {
     const bool else_refused = !request.while_training && session->would_refuse(request, free_arena_bytes());
     const std::shared_ptr<RunSession> goes = who_makes_room(else_refused);
     if (goes == nullptr) {
-      if (all_rest() || !co_await poll_until(all_rest, deadline)) co_return;
+      if (all_rest() || !co_await poll_until(all_rest, deadline.at_most_ms(kLongestTurnMs))) co_return;
       continue;
     }
     goes->stay().end();
     const std::function<bool()> gone = [this, goes] { return std::ranges::find(sessions_, goes) == sessions_.end(); };
-    if (!co_await poll_until(gone, deadline)) co_return;
+    if (!co_await poll_until(gone, deadline.at_most_ms(kLongestTurnMs))) co_return;
   }
 }
 

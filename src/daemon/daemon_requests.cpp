@@ -225,7 +225,8 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
   asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
   const RunSession::Cadence cadence = (*opened)->persist_cadence();
   reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid(),
-                                   joint ? joint->id() : std::string(), cadence.every_steps, cadence.every_seconds});
+                                   joint ? joint->id() : std::string(), cadence.every_steps, cadence.every_seconds,
+                                   (*opened)->store_file_id()});
 }
 
 DaemonCore::Task DaemonCore::handle_settle(ClientPtr client, protocol::Settle settle) {
@@ -261,6 +262,11 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
   // Before the first suspension: what make_room() has found free must still be so when it is given away.
   const Turn turn(granting_);
   co_await make_room(session, request);
+  // Who trains meanwhile asks again rather than make do with what is free before the memory of others has gone.
+  if (request.while_training && is_short_of(*session, request) && somebody_goes()) {
+    reply(*client, not_free);
+    co_return;
+  }
   const std::uint64_t free_bytes = free_arena_bytes();
   if (request.deadline_ms == 0 && session->would_refuse(request, free_bytes) && who_makes_room(true) != nullptr) {
     reply(*client, protocol::Failure{Code::deadline, "room for it must be made first, and that takes a moment"});

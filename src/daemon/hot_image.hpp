@@ -36,6 +36,8 @@ class HotStay {
   [[nodiscard]] bool is_resting() const noexcept { return rest_until_ns_ != 0; }
   // Resting, and lost for good when it goes.
   [[nodiscard]] bool holds_only_copy() const noexcept { return is_resting() && only_copy_; }
+  // Resting, and in the store as well. Neither before it rests: until then nobody knows.
+  [[nodiscard]] bool holds_stored_copy() const noexcept { return is_resting() && !only_copy_; }
   [[nodiscard]] bool is_held(std::int64_t now_ns) const noexcept {
     return std::ranges::any_of(hold_until_ns_, [now_ns](const auto& hold) { return now_ns < hold.second; });
   }

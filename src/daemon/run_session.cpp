@@ -76,6 +76,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
   }
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
   warn_of_file_system(store);
+  SF_ASSIGN(const env::FileInfo directory, env::posix_env().info(store.path()));
   if (inherited_lock == nullptr) {
     SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
     inherited_lock = std::move(lock);
@@ -87,9 +88,10 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
       base::log(base::LogLevel::warn, "recovery.failed", {{"store", store.path()}, {"what", failed}});
     }
   }
-  return std::shared_ptr<RunSession>(
-      new RunSession(hello, config, std::move(retention), std::move(store), std::move(inherited_lock), std::move(pidfd),
-                     std::move(joint)));
+  std::shared_ptr<RunSession> session(new RunSession(hello, config, std::move(retention), std::move(store),
+                                                     std::move(inherited_lock), std::move(pidfd), std::move(joint)));
+  session->store_file_id_ = directory.file_id;
+  return session;
 }
 
 Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,

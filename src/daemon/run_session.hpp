@@ -93,6 +93,7 @@ class RunSession {
   [[nodiscard]] std::shared_ptr<env::Lock> lock() const;  // null once dropped
   [[nodiscard]] const store::Store& store() const noexcept { return store_; }
   [[nodiscard]] const std::string& store_path() const noexcept { return store_.path(); }
+  [[nodiscard]] std::uint64_t store_file_id() const noexcept { return store_file_id_; }  // of its directory, when it was opened
   [[nodiscard]] const std::string& run() const noexcept { return hello_.run; }
   [[nodiscard]] const std::string& group() const noexcept { return hello_.group; }
   [[nodiscard]] std::uint32_t rank() const noexcept { return hello_.rank; }
@@ -123,6 +124,7 @@ class RunSession {
   const retention::Policy retention_;  // the trainer's, else the daemon's
   const store::Store store_;
   const std::shared_ptr<persist::GroupCommit> joint_;
+  std::uint64_t store_file_id_ = 0;
   const std::int64_t opened_ns_ = base::system_clock().monotonic_ns();
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;

@@ -94,7 +94,8 @@ Result<std::unique_ptr<Lock>> try_posix_lock(const std::string& path, LockMode m
   constexpr int kAttempts = 16;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     SF_ASSIGN(const PosixPlace place, posix_place("open lock file", path));
-    base::UniqueFd fd = open_at(place, flags);
+    // Whoever can open it can lock it: other users need not.
+    base::UniqueFd fd = open_at(place, flags, S_IRUSR | S_IWUSR);
     if (!fd.valid()) return errno_status(errno, "open lock file", path);
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) return errno_status(errno, "inspect lock file", path);

@@ -11,17 +11,15 @@
 namespace stillframe::env {
 namespace {
 
-constexpr mode_t kFileMode = 0644;
-
 bool is_link(int directory, const char* name) noexcept {
   struct stat info {};
   return ::fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode);
 }
 
-base::UniqueFd open_retrying(int directory, const std::string& name, int flags) noexcept {
+base::UniqueFd open_retrying(int directory, const std::string& name, int flags, mode_t mode = 0) noexcept {
   int fd = -1;
   do {
-    fd = ::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, kFileMode);
+    fd = ::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
   } while (fd < 0 && errno == EINTR);
   // With O_DIRECTORY a link is reported as "not a directory", which helps nobody who sees a directory there.
   if (fd < 0 && errno == ENOTDIR) errno = is_link(directory, name.c_str()) ? ELOOP : ENOTDIR;
@@ -54,8 +52,8 @@ Result<PosixPlace> posix_place(std::string_view doing, const std::string& path) 
   return errno_status(error, doing, path);
 }
 
-base::UniqueFd open_at(const PosixPlace& place, int flags) noexcept {
-  return open_retrying(place.directory.get(), place.name, flags);
+base::UniqueFd open_at(const PosixPlace& place, int flags, mode_t mode) noexcept {
+  return open_retrying(place.directory.get(), place.name, flags, mode);
 }
 
 int stat_at(const PosixPlace& place, struct stat& info) noexcept {

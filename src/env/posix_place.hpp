@@ -23,8 +23,8 @@ struct PosixPlace {
 [[nodiscard]] Result<PosixPlace> posix_place(std::string_view doing, const std::string& path);
 
 // openat(2) with O_CLOEXEC and O_NOFOLLOW added and EINTR handled; invalid with errno set when refused (ELOOP for a
-// link).
-[[nodiscard]] base::UniqueFd open_at(const PosixPlace& place, int flags) noexcept;
+// link). `mode`: of a file that it makes.
+[[nodiscard]] base::UniqueFd open_at(const PosixPlace& place, int flags, mode_t mode = 0644) noexcept;
 // fstatat(2) of the last component itself; 0, or errno.
 [[nodiscard]] int stat_at(const PosixPlace& place, struct stat& info) noexcept;
 

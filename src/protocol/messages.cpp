@@ -27,6 +27,7 @@ template <typename V> void fields(V& v, Welcome& m) {
   v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
   v("generation", m.generation);
   v("persist_every_steps", m.persist_every_steps), v("persist_every_seconds", m.persist_every_seconds);
+  v("store_file_id", m.store_file_id);
 }
 template <typename V> void fields(V& v, ArenaReady& m) {
   v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);

@@ -13,7 +13,7 @@
 
 namespace stillframe::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 5;
+inline constexpr std::uint32_t kProtocolVersion = 6;
 
 // ---- trainer to daemon ----
 
@@ -38,7 +38,7 @@ struct Hello {
 struct Settle {
   std::uint64_t deadline_ms = 0;  // of the asker: after it the answer is a Failure
 };
-// Room for images of this size; answered by ArenaReady, the first time with the memfd. Waits for a predecessor's memory.
+// Room for images of this size; answered by ArenaReady with the memfd. Waits for a predecessor's memory.
 struct ArenaRequest {
   std::uint64_t image_bytes = 0;
   std::uint64_t descriptor_bytes = 0;
@@ -67,6 +67,7 @@ struct Welcome {
   std::string generation;  // of the group that the rank has joined; empty: a trainer alone
   std::uint64_t persist_every_steps = 0;  // what stands for this trainer; both 0: every snapshot
   std::uint64_t persist_every_seconds = 0;
+  std::uint64_t store_file_id = 0;  // env::FileInfo::file_id of the store's directory, as the daemon sees it
 };
 struct ArenaReady {
   std::uint64_t slots = 0;

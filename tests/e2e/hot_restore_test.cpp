@@ -1,5 +1,7 @@
 // A trainer is killed, and the next one goes on from the daemon's memory: without the disk, and without a byte that is not
 // what was captured.
+#include <sys/resource.h>
+
 #include "e2e/hot_rig.hpp"
 
 namespace stillframe::test {
@@ -208,6 +210,23 @@ TEST_F(HotRestore, AnUnreadableImageAndNothingInTheStoreIsAnErrorAndNoBeginningA
   EXPECT_EQ(restored.status().code(), Code::corrupt);
   EXPECT_THAT(restored.status().message(), HasSubstr("nothing was touched"));
   EXPECT_THAT(restored.status().message(), HasSubstr("no checkpoint"));
+}
+
+TEST_F(HotRestore, AnImageThatCannotBeHandedOutAndNothingInTheStoreIsAnErrorAndTheImageStays) {
+  start_daemon();
+  ASSERT_NO_FATAL_FAILURE(leave_one_that_no_store_took([](const auto&, const auto&) {}));
+  auto successor = open(state_);
+  SF_ASSERT_OK(successor);
+  rlimit before{};
+  ASSERT_EQ(::prlimit(daemon_.pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  const rlimit fewer{0, before.rlim_max};  // no further descriptor
+  ASSERT_EQ(::prlimit(daemon_.pid(), RLIMIT_NOFILE, &fewer, nullptr), 0);
+  EXPECT_EQ(successor->restore().status().code(), Code::corrupt);
+  ASSERT_EQ(::prlimit(daemon_.pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  const auto restored = successor->restore();
+  SF_ASSERT_OK(restored);
+  ASSERT_TRUE(restored->has_value());
+  EXPECT_EQ((*restored)->source, "memory");
 }
 
 TEST_F(HotRestore, AnImageThatTheStoreLacksIsNotEvictedForASecondImageOfAnotherRun) {

@@ -45,6 +45,14 @@ class SocketGone : public DaemonTest {
   }
 };
 
+TEST_F(SocketGone, ATrainerThatStartsWhileItIsGoneFindsTheDaemonOnceItIsMadeAgain) {
+  start_daemon();
+  ASSERT_TRUE(remove(socket()));
+  State state;
+  const auto opened = open(state);
+  SF_ASSERT_OK(opened);
+}
+
 TEST_F(SocketGone, IsMadeAgainPrivateAsBeforeAndStatusAndASecondTrainerFindTheSameDaemon) {
   start_daemon({"arena.budget_bytes=268435456"});
   State state;

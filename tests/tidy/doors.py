@@ -83,7 +83,7 @@ DOORS = [
         (r"\bstd::filesystem\b", r"\bstd::[io]?fstream\b", r"#\s*include\s*<(?:fstream|filesystem)>"),
         {
             "src/arena/": (
-                {"memfd_create", "mmap", "fallocate", "posix_fallocate", "ftruncate"},
+                {"memfd_create", "mmap", "fallocate", "posix_fallocate", "ftruncate", "fchmod"},
                 "the arena is memory that is shared through a descriptor; nothing reaches a disk",
             ),
             "src/arena/read_through.cpp": ({"pread"}, "that memory through its descriptor"),

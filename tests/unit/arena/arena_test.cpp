@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -51,6 +52,15 @@ TEST(Arena, WhatOneSideWritesTheOtherSideReads) {
 }
 
 TEST(Arena, NoTwoArenasHaveOneId) { EXPECT_NE(make_arena(1).id_hex(), make_arena(1).id_hex()); }
+
+TEST(Arena, IsItsUsersOwnSoThatNoOtherOpensItAnewForWriting) {
+  const Arena arena = make_arena(1);
+  struct stat info {};
+  ASSERT_EQ(::fstat(arena.memfd(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+  EXPECT_TRUE(arena.is_of(arena.reopen_read_only()->get()));
+  EXPECT_FALSE(arena.is_of(make_arena(1).memfd()));
+}
 
 TEST(Arena, NobodyCanResizeItOrLoosenItsSeals) {
   const Arena arena = make_arena(2);

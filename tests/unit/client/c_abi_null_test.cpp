@@ -45,7 +45,7 @@ TEST_F(CAbi, EveryFunctionRefusesNullHandles) {
   expect_refused(sf_client_next_warning(nullptr, &text));
   expect_refused(sf_client_set_block_seconds(nullptr, 1));
   expect_refused(sf_client_reserve(nullptr, 1, 1, SF_HOST, 0));
-  expect_refused(sf_client_reserve_behind(nullptr, 1, 1, SF_HOST, 0));
+  expect_refused(sf_client_reserve_behind(nullptr, 1, 1, SF_HOST));
   expect_refused(sf_plan_create(nullptr, nullptr, 0, 0, &plan));
   expect_refused(sf_plan_describe(nullptr, &text));
   expect_refused(sf_snapshot(nullptr, &request, &ticket));

@@ -96,6 +96,14 @@ TEST_F(HotStayTest, HoldsTheOnlyCopyWhileItRests) {
   EXPECT_FALSE(stay.holds_only_copy());
 }
 
+TEST_F(HotStayTest, UntilItRestsNobodyKnowsWhetherTheStoreHasIt) {
+  EXPECT_FALSE(stay.holds_stored_copy());
+  stay.rest_until(10, /*only_copy=*/true);
+  EXPECT_FALSE(stay.holds_stored_copy());
+  stay.rest_until(10, /*only_copy=*/false);
+  EXPECT_TRUE(stay.holds_stored_copy());
+}
+
 TEST_F(HotStayTest, OnceNobodyWillAskForItItNeverRestsAgain) {
   stay.hold_until(&reader, 50);
   stay.end();

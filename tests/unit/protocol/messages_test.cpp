@@ -23,7 +23,7 @@ std::vector<Message> one_of_each() {
       ArenaRequest{123'456'789, 4096, 7000, true},
       Bye{},
       StatusRequest{},
-      Welcome{kProtocolVersion, "0.1.0", 42, "0123abcd", 20, 600},
+      Welcome{kProtocolVersion, "0.1.0", 42, "0123abcd", 20, 600, ~0ULL},
       ArenaReady{100, 90, 1ULL << 40U},
       Done{},
       Failure{Code::no_space, "the disk is full"},
@@ -103,7 +103,7 @@ TEST(Messages, TheLargestNumbersComeBack) {
   EXPECT_EQ(request.descriptor_bytes, kMost - 1);
   for (const std::int64_t pid :
        {std::numeric_limits<std::int64_t>::min(), std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
-    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid, "", 0, 0}))).daemon_pid, pid);
+    EXPECT_EQ(std::get<Welcome>(*decode(encode(Welcome{kProtocolVersion, "", pid, "", 0, 0, 0}))).daemon_pid, pid);
   }
 }
 
