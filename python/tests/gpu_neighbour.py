@@ -32,7 +32,7 @@ def main() -> None:
         training.steps = resumed.step
     say("from", training.steps, "equal" if training.is_at(training.steps) else "DIFFERENT")
     daemon: Any = ckpt.status()["daemon"]
-    say("daemon", daemon["pid"], daemon["socket"])
+    say("daemon", daemon["pid"])
     tickets: List[stillframe.Ticket] = []
     for line in sys.stdin:
         word, *numbers = line.split()

@@ -3,12 +3,16 @@ of its own, and each trainer resumes from its own newest step, whatever becomes 
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import tempfile
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, Iterator, List, NamedTuple
 
 import pytest
 
+from machine import cli_json, program
 from on_the_fake import SCHEDULES, Done, variables
 from training import DEADLINE_SECONDS, Child
 
@@ -62,12 +66,9 @@ def test_a_graph_that_is_captured_on_the_gpu_that_is_not_current_gets_nothing(sc
 class Neighbour(Child):
     """A gpu_neighbour.py, led step by step."""
 
-    def __init__(self, store: Path, run: str, gpu: int, socket: str = "") -> None:
-        super().__init__(NEIGHBOUR, str(store), run, str(gpu), socket)
-
     def begins(self) -> List[str]:
-        """The step it goes on from, and whether it is equal to what it was; the daemon's process, and its socket."""
-        return [*self.hear("from").split(), *self.hear("daemon").split()]
+        """The step it goes on from, whether it is equal to what it was, and the daemon's process."""
+        return [*self.hear("from").split(), self.hear("daemon")]
 
     def captures(self, step: int) -> None:
         """And none of its snapshots so far has come to nothing."""
@@ -85,39 +86,87 @@ class Neighbour(Child):
         return verified
 
 
-@pytest.mark.parametrize(
-    ("schedule", "gpus", "stores"),
-    [
-        *((schedule, (0, 1), ("store", "store")) for schedule in SCHEDULES),
-        ("adversarial", (1, 1), ("store", "store")),
-        ("adversarial", (0, 1), ("store", "another")),
-    ],
-)
-def test_a_trainer_that_dies_in_mid_snapshot_leaves_its_neighbour_at_the_same_daemon_alone(
-    schedule: str, gpus: tuple[int, int], stores: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Trainer(NamedTuple):
+    """A run on a GPU, of which one process comes after the other."""
+
+    store: Path
+    run: str
+    gpu: int
+    socket: str = ""  # of a daemon that runs
+
+    def start(self) -> Neighbour:
+        return Neighbour(NEIGHBOUR, str(self.store), self.run, str(self.gpu), self.socket)
+
+
+@pytest.fixture
+def daemon_of_all_stores() -> Iterator[str]:
+    """Its socket. One that a trainer starts serves the store of that one only."""
+    with tempfile.TemporaryDirectory(prefix="sf-gpus-") as folder:
+        socket = f"{folder}/daemon.sock"
+        command = [program("stillframed"), "--daemon-socket", socket, "--arena-budget-bytes", str(1 << 27), "--detach"]
+        subprocess.run(command, check=True, timeout=DEADLINE_SECONDS)
+        try:
+            yield socket
+        finally:
+            os.kill(cli_json("status", "--socket", socket)["daemon"]["pid"], signal.SIGTERM)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Children find two GPUs with that schedule."""
+
+    def chosen(schedule: str) -> None:
+        for name, text in variables(schedule, devices=2).items():
+            monkeypatch.setenv(name, text)
+
+    return chosen
+
+
+def die_and_go_on(left: Trainer, right: Trainer) -> None:
+    """The left one dies in mid-snapshot. The right one, which takes steps at the same time and goes on, is killed later. Both
+    come back, and find the daemon that they had."""
+    with left.start() as first, right.start() as second:
+        *first_begins, daemon = first.begins()
+        *second_begins, same_daemon = second.begins()
+        assert first_begins == second_begins == ["0", "equal"] and same_daemon == daemon
+        second.steps(1)
+        first.steps(1, 2)
+        first.say(f"die {IN_THE_SECOND_CHUNK}")
+        second.steps(2)
+        assert first.process.wait(DEADLINE_SECONDS) == -signal.SIGKILL
+        second.steps(3, 4)
+        with left.start() as first_again:
+            assert first_again.begins() == ["2", "equal", daemon]
+            first_again.steps(3)
+            second.steps(5)
+            second.kill()
+            with right.start() as second_again:
+                assert second_again.begins() == ["5", "equal", daemon]
+                second_again.steps(6)
+                first_again.steps(4)
+                assert second_again.ends() == ["6"]
+            assert first_again.ends() == ["3", "4"]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_trainer_that_dies_in_mid_snapshot_leaves_the_one_on_the_other_gpu_alone(
+    schedule: str, fake: Callable[[str], None], tmp_path: Path
 ) -> None:
-    for name, text in variables(schedule, devices=2).items():
-        monkeypatch.setenv(name, text)
-    here, there = (tmp_path / one for one in stores)
-    with Neighbour(here, "left", gpus[0]) as left:
-        *beginning, daemon, socket = left.begins()
-        assert beginning == ["0", "equal"]
-        with Neighbour(there, "right", gpus[1], socket) as right:
-            assert right.begins() == ["0", "equal", daemon, socket]
-            right.steps(1)
-            left.steps(1, 2)
-            left.say(f"die {IN_THE_SECOND_CHUNK}")
-            right.steps(2)
-            assert left.process.wait(DEADLINE_SECONDS) == -signal.SIGKILL
-            right.steps(3, 4)
-            with Neighbour(here, "left", gpus[0], socket) as resumed:
-                assert resumed.begins() == ["2", "equal", daemon, socket]
-                resumed.steps(3)
-                right.steps(5)
-                right.kill()
-                with Neighbour(there, "right", gpus[1], socket) as other:
-                    assert other.begins() == ["5", "equal", daemon, socket]
-                    other.steps(6)
-                    resumed.steps(4)
-                    assert other.ends() == ["6"]
-                assert resumed.ends() == ["3", "4"]
+    fake(schedule)
+    die_and_go_on(Trainer(tmp_path, "left", 0), Trainer(tmp_path, "right", 1))
+
+
+def test_a_trainer_that_dies_in_mid_snapshot_leaves_the_one_on_the_same_gpu_alone(
+    fake: Callable[[str], None], tmp_path: Path
+) -> None:
+    fake("adversarial")
+    die_and_go_on(Trainer(tmp_path, "left", 1), Trainer(tmp_path, "right", 1))
+
+
+def test_a_trainer_that_dies_in_mid_snapshot_leaves_the_one_with_another_store_alone(
+    fake: Callable[[str], None], daemon_of_all_stores: str, tmp_path: Path
+) -> None:
+    fake("adversarial")
+    stores = tmp_path / "left", tmp_path / "right"
+    left, right = (Trainer(store, "main", gpu, daemon_of_all_stores) for gpu, store in enumerate(stores))
+    die_and_go_on(left, right)
