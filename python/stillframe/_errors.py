@@ -30,7 +30,8 @@ class MismatchError(StillframeError):
 
 
 class BusyError(StillframeError):
-    """Another living process writes this run; the message names it."""
+    """Another living process writes this run, and the message names it; or nothing can be copied at this moment, and so the
+    snapshot was skipped."""
 
 
 class NoSpaceError(StillframeError):

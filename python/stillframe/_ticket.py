@@ -312,8 +312,6 @@ class Ticket:
 
 
 def _error_of(seen: _Seen, text: str) -> StillframeError:
-    if seen.state == _abi.SKIPPED:
-        return UnavailableError(text)
     # A deadline of the daemon's is not the end of a wait, which a TimeoutError would say.
     plain = seen.state == _abi.ABANDONED or seen.code in (_abi.OK, _abi.DEADLINE)
     return StillframeError(text) if plain else error_for(seen.code, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import weakref
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
@@ -22,19 +22,21 @@ _CAPTURE_RELAXED = 2
 
 
 class FakeGpu:
-    """Its context is current on the thread that makes it, which is the training thread."""
+    """One of FAKE_CUDA_DEVICES. Its context is current on the thread that makes it, which is the training thread, until
+    another one is made there."""
 
-    def __init__(self) -> None:
+    def __init__(self, ordinal: int = 0) -> None:
+        self.ordinal = ordinal
         self.library = ctypes.CDLL("libcuda.so.1")
         self._bytes: Dict[int, int] = {}  # of every allocation, by address
         version = ctypes.c_int()
         assert self.library.cuDriverGetVersion(ctypes.byref(version)) == 0
         self._version = min(_VERSION, version.value)
         self.waits_before_it_frees = True  # for the work of `stream`; what else is under way is a race
-        self._call("cuInit", ctypes.c_uint(0))
-        context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), ctypes.c_int(0))
-        self._call("cuCtxPushCurrent", context)
+        self._context = ctypes.c_void_p()
+        self._ask("cuInit", ctypes.c_uint(0))
+        self._ask("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), ctypes.c_int(ordinal))
+        self._ask("cuCtxPushCurrent", self._context)
         self.stream = self.make_stream()
         self._byte = self.tensor(1, dtype=torch.uint8)
 
@@ -103,18 +105,19 @@ class FakeGpu:
         """SIGKILL, once so many bytes more have come from the GPU to the host."""
         self.library["_ZN10stillframe9fake_cuda20die_after_dtoh_bytesEm"](ctypes.c_uint64(copied_bytes))
 
+    def hang(self) -> None:
+        """Nothing more happens on `stream`."""
+        self.library["_ZN10stillframe9fake_cuda11hang_streamEPNS_6device4cuda11CUstream_stE"](ctypes.c_void_p(self.stream))
+
     def release_streams(self) -> None:
         """Those that an injected error has made to hang."""
         self.library["_ZN10stillframe9fake_cuda15release_streamsEv"]()
 
     def stand_behind_the_door(self) -> None:
-        """The package takes these tensors for those of cuda:0, which computes on `stream`."""
-        _accelerator.device_of = lambda tensor: 0 if self.holds(tensor) else _accelerator.HOST
-        _accelerator.stream_of = lambda gpu: self.stream
-        _accelerator.to_host = self.get
-        _accelerator.capturing = self._capturing
+        """The package takes these tensors for those of this GPU, which computes on `stream`."""
+        stand_behind_the_door([self])
 
-    def _capturing(self) -> bool:
+    def capturing(self) -> bool:
         status = ctypes.c_int()
         self._call("cuStreamIsCapturing", ctypes.c_void_p(self.stream), ctypes.byref(status))
         return status.value != 0
@@ -126,6 +129,14 @@ class FakeGpu:
         self._call("cuMemFree", ctypes.c_uint64(address))
 
     def _call(self, name: str, *arguments: Any) -> None:
+        """With its own context current, whichever is so on this thread."""
+        self._ask("cuCtxPushCurrent", self._context)
+        try:
+            self._ask(name, *arguments)
+        finally:
+            self._ask("cuCtxPopCurrent", ctypes.byref(ctypes.c_void_p()))
+
+    def _ask(self, name: str, *arguments: Any) -> None:
         address, status = ctypes.c_void_p(), ctypes.c_int()
         self.library.cuGetProcAddress_v2(name.encode(), ctypes.byref(address), self._version,
                                          ctypes.c_uint64(_LEGACY_DEFAULT_STREAM), ctypes.byref(status))  # fmt: skip
@@ -133,3 +144,24 @@ class FakeGpu:
         types: List[Any] = [type(one) if isinstance(one, ctypes._SimpleCData) else ctypes.c_void_p for one in arguments]
         code = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address.value)(*arguments)
         assert code == 0, f"{name}: error {code}"
+
+
+def stand_behind_the_door(gpus: Sequence[FakeGpu]) -> None:
+    """The package takes the tensors of each for those of that GPU, which computes on its `stream`. The first is the one that
+    torch would call the current one."""
+
+    def holder(tensor: torch.Tensor) -> Optional[FakeGpu]:
+        return next((gpu for gpu in gpus if gpu.holds(tensor)), None)
+
+    def device_of(tensor: torch.Tensor) -> int:
+        gpu = holder(tensor)
+        return _accelerator.HOST if gpu is None else gpu.ordinal
+
+    def to_host(tensor: torch.Tensor) -> torch.Tensor:
+        gpu = holder(tensor)
+        return tensor if gpu is None else gpu.get(tensor)
+
+    _accelerator.device_of = device_of
+    _accelerator.stream_of = lambda ordinal: next(gpu.stream for gpu in gpus if gpu.ordinal == ordinal)
+    _accelerator.to_host = to_host
+    _accelerator.capturing = gpus[0].capturing

@@ -67,8 +67,8 @@ class Setter(torch.optim.Optimizer):
 class Training:
     """What the optimizer holds is guarded, the buffers are gathered and taken in the call."""
 
-    def __init__(self, steps: int = STEPS) -> None:
-        self.gpu = FakeGpu()
+    def __init__(self, steps: int = STEPS, ordinal: int = 0) -> None:
+        self.gpu = FakeGpu(ordinal)
         self.gpu.stand_behind_the_door()
         self.steps = 0
         self.model = Model(self.gpu)

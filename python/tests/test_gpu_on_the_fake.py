@@ -4,57 +4,16 @@ in the order of their stream, and restored onto the GPU."""
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Dict, List
 
 import pytest
 
-from training import DEADLINE_SECONDS, HERE
+from on_the_fake import SCHEDULES, Done
 
 pytestmark = pytest.mark.usefixtures("library")
-
-SCHEDULES = ["eager", "adversarial", "lazy"]
-
-
-def folder_of_the_fake() -> Path:
-    build = os.environ.get("STILLFRAME_BUILD_DIR")
-    if not build:
-        pytest.fail("STILLFRAME_BUILD_DIR is not set: it names the build directory (scripts/test sets it)")
-    found = Path(build, "tests", "fake_cuda")
-    assert (found / "libcuda.so.1").exists(), f"{found} holds no fake of the driver"
-    return found
-
-
-class Done:
-    """A gpu_training.py that has ended, or another `script`."""
-
-    def __init__(self, schedule: str, *arguments: object, without: str = "", bytes_per_s: int = 30_000_000,
-                 inject: str = "", races: str = "fatal", script: str = "gpu_training.py") -> None:
-        variables: Dict[str, str] = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
-            "LD_LIBRARY_PATH": str(folder_of_the_fake()),
-            "FAKE_CUDA_SCHEDULE": schedule,
-            "FAKE_CUDA_DELAY_MS": "5",
-            "FAKE_CUDA_RACES": races,
-            **({"FAKE_CUDA_INJECT": inject} if inject else {}),
-            "FAKE_CUDA_DTOH_BYTES_PER_S": str(bytes_per_s),  # whoever does not wait for a copy has the time to show it
-            "GPU_TRAINING_WITHOUT": without,
-        }
-        command = [sys.executable, str(HERE / script), *map(str, arguments)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS)
-        self.code, self.errors = done.returncode, done.stderr
-        self._lines = done.stdout.splitlines()
-
-    def said(self, word: str) -> List[str]:
-        """The words behind `word`; the test fails when it was not said."""
-        found = [line.split()[1:] for line in self._lines if line.split()[:1] == [word]]
-        assert found, f"{word!r} was not said; {self.code}: {self._lines} {self.errors}"
-        return found[0]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
