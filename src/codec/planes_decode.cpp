@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "base/bytes.hpp"
+#include "codec/plane_kernels.hpp"
+#include "codec/plane_method.hpp"
+#include "codec/planes.hpp"
+#include "codec/planes_codec.hpp"
+
+namespace stillframe::codec {
+namespace {
+
+// A piece and what it is made of stay in the first cache of a core.
+constexpr std::size_t kPieceBytes = 16UL * 1024;
+
+Status wrong(const char* what) {
+  return {Code::corrupt, std::string("planes: ") + what + "; the chunk's stored bytes are damaged"};
+}
+
+struct PlaneHeader {
+  std::uint8_t method = 0;
+  std::size_t stored_bytes = 0;
+};
+PlaneHeader plane_header(std::span<const std::byte> stored, std::size_t run_field, std::size_t plane) noexcept {
+  const std::size_t at = run_field + kPlanRunBytes + plane * kPlanPlaneBytes;
+  return {std::to_integer<std::uint8_t>(stored[at]), base::load_le<std::uint32_t>(stored, at + 1)};
+}
+
+bool is_length(std::uint8_t method, std::size_t stored_bytes, std::size_t plane_bytes) noexcept {
+  switch (static_cast<MethodId>(method)) {
+    case MethodId::raw:
+      return stored_bytes == plane_bytes;
+    case MethodId::constant:
+      return stored_bytes == 1;
+    default:
+      return stored_bytes > 0 && stored_bytes < plane_bytes;
+  }
+}
+
+// Where the planes begin, when every length in the headers is right.
+Result<std::size_t> check_header(std::span<const std::byte> stored, std::size_t raw_bytes) {
+  if (stored.size() < kPlanRunCountBytes) return wrong("no run count");
+  const std::size_t runs = base::load_le<std::uint16_t>(stored, 0);
+  std::size_t at = kPlanRunCountBytes;
+  std::uint64_t raw_total = 0;
+  std::uint64_t stored_total = 0;
+  for (std::size_t r = 0; r < runs; ++r) {
+    if (stored.size() - at < kPlanRunBytes) return wrong("a run header is cut short");
+    const auto bytes = base::load_le<std::uint32_t>(stored, at);
+    const auto width = std::to_integer<std::size_t>(stored[at + 4]);
+    if (!is_element_width(width) || bytes == 0 || bytes % width != 0) return wrong("a run has no valid element width");
+    if (stored[at + 5] > std::byte{can_rotate(width)}) return wrong("a run is rotated in a way that is not known");
+    if (stored.size() - at < plan_header_bytes(width)) return wrong("a run header is cut short");
+    raw_total += bytes;
+    for (std::size_t p = 0; p < width; ++p) {
+      const PlaneHeader plane = plane_header(stored, at, p);
+      if (!is_method(plane.method)) return wrong("a plane has an unknown method");
+      if (!is_length(plane.method, plane.stored_bytes, bytes / width)) return wrong("a plane has no valid length");
+      stored_total += plane.stored_bytes;
+    }
+    at += plan_header_bytes(width);
+  }
+  if (raw_total != raw_bytes) return wrong("the runs do not add up to the chunk's length");
+  if (stored_total != stored.size() - at) return wrong("the planes do not add up to the stored length");
+  return at;
+}
+
+void sum_differences(std::span<std::byte> plane) noexcept {
+  unsigned sum = 0;
+  for (std::byte& byte : plane) {
+    sum += std::to_integer<unsigned>(byte);
+    byte = static_cast<std::byte>(sum);
+  }
+}
+
+struct Run {
+  std::size_t width = 1;
+  bool rotated = false;
+  std::size_t count = 0;  // elements
+  std::array<const std::byte*, kMostPlanes> planes{};
+};
+
+// Hands each run to `take`, its planes decoded: in the stored bytes or in the context's first buffer.
+template <typename Take>
+Status for_each_run(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context, Take&& take) {
+  SF_ASSIGN(std::size_t at, check_header(stored, raw_bytes));
+  std::size_t field = kPlanRunCountBytes;
+  const std::size_t runs = base::load_le<std::uint16_t>(stored, 0);
+  for (std::size_t r = 0; r < runs; ++r) {
+    Run run;
+    run.width = std::to_integer<std::size_t>(stored[field + 4]);
+    run.rotated = stored[field + 5] != std::byte{0};
+    run.count = base::load_le<std::uint32_t>(stored, field) / run.width;
+    for (std::size_t p = 0; p < run.width; ++p) {
+      const PlaneHeader header = plane_header(stored, field, p);
+      const auto bytes = stored.subspan(at, header.stored_bytes);
+      at += header.stored_bytes;
+      run.planes[p] = bytes.data();
+      const PlaneMethod* const way = find_method(method_id(header.method));
+      if (way == nullptr) continue;
+      const auto plane = context.planes().subspan(p * run.count, run.count);
+      if (!way->decode(bytes, plane, context)) return wrong("a plane does not unpack");
+      if (has_differences(header.method)) sum_differences(plane);
+      run.planes[p] = plane.data();
+    }
+    take(run);
+    field += plan_header_bytes(run.width);
+  }
+  return {};
+}
+
+// `count` elements from element `first` on.
+void merge(const Run& run, std::size_t first, std::size_t count, std::byte* elements) noexcept {
+  std::array<const std::byte*, kMostPlanes> planes{};
+  for (std::size_t p = 0; p < run.width; ++p) planes[p] = run.planes[p] + first;
+  best_kernels().merge[width_index(run.width)](planes.data(), count, run.rotated, elements);
+}
+
+}  // namespace
+
+Status decode_by_plan(std::span<const std::byte> stored, std::span<std::byte> raw, Context& context) {
+  std::byte* next = raw.data();
+  return for_each_run(stored, raw.size(), context, [&next](const Run& run) {
+    merge(run, 0, run.count, next);
+    next += run.count * run.width;
+  });
+}
+
+Status decode_by_plan_in_pieces(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,
+                                const PieceSink& sink) {
+  const auto piece = context.second().first(kPieceBytes);
+  std::size_t filled = 0;
+  const auto hand_over = [&] {
+    if (filled != 0) sink(piece.first(filled));
+    filled = 0;
+  };
+  SF_TRY(for_each_run(stored, raw_bytes, context, [&](const Run& run) {
+    for (std::size_t done = 0; done < run.count;) {
+      if (piece.size() - filled < run.width) hand_over();
+      const std::size_t count = std::min(run.count - done, (piece.size() - filled) / run.width);
+      merge(run, done, count, piece.data() + filled);
+      filled += count * run.width;
+      done += count;
+    }
+  }));
+  hand_over();
+  return {};
+}
+
+}  // namespace stillframe::codec
