@@ -76,7 +76,7 @@ TEST_F(HostilePlanes, NeverLeadOutside) {
                 Code::corrupt);
     }
     Random random(13);
-    for (int round = 0; round < 5000; ++round) {
+    for (int round = 0; round < 1500; ++round) {
       Bytes bytes = good;
       for (std::uint32_t i = 0, count = 1 + random.below(4); i < count; ++i) {
         bytes[random.below(random.below(2) == 0 ? 100 : u32(bytes.size()))] = static_cast<std::byte>(random.next());

@@ -73,7 +73,7 @@ TEST_F(Levels, EveryWidthAndLengthIsLossless) {
 
 TEST_F(Levels, AnyMixOfRunsIsLossless) {
   Random random(7);
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 80; ++round) {
     std::vector<ElementRun> runs;
     Bytes raw;
     for (std::uint32_t i = 0, count = 1 + random.below(8); i < count; ++i) {
@@ -199,7 +199,7 @@ TEST_F(Levels, DecisionsOfAnotherLevelOrOtherRunsAreNotFollowed) {
 TEST_F(Levels, DecisionsOutOfNothingAreHarmless) {
   const Bytes raw = weights(48'000, 1);
   Random random(17);
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 400; ++round) {
     std::vector<ElementRun> runs;
     for (int i = 0; i < 3; ++i) runs.push_back({16'000, static_cast<std::uint8_t>(1U << random.below(5))});
     Decisions decisions;

@@ -1,0 +1,164 @@
+"""The reader of version 2: decodes every golden chunk of codec `planes`, reads version 1 as before, and hostile bytes do it no harm."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from types import ModuleType
+from typing import Dict, Tuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READERS = [ROOT / "src" / "store" / name for name in ("read-v1.py", "read-v2.py")]
+CHUNKS = ROOT / "tests" / "golden" / "v2" / "chunks"
+GOLDEN_V1 = ROOT / "tests" / "golden" / "v1"
+EXPECTED: Dict[str, Tuple[int, str]] = {
+    name: (int(size), sha256)
+    for name, size, sha256 in (line.split() for line in (CHUNKS / "expected.txt").read_text("ascii").splitlines())
+}
+NAME = "000001-step000005-20261123T080000Z"
+TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def reader() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("read_v2", READERS[1])
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stored(chunk: str) -> bytes:
+    return (CHUNKS / f"{chunk}.stored").read_bytes()
+
+
+def run(store: Path, *arguments: str, script: str = "read-v2.py") -> subprocess.CompletedProcess[str]:
+    """As on a machine without anything: no site-packages, no environment, none of our modules."""
+    command = [sys.executable, "-I", "-S", str(store / script), *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS, check=False)
+
+
+def make_store(store: Path, chunk: str, raw: bytes) -> Path:
+    """One checkpoint of version 2: one rank, one tensor, one chunk; what this reader does not look at is left zero."""
+    directory = store / NAME
+    directory.mkdir(parents=True)
+    for script in READERS:
+        shutil.copy(script, store)
+    data = stored(chunk)
+    (directory / "rank-00000.data").write_bytes(data)
+    header = struct.pack("<8sIIQQI28x", b"SFTABLE", 1, 64, 1, len(raw), 1 << 20)
+    table = header + struct.pack("<BBHIII48x", 0, 2, 0, len(raw), len(data), zlib.crc32(raw))
+    (directory / "rank-00000.table").write_bytes(table)
+    rank = {
+        "rank": 0,
+        "image_bytes": len(raw),
+        "data": {"file": "rank-00000.data", "bytes": len(data), "start": 0},
+        "shared": [],
+        "table": {"file": "rank-00000.table", "bytes": len(table), "crc32": "%08x" % zlib.crc32(table)},
+        "entries": [{"name": "t", "dtype": "U8", "shape": [len(raw)], "offset": 0, "bytes": len(raw)}],
+    }
+    manifest = {"format": "stillframe", "version": 2, "sequence": 1, "run": "main", "step": 5, "metrics": {}}
+    manifest.update(raw_bytes=len(raw), ranks=[rank])
+    text = json.dumps(manifest)[:-1].encode() + b',\n "seal": {"xxh128": "' + b"0" * 32 + b'", "crc32": "'
+    (directory / "manifest.json").write_bytes(text + b'%08x"}\n}\n' % zlib.crc32(text))
+    return store
+
+
+@pytest.mark.parametrize("chunk", sorted(EXPECTED))
+def test_every_golden_chunk_is_read_from_a_store(reader: ModuleType, chunk: str, tmp_path: Path) -> None:
+    size, sha256 = EXPECTED[chunk]
+    raw = reader.unpack_planes(stored(chunk), size)
+    assert hashlib.sha256(raw).hexdigest() == sha256
+    store = make_store(tmp_path / "store", chunk, raw)
+    assert run(store, "list").stdout.startswith(f"{NAME} main {size} bytes")
+    assert run(store, "verify").stdout == f"{NAME} ok\n"
+    target = tmp_path / "out.safetensors"
+    done = run(store, "extract", NAME, str(target))
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes().endswith(raw)
+
+
+def test_a_changed_byte_is_found(reader: ModuleType, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", "weights", reader.unpack_planes(stored("weights"), EXPECTED["weights"][0]))
+    for name in ("rank-00000.data", "rank-00000.table", "manifest.json"):
+        path = store / NAME / name
+        good = path.read_bytes()
+        path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+        done = run(store, "verify")
+        assert done.returncode == 1 and f"{NAME} BAD" in done.stdout, name
+        path.write_bytes(good)
+    assert run(store, "verify").returncode == 0
+
+
+def test_the_reader_of_version_1_says_that_a_later_one_is_needed(reader: ModuleType, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", "weights", reader.unpack_planes(stored("weights"), EXPECTED["weights"][0]))
+    done = run(store, "verify", script="read-v1.py")
+    assert done.returncode == 1
+    assert "format version 2 needs a later reader; nothing is wrong with the checkpoint" in done.stdout
+
+
+@pytest.mark.parametrize("case", ["container-raw", "planes-lz4", "shared", "derived", "safetensors"])
+def test_version_1_is_read_as_before(case: str, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(GOLDEN_V1 / case, tmp_path / case))
+    for script in READERS:
+        shutil.copy(script, store)
+    done = run(store, "verify")
+    assert done.returncode == 0 and " ok" in done.stdout, done.stdout + done.stderr
+    assert done.stdout == run(store, "verify", script="read-v1.py").stdout
+
+
+def test_later_versions_are_refused_as_before(reader: ModuleType, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", "weights", reader.unpack_planes(stored("weights"), EXPECTED["weights"][0]))
+    manifest = store / NAME / "manifest.json"
+    text = manifest.read_bytes().replace(b'"version": 2', b'"version": 3', 1)
+    manifest.write_bytes(text[:-13] + b'%08x"}\n}\n' % zlib.crc32(text[:-13]))
+    assert "format version 3 needs a later reader" in run(store, "verify").stdout
+    manifest.write_bytes(text)
+    assert "does not match its CRC-32" in run(store, "verify").stdout
+
+
+@pytest.mark.parametrize("chunk", sorted(EXPECTED))
+def test_hostile_bytes_are_refused_or_decoded_to_the_stated_length(reader: ModuleType, chunk: str) -> None:
+    size, _ = EXPECTED[chunk]
+    good = stored(chunk)
+    dice = random.Random(chunk)
+    for _ in range(150):
+        bad = bytearray(good)
+        for _ in range(dice.randint(1, 3)):
+            bad[dice.randrange(min(len(bad), dice.choice((60, len(bad)))))] = dice.randrange(256)
+        cut = bytes(bad[: dice.randrange(len(bad))] if dice.randrange(5) == 0 else bad)
+        try:
+            assert len(reader.unpack_planes(cut, size)) == size
+        except (ValueError, IndexError, struct.error):
+            pass
+
+
+def frame_of(block: bytes, size: int) -> bytes:
+    """A literals frame of one compressed block."""
+    return b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", size) + (len(block) << 3 | 5).to_bytes(3, "little") + block
+
+
+def test_literals_that_are_not_coded(reader: ModuleType) -> None:
+    assert reader.unpack_literals(frame_of(b"\x28hello\0", 5), 5) == b"hello"
+    assert reader.unpack_literals(frame_of(b"\x29h\0", 5), 5) == b"hhhhh"
+    assert reader.unpack_literals(frame_of(b"\x15\x03h\0", 49), 49) == b"h" * 49
+    for wrong in (b"\x28hell\0", b"\x28hello\1", b"\x30hello\0", b"\x2bhello\0"):
+        with pytest.raises(ValueError):
+            reader.unpack_literals(frame_of(wrong, 5), 5)
+
+
+def test_a_tree_by_hand(reader: ModuleType) -> None:
+    """Weights 2 and 1, the implied one 1: codes 1, 00 and 01. Four symbols are 1 00 01 1, read from the top below the end mark."""
+    tree = bytes([127 + 2, 0x21])
+    block = (2 | 4 << 4 | (len(tree) + 1) << 14).to_bytes(3, "little") + tree + bytes([0b1100011]) + b"\0"
+    assert reader.unpack_literals(frame_of(block, 4), 4) == bytes([0, 1, 2, 0])

@@ -1,0 +1,83 @@
+// Wrote tests/golden/v2/chunks, whose README says when it is used again: make_golden_chunks <directory>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "codec/codec.hpp"
+#include "codec/context.hpp"
+#include "support/golden_parts.hpp"
+#include "unit/codec/samples.hpp"
+
+namespace stillframe::test {
+namespace {
+
+using codec::Bytes;
+using codec::Level;
+using codec::Random;
+using codec::u32;
+
+// A few values, the higher the rarer: what Huffman codes are for. More than two blocks of a frame.
+Bytes rare_bytes() {
+  Random random(1);
+  Bytes bytes(280'001);
+  for (std::byte& byte : bytes) {
+    unsigned value = 40;
+    while (value < 60 && random.below(5) == 0) ++value;
+    byte = static_cast<std::byte>(value);
+  }
+  return bytes;
+}
+
+struct Chunk {
+  const char* name;
+  Level level;
+  Bytes raw;
+  std::vector<ElementRun> runs;
+};
+
+std::vector<Chunk> chunks() {
+  std::vector<Chunk> all;
+  all.push_back({"literals", Level::standard, rare_bytes(), {}});
+  all.push_back({"weights", Level::standard, codec::weights(20'000, 2), {{20'000, 4}}});
+  all.push_back({"moments", Level::standard, codec::moments(24'004, 3), {{24'004, 4}}});
+  all.push_back({"nibbles", Level::fast, codec::weights(12'012, 4), {{12'012, 4}}});
+  Chunk widths{"widths", Level::standard, {}, {}};
+  for (const std::uint8_t width :
+       {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{4}, std::uint8_t{8}, std::uint8_t{16}}) {
+    const Bytes part = codec::weights(8000, width);
+    widths.raw.insert(widths.raw.end(), part.begin(), part.end());
+    widths.runs.push_back({8000, width});
+  }
+  widths.raw.insert(widths.raw.end(), 8000, std::byte{3});  // constant planes
+  widths.runs.push_back({8000, 2});
+  for (std::size_t i = 0; i < 8000; ++i) widths.raw.push_back(i % 3000 < 2900 ? std::byte{0} : widths.raw[i]);  // runs
+  widths.runs.push_back({8000, 1});
+  all.push_back(std::move(widths));
+  all.front().runs = {{u32(all.front().raw.size()), 1}};
+  return all;
+}
+
+int write(const std::string& directory) {
+  auto context = codec::Context::create();
+  std::ofstream expected(directory + "/expected.txt");
+  for (const Chunk& chunk : chunks()) {
+    Bytes out(codec::encoded_bound(chunk.raw.size()));
+    codec::Decisions decisions;
+    const auto encoded = codec::encode(chunk.level, chunk.raw, chunk.runs, out, decisions, *context);
+    if (!encoded.ok() || encoded->codec != codec::CodecId::planes) return 1;
+    std::ofstream(directory + "/" + chunk.name + ".stored", std::ios::binary)
+        .write(reinterpret_cast<const char*>(out.data()), static_cast<std::streamsize>(encoded->bytes));
+    expected << chunk.name << ' ' << chunk.raw.size() << ' ' << sha256_hex(chunk.raw) << '\n';
+  }
+  return expected.flush() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace stillframe::test
+
+int main(int argc, char** argv) {
+  if (argc == 2) return stillframe::test::write(argv[1]);
+  std::fprintf(stderr, "usage: make_golden_chunks DIRECTORY\n");
+  return 2;
+}
