@@ -1,4 +1,5 @@
 // Wrote tests/golden/v2/chunks, whose README says when it is used again: make_golden_chunks <directory>
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -15,7 +16,6 @@ namespace {
 using codec::Bytes;
 using codec::Level;
 using codec::Random;
-using codec::u32;
 
 // A few values, the higher the rarer: what Huffman codes are for. More than two blocks of a frame.
 Bytes rare_bytes() {
@@ -29,6 +29,28 @@ Bytes rare_bytes() {
   return bytes;
 }
 
+// A block of a frame that holds one value alone, between two others.
+Bytes rare_bytes_with_an_equal_block() {
+  Bytes bytes = rare_bytes();
+  std::fill(bytes.begin() + 131'072, bytes.begin() + 262'144, std::byte{40});
+  return bytes;
+}
+
+// Trees of every form: many values of very different weight, two values, and streams so short that there is one instead
+// of four.
+Bytes wide_bytes(std::size_t count) {
+  Random random(6);
+  Bytes bytes(count);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(1 + random.below(1 + random.below(250))));
+  return bytes;
+}
+Bytes two_values(std::size_t count) {
+  Random random(7);
+  Bytes bytes(count);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(3) / 2);
+  return bytes;
+}
+
 struct Chunk {
   const char* name;
   Level level;
@@ -38,10 +60,16 @@ struct Chunk {
 
 std::vector<Chunk> chunks() {
   std::vector<Chunk> all;
-  all.push_back({"literals", Level::standard, rare_bytes(), {}});
+  all.push_back({"literals", Level::standard, rare_bytes(), {{280'001, 1}}});
   all.push_back({"weights", Level::standard, codec::weights(20'000, 2), {{20'000, 4}}});
   all.push_back({"moments", Level::standard, codec::moments(24'004, 3), {{24'004, 4}}});
   all.push_back({"nibbles", Level::fast, codec::weights(12'012, 4), {{12'012, 4}}});
+  all.push_back({"equal_block", Level::standard, rare_bytes_with_an_equal_block(), {{280'001, 1}}});
+  Chunk trees{"trees", Level::standard, {}, {{12'000, 1}, {4000, 1}, {200, 1}, {90, 1}}};
+  for (const Bytes& part : {wide_bytes(12'000), two_values(4000), wide_bytes(200), two_values(90)}) {
+    trees.raw.insert(trees.raw.end(), part.begin(), part.end());
+  }
+  all.push_back(std::move(trees));
   Chunk widths{"widths", Level::standard, {}, {}};
   for (const std::uint8_t width :
        {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{4}, std::uint8_t{8}, std::uint8_t{16}}) {
@@ -54,7 +82,6 @@ std::vector<Chunk> chunks() {
   for (std::size_t i = 0; i < 8000; ++i) widths.raw.push_back(i % 3000 < 2900 ? std::byte{0} : widths.raw[i]);  // runs
   widths.runs.push_back({8000, 1});
   all.push_back(std::move(widths));
-  all.front().runs = {{u32(all.front().raw.size()), 1}};
   return all;
 }
 

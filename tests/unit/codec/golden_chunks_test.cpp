@@ -27,7 +27,7 @@ TEST(GoldenChunks, DecodeToWhatTheyWereMadeOf) {
     EXPECT_TRUE(decoded.ok()) << name << ": " << decoded.message();
     EXPECT_EQ(test::sha256_hex(raw), sha256) << name;
   }
-  EXPECT_EQ(chunks, 5);
+  EXPECT_EQ(chunks, 7);
 }
 
 }  // namespace
