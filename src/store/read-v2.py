@@ -60,6 +60,8 @@ def unpack_planes(data, size):
     runs, at = [], 2
     for _ in range(struct.unpack_from("<H", data)[0]):
         length, width, rotated = struct.unpack_from("<IBB", data, at)
+        right = width in (1, 2, 4, 8, 16) and length and length % width == 0 and rotated <= (width in (2, 4, 8))
+        expect(right, "a run of no known kind")
         runs.append((length, width, rotated, [struct.unpack_from("<BI", data, at + 6 + 5 * p) for p in range(width)]))
         at += 6 + 5 * width
     expect(sum(run[0] for run in runs) == size, "the runs of a chunk have the wrong length")
@@ -69,6 +71,7 @@ def unpack_planes(data, size):
         for p, (method, stored) in enumerate(planes):
             run[p::width], at = unpack_plane(method, data[at:at + stored], length // width), at + stored
         raw += rotate_right(run, width) if rotated else run
+    expect(at == len(data), "bytes behind the planes of a chunk")
     return bytes(raw)
 
 
@@ -83,6 +86,7 @@ def rotate_right(run, width):
 def unpack_plane(method, data, size):
     kind = method & ~DIFFERENCES
     expect(kind in PLANES and (kind in (LZ4, LITERALS, NIBBLES) or kind == method), "a plane has an unknown method")
+    expect(len(data) < size or kind in (0, CONSTANT), "a plane is stored in more bytes than it has")
     plane = PLANES[kind](data, size)
     expect(len(plane) == size, "a plane has the wrong length")
     if method & DIFFERENCES:

@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "base/thread.hpp"
 #include "codec/codec.hpp"
 #include "codec/context.hpp"
 #include "unit/codec/samples.hpp"
@@ -217,6 +218,31 @@ TEST_F(Levels, DecisionsOutOfNothingAreHarmless) {
     }
     expect_comes_back(encode_or_fail(Level::standard, raw, runs, decisions), raw);
   }
+}
+
+// Each with a context of its own; what all share is made by whoever comes first.
+TEST_F(Levels, ThreadsDoNotMeet) {
+  const std::vector<ElementRun> runs{{40'000, 4}};
+  std::array<Bytes, 4> stored;
+  std::vector<base::Thread> threads;
+  for (Bytes& one : stored) {
+    auto thread = base::Thread::start("codec", [&one, &runs] {
+      auto context = Context::create();
+      if (!context.ok()) return;
+      const Bytes raw = weights(40'000, 1);
+      Bytes out(encoded_bound(raw.size()));
+      Decisions decisions;
+      const auto encoded = encode(Level::standard, raw, runs, out, decisions, *context);
+      Bytes back(raw.size());
+      if (!encoded.ok() || !decode(kPlanes, std::span(out).first(encoded->bytes), back, *context).ok()) return;
+      if (back == raw) one.assign(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(encoded->bytes));
+    });
+    ASSERT_TRUE(thread.ok());
+    threads.push_back(*std::move(thread));
+  }
+  threads.clear();
+  const Stored alone = encode_or_fail(Level::standard, weights(40'000, 1), runs);
+  for (const Bytes& one : stored) EXPECT_TRUE(one == alone.bytes);
 }
 
 TEST_F(Levels, RunsThatDoNotFitAreRefused) {
