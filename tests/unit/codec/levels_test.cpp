@@ -89,6 +89,25 @@ TEST_F(Levels, AnyMixOfRunsIsLossless) {
   }
 }
 
+TEST_F(Levels, NoAddressHasToBeAligned) {
+  const Bytes raw = weights(40'000, 9);
+  for (const std::size_t lead : {1UL, 3UL, 7UL, 33UL}) {
+    const auto begin = static_cast<std::ptrdiff_t>(lead);
+    Bytes from(lead);
+    from.insert(from.end(), raw.begin(), raw.end());
+    Bytes out(lead + encoded_bound(raw.size()));
+    Decisions decisions;
+    const std::array runs{ElementRun{u32(raw.size()), 4}};
+    const auto encoded =
+        encode(Level::standard, std::span(from).subspan(lead), runs, std::span(out).subspan(lead), decisions, context_);
+    ASSERT_TRUE(encoded.ok() && encoded->codec == CodecId::planes);
+    Bytes back(lead + raw.size());
+    EXPECT_TRUE(
+        decode(kPlanes, std::span(out).subspan(lead, encoded->bytes), std::span(back).subspan(lead), context_).ok());
+    EXPECT_TRUE(std::equal(raw.begin(), raw.end(), back.begin() + begin));
+  }
+}
+
 TEST_F(Levels, NothingIsAChunkToo) { expect_round_trips({}, {}); }
 
 TEST_F(Levels, EverySpecialFloatComesBackBitForBit) {
