@@ -68,6 +68,8 @@ constexpr std::array kCodecs{
     Codec{CodecId::planes, "planes", true, decode_chosen_planes, decode_by_plan_in_pieces},
 };
 
+constexpr std::array<std::string_view, 3> kLevelNames{"raw", "fast", "default"};  // in the order of Level
+
 const Codec* find_codec(std::uint8_t id) noexcept {
   const auto* const found = std::find_if(kCodecs.begin(), kCodecs.end(),
                                          [id](const Codec& one) { return static_cast<std::uint8_t>(one.id) == id; });
@@ -116,15 +118,14 @@ std::string_view codec_name(std::uint8_t id) noexcept {
 }
 
 std::string_view level_name(Level level) noexcept {
-  switch (level) {
-    case Level::raw:
-      return "raw";
-    case Level::fast:
-      return "fast";
-    case Level::standard:
-      return "default";
-  }
-  return "unknown";
+  const auto index = static_cast<std::size_t>(level);
+  return index < kLevelNames.size() ? kLevelNames[index] : "unknown";
+}
+
+std::optional<Level> level_from_name(std::string_view name) noexcept {
+  const auto* const found = std::find(kLevelNames.begin(), kLevelNames.end(), name);
+  if (found == kLevelNames.end()) return std::nullopt;
+  return static_cast<Level>(found - kLevelNames.begin());
 }
 
 // The raw bytes, run headers (at most 3 % of them, else the chunk stays raw) and one plane of at least two as scratch.
@@ -157,15 +158,23 @@ Result<Encoded> encode(Level level, std::span<const std::byte> raw, std::span<co
 }
 
 Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw) {
-  SF_ASSIGN(const Codec* const found, codec_for(codec, raw.size()));
-  if (!found->needs_context) return found->decode(stored, raw, nullptr);
-  SF_ASSIGN(Context context, Context::create());
-  return found->decode(stored, raw, &context);
+  std::optional<Context> none;
+  return decode(codec, stored, raw, none);
 }
 
 Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw, Context& context) {
   SF_ASSIGN(const Codec* const found, codec_for(codec, raw.size()));
   return found->decode(stored, raw, &context);
+}
+
+Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw,
+              std::optional<Context>& context) {
+  SF_ASSIGN(const Codec* const found, codec_for(codec, raw.size()));
+  if (!found->needs_context) return found->decode(stored, raw, nullptr);
+  if (!context) {
+    SF_ASSIGN(context, Context::create());
+  }
+  return found->decode(stored, raw, &*context);
 }
 
 Status decode_in_pieces(std::uint8_t codec, std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -32,6 +33,7 @@ enum class Level : std::uint8_t {
 
 [[nodiscard]] std::string_view codec_name(std::uint8_t id) noexcept;  // "unknown" for an id of the future
 [[nodiscard]] std::string_view level_name(Level level) noexcept;      // "raw", "fast", "default"
+[[nodiscard]] std::optional<Level> level_from_name(std::string_view name) noexcept;
 
 // An upper bound of stored bytes for `raw_bytes` (at most kChunkBytes) with any codec.
 [[nodiscard]] std::size_t encoded_bound(std::size_t raw_bytes) noexcept;
@@ -77,10 +79,13 @@ inline constexpr std::uint8_t kUsesOfASample = 8;
 
 // Decodes exactly raw.size() bytes. The stored bytes may be hostile: corrupt when they are not a valid encoding of that
 // length, unsupported for an unknown id; never reads or writes outside the spans. `raw` is unspecified after an error.
-// Without a context, codecs that need one make it for this call (no_space where that fails).
+// A codec that needs a context makes it where there is none, in the last one for the calls to come (no_space where that
+// fails).
 [[nodiscard]] Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw);
 [[nodiscard]] Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw,
                             Context& context);
+[[nodiscard]] Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw,
+                            std::optional<Context>& context);
 
 // The same without a buffer for the raw bytes: they come in order, in pieces that stay in the cache of one core and are
 // valid during the call. For whoever only wants their checksum: a writer that checks what it has encoded.

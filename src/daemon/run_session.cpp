@@ -99,7 +99,7 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.group = hello_.group;
   options.rank = hello_.rank;
   options.world_size = hello_.world_size;
-  options.codec = config_.codec;
+  options.level = config_.level;
   options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
   options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {

@@ -20,10 +20,19 @@ std::optional<format::Pattern> constant_pattern(std::span<const std::byte> raw) 
   return pattern;
 }
 
+void store_constant(const format::Pattern& pattern, format::ChunkRecord& record, const codec::Context& context,
+                    base::PiecewiseHash& decoded) {
+  record.location = format::LocationKind::constant;
+  record.pattern = pattern;
+  const auto filled = context.planes().first(record.raw_bytes);
+  format::fill_constant(pattern, filled);
+  decoded.add(filled);
+}
+
 }  // namespace
 
-EncodePipeline::EncodePipeline(base::WorkerPool& pool, codec::CodecId codec, std::size_t depth)
-    : pool_(&pool), codec_(codec), depth_(std::max<std::size_t>(1, depth)) {}
+EncodePipeline::EncodePipeline(base::WorkerPool& pool, codec::Level level, std::size_t depth)
+    : pool_(&pool), level_(level), depth_(std::max<std::size_t>(1, depth)) {}
 
 EncodePipeline::~EncodePipeline() {
   std::unique_lock lock(mutex_);
@@ -32,7 +41,8 @@ EncodePipeline::~EncodePipeline() {
   });
 }
 
-void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, ChunkWatcher watch) {
+void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs,
+                            codec::Decisions& decisions, ChunkWatcher watch) {
   std::unique_ptr<Task> task;
   if (idle_.empty()) {
     task = std::make_unique<Task>();
@@ -42,6 +52,7 @@ void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementR
   }
   task->raw = raw;
   task->runs = std::move(runs);
+  task->decisions = &decisions;
   task->watch = std::move(watch);
   task->finished = false;
   Task* const one = task.get();
@@ -55,38 +66,55 @@ void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementR
   });
 }
 
-Status EncodePipeline::encode(Task& task) const {
-  task.stored.resize(codec::encoded_bound(task.raw.size()));
-  task.decoded.resize(task.raw.size());
+Result<codec::Context> EncodePipeline::take_context() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_contexts_.empty()) {
+      codec::Context context = std::move(idle_contexts_.back());
+      idle_contexts_.pop_back();
+      return context;
+    }
+  }
+  return codec::Context::create();
+}
+
+// As many contexts as threads that encode: one of them has one at a time.
+Status EncodePipeline::encode(Task& task) {
+  SF_ASSIGN(codec::Context context, take_context());
+  Status encoded = encode_in(context, task);
+  const std::lock_guard lock(mutex_);
+  idle_contexts_.push_back(std::move(context));
+  return encoded;
+}
+
+Status EncodePipeline::encode_in(codec::Context& context, Task& task) const {
   task.record = {};
   task.record.raw_bytes = static_cast<std::uint32_t>(task.raw.size());
   task.record.raw_hash = base::xxh128(task.raw);
   task.record.raw_crc32 = base::crc32(task.raw);
   if (task.watch) task.watch(task.raw, task.record.raw_hash);
+  base::PiecewiseHash decoded;
   // Uncompressed data is a safetensors file, which holds every byte.
-  const auto pattern = codec_ == codec::CodecId::raw ? std::nullopt : constant_pattern(task.raw);
+  const auto pattern = level_ == codec::Level::raw ? std::nullopt : constant_pattern(task.raw);
   if (pattern) {
-    task.record.location = format::LocationKind::constant;
-    task.record.pattern = *pattern;
-    format::fill_constant(*pattern, task.decoded);
+    store_constant(*pattern, task.record, context, decoded);
   } else {
-    SF_TRY(encode_stored(task));
+    task.stored.resize(codec::encoded_bound(task.raw.size()));
+    SF_ASSIGN(const codec::Encoded encoded,
+              codec::encode(level_, task.raw, task.runs, task.stored, *task.decisions, context));
+    task.record.codec = static_cast<std::uint8_t>(encoded.codec);
+    task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
+    const std::span<const std::byte> stored = std::span<const std::byte>(task.stored).first(encoded.bytes);
+    task.record.stored_crc32c = base::crc32c(stored);
+    SF_TRY(codec::decode_in_pieces(task.record.codec, stored, task.raw.size(), context,
+                                   [&decoded](std::span<const std::byte> piece) { decoded.add(piece); }));
   }
   // Against the hash, not against the memory: that catches a trainer that writes into a sealed chunk as well.
-  if (base::xxh128(task.decoded) != task.record.raw_hash || base::crc32(task.decoded) != task.record.raw_crc32) {
+  if (decoded.xxh128() != task.record.raw_hash || decoded.crc32() != task.record.raw_crc32) {
     return {Code::corrupt, "a chunk does not decode to what was hashed: its memory changed while it was written, or this "
                            "machine's memory or processor is faulty"};
   }
   return {};
-}
-
-Status EncodePipeline::encode_stored(Task& task) const {
-  SF_ASSIGN(const codec::Encoded encoded, codec::encode(codec_, task.raw, task.runs, task.stored));
-  task.record.codec = static_cast<std::uint8_t>(encoded.codec);
-  task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
-  const std::span<const std::byte> stored = std::span<const std::byte>(task.stored).first(encoded.bytes);
-  task.record.stored_crc32c = base::crc32c(stored);
-  return codec::decode(task.record.codec, stored, task.decoded);
 }
 
 Result<EncodedChunk> EncodePipeline::take() {

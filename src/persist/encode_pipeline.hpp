@@ -12,31 +12,35 @@
 
 #include "base/thread.hpp"
 #include "codec/codec.hpp"
+#include "codec/context.hpp"
 #include "format/table.hpp"
 #include "stillframe/status.hpp"
 
 namespace stillframe::persist {
 
 struct EncodedChunk {
-  format::ChunkRecord record;         // own_bytes, or constant when a codec is wanted; the offset is the writer's to set
+  format::ChunkRecord record;         // own_bytes, or above level raw constant; the offset is the writer's to set
   std::span<const std::byte> stored;  // valid until the next take() or submit(); empty for a constant
 };
 
 // Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
 using ChunkWatcher = std::function<void(std::span<const std::byte> raw, const base::Hash128& hash)>;
 
-// One thread drives it. At most `depth` chunks are under way; each costs about 2 MiB of buffers, kept for reuse.
+// One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, and each encoder thread
+// 3 MiB, kept for reuse.
 class EncodePipeline {
  public:
-  EncodePipeline(base::WorkerPool& pool, codec::CodecId codec, std::size_t depth);
+  EncodePipeline(base::WorkerPool& pool, codec::Level level, std::size_t depth);
   ~EncodePipeline();  // waits for what is under way
   EncodePipeline(const EncodePipeline&) = delete;
   EncodePipeline& operator=(const EncodePipeline&) = delete;
 
   [[nodiscard]] bool full() const noexcept { return under_way_.size() >= depth_; }
   [[nodiscard]] bool empty() const noexcept { return under_way_.empty(); }
-  // Not when full. `raw` stays valid until its take(). `watch` (may be empty) is called before that.
-  void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, ChunkWatcher watch = {});
+  // Not when full. `raw` and `decisions`, this chunk's alone, stay valid until its take(). `watch` (may be empty) is called
+  // before that.
+  void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, codec::Decisions& decisions,
+              ChunkWatcher watch = {});
   // The oldest, waited for. Not when empty. corrupt when what was encoded does not decode to what was hashed: the memory
   // changed meanwhile, or the machine computes wrongly.
   [[nodiscard]] Result<EncodedChunk> take();
@@ -45,23 +49,25 @@ class EncodePipeline {
   struct Task {
     std::span<const std::byte> raw;
     std::vector<ElementRun> runs;
+    codec::Decisions* decisions = nullptr;
     ChunkWatcher watch;
     std::vector<std::byte> stored;
-    std::vector<std::byte> decoded;
     format::ChunkRecord record;
     Status status;
     bool finished = false;
   };
-  [[nodiscard]] Status encode(Task& task) const;
-  [[nodiscard]] Status encode_stored(Task& task) const;
+  [[nodiscard]] Status encode(Task& task);
+  [[nodiscard]] Status encode_in(codec::Context& context, Task& task) const;
+  [[nodiscard]] Result<codec::Context> take_context();
 
   base::WorkerPool* pool_;
-  const codec::CodecId codec_;
+  const codec::Level level_;
   const std::size_t depth_;
   std::mutex mutex_;
   std::condition_variable finished_;
   std::deque<std::unique_ptr<Task>> under_way_;
   std::vector<std::unique_ptr<Task>> idle_;
+  std::vector<codec::Context> idle_contexts_;
 };
 
 }  // namespace stillframe::persist

@@ -299,13 +299,18 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(metrics_json);
   for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
-  draft.writer = format::writer_words(options_.writer, is_checked(view));
+  draft.writer = writer_words(is_checked(view));
   return draft;
+}
+
+std::string Persister::writer_words(bool checked) const {
+  const bool encodes = options_.level != codec::Level::raw;
+  return format::writer_words(options_.writer, encodes ? codec::level_name(options_.level) : "", checked);
 }
 
 // Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
 Status Persister::begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const {
-  if (options_.codec == codec::CodecId::raw) {
+  if (options_.level == codec::Level::raw) {
     Status begun = writer.begin_rank(options_.rank, layout, store::DataKind::safetensors);
     if (begun.code() != Code::invalid_argument && begun.code() != Code::unsupported) return begun;
     base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});

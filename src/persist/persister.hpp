@@ -33,7 +33,7 @@ struct PersistOptions {
   std::string group;
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
-  codec::CodecId codec = codec::CodecId::planes_lz4;
+  codec::Level level = codec::Level::standard;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
   std::shared_ptr<GroupCommit> joint;                // of a group of more than one, else null
@@ -146,6 +146,7 @@ class Persister {
   [[nodiscard]] bool is_checked(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
+  [[nodiscard]] std::string writer_words(bool checked) const;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
                                                 const std::vector<FoundAlarm>& alarms) const;
   void publish_done(const arena::RecordView& view, Written written);
@@ -203,6 +204,7 @@ class Persister {
   std::atomic<std::uint64_t> being_taken_{0};  // its snapshot; 0: none
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
+  std::vector<codec::Decisions> decisions_;  // of each chunk of the snapshot written last; the thread's own
   std::optional<std::uint64_t> round_;   // of the group, that the thread is in
   std::uint64_t newest_joined_ = 0;      // snapshot that has been in a round; the thread's own
   std::unique_ptr<Keeper> keeper_;  // before those whose threads use it

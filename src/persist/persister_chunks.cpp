@@ -33,7 +33,9 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const bool ring = is_ring(view);
   // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
   const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
-  EncodePipeline pipeline(*encoders_, options_.codec, 2 * encoders_->threads() + 1);
+  // Of another layout, those that happen to fit are used, and soon sampled anew; the codec takes no harm.
+  decisions_.resize(view.image_chunks());
+  EncodePipeline pipeline(*encoders_, options_.level, 2 * encoders_->threads() + 1);
   std::deque<OnItsWay> under_way;
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
@@ -60,7 +62,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
       pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next),
-                      [&inspector, next](std::span<const std::byte> raw, const base::Hash128& hash) {
+                      decisions_[next], [&inspector, next](std::span<const std::byte> raw, const base::Hash128& hash) {
                         inspector.look(next, raw, hash);
                       });
       ++next;

@@ -9,6 +9,7 @@
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
 #include "format/tree.hpp"
+#include "support/checkpoints.hpp"
 
 namespace stillframe::test {
 namespace {
@@ -20,6 +21,11 @@ bool is_long(Shape shape) { return shape >= Shape::constant_chunk; }
 store::DataKind kind_of(Shape shape) {
   const bool plain = shape == Shape::safetensors || shape == Shape::safetensors_long;
   return plain ? store::DataKind::safetensors : store::DataKind::container;
+}
+
+codec::CodecId codec_of(Shape shape) {
+  if (kind_of(shape) == store::DataKind::safetensors) return codec::CodecId::raw;
+  return shape == Shape::planes ? codec::CodecId::planes : codec::CodecId::planes_lz4;
 }
 
 format::ImageLayout draw_layout(Random& random, bool is_long) {
@@ -61,8 +67,7 @@ EncodedChunk encode(const format::ImageLayout& layout, std::uint64_t index, std:
     return chunk;
   }
   chunk.stored.resize(codec::encoded_bound(raw.size()));
-  const auto wanted = kind_of(shape) == store::DataKind::safetensors ? codec::CodecId::raw : codec::CodecId::planes_lz4;
-  const auto encoded = codec::encode(wanted, raw, format::element_runs(layout, index), chunk.stored).value();
+  const auto encoded = encode_as(codec_of(shape), raw, format::element_runs(layout, index), chunk.stored).value();
   chunk.stored.resize(encoded.bytes);
   chunk.record.codec = static_cast<std::uint8_t>(encoded.codec);
   chunk.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
@@ -84,7 +89,7 @@ RankContent draw_rank(Random& random, Shape shape) {
 
 Status check_rank(const store::CheckpointReader& reader, std::size_t index, const RankContent& rank) {
   thread_local std::vector<std::byte> raw;
-  thread_local std::vector<std::byte> scratch;
+  thread_local store::ReadScratch scratch;
   if (reader.table(index).chunks.size() != rank.chunks.size()) {
     return {Code::corrupt, "rank " + std::to_string(index) + " has another number of chunks"};
   }

@@ -20,11 +20,10 @@ std::uint64_t changes_but_syncs(const FaultEnv& disk) {
 
 // Beside the checkpoints since the store was made.
 bool has_pages(const store::Store& store) {
-  const auto holds = [&](std::string_view name, std::string_view text) {
-    const auto found = env::read_whole(store.env(), env::join(store.path(), name), text.size());
-    return found.ok() && *found == text;
-  };
-  return holds(format::kFormatPageFile, store::format_page()) && holds(format::kReaderFile, store::reader_script());
+  return std::ranges::all_of(store::pages(), [&](const store::Page& page) {
+    const auto found = env::read_whole(store.env(), env::join(store.path(), page.name), page.text.size());
+    return found.ok() && *found == page.text;
+  });
 }
 
 bool is_mark(std::string_view file) {
@@ -37,8 +36,10 @@ bool is_checkpoints_file(std::string_view file) {
 }
 
 bool is_stores_file(std::string_view file) {
-  return file == format::kSequenceFile || file == format::kStoreLockFile || file == format::kFormatPageFile ||
-         file == format::kReaderFile || (file.starts_with("run-") && file.ends_with(".lock"));
+  const auto pages = store::pages();
+  const bool is_page = std::ranges::any_of(pages, [file](const store::Page& page) { return page.name == file; });
+  return file == format::kSequenceFile || file == format::kStoreLockFile || is_page ||
+         (file.starts_with("run-") && file.ends_with(".lock"));
 }
 
 // Whatever recovery should have collected.

@@ -201,7 +201,7 @@ void add_one_process(Scenarios& all, const std::string& name, Prepare prepare, W
 }  // namespace
 
 Shape shape_of(std::uint64_t seed, std::uint64_t which) {
-  constexpr std::array kShort{Shape::container, Shape::safetensors, Shape::two_ranks};
+  constexpr std::array kShort{Shape::container, Shape::planes, Shape::safetensors, Shape::two_ranks};
   const std::uint64_t drawn = mix_bits(seed * 8 + which + 1) % 64;
   if (drawn == 0) return Shape::safetensors_long;
   if (drawn == 1) return Shape::two_chunks;

@@ -326,7 +326,7 @@ def test_help_and_version():
 
 def test_daemon_help_names_every_key_as_a_flag():
     text = run("stillframed", "--help").stdout
-    for flag in ("--daemon-socket", "--arena-budget-bytes", "--persist-codec", "--retention-keep-last", "--log-path"):
+    for flag in ("--daemon-socket", "--arena-budget-bytes", "--persist-level", "--retention-keep-last", "--log-path"):
         assert flag in text
     assert "Examples:" in text and "5 busy" in text
     assert re.fullmatch(r"stillframed \d+\.\d+\.\d+\n", run("stillframed", "--version").stdout)

@@ -15,6 +15,7 @@
 
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
+#include "codec/context.hpp"
 #include "format/json.hpp"
 #include "format/tree.hpp"
 #include "store/writer.hpp"
@@ -87,7 +88,8 @@ std::vector<std::byte> make_image(const Options& options, const format::ImageLay
 Status append_image(store::CheckpointWriter& writer, const Options& options, const format::ImageLayout& layout,
                     std::span<const std::byte> image) {
   std::vector<std::byte> stored(codec::encoded_bound(kChunkBytes));
-  const auto wanted = options.raw ? codec::CodecId::raw : codec::CodecId::planes_lz4;
+  const auto level = options.raw ? codec::Level::raw : codec::Level::standard;
+  SF_ASSIGN(codec::Context context, codec::Context::create());
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
     const auto raw = image.subspan(chunk * kChunkBytes, layout.chunk_length(chunk));
     format::ChunkRecord record;
@@ -99,7 +101,9 @@ Status append_image(store::CheckpointWriter& writer, const Options& options, con
       SF_TRY(writer.append(record, {}));
       continue;
     }
-    SF_ASSIGN(const codec::Encoded encoded, codec::encode(wanted, raw, format::element_runs(layout, chunk), stored));
+    codec::Decisions decisions;
+    SF_ASSIGN(const codec::Encoded encoded,
+              codec::encode(level, raw, format::element_runs(layout, chunk), stored, decisions, context));
     const auto bytes = std::span(stored).first(encoded.bytes);
     record.codec = static_cast<std::uint8_t>(encoded.codec);
     record.stored_bytes = static_cast<std::uint32_t>(bytes.size());

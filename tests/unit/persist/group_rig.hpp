@@ -74,7 +74,7 @@ class GroupPersisting : public PersistTest {
       EXPECT_EQ(own.rank, rank);
       std::vector<std::byte> image(own.layout.bytes);
       for (std::uint64_t chunk = 0; chunk < own.layout.chunk_count(); ++chunk) {
-        std::vector<std::byte> scratch;
+        store::ReadScratch scratch;
         const auto bytes = std::span(image).subspan(chunk * kChunkBytes, own.layout.chunk_length(chunk));
         ASSERT_TRUE((*reader)->read_chunk(rank, chunk, bytes, scratch).ok());
       }

@@ -29,7 +29,7 @@ class Locations : public StoreTest {
   Status read(const Handmade& made, std::uint64_t chunk) {
     SF_ASSIGN(const auto reader, CheckpointReader::open(*store_, name_));
     std::vector<std::byte> raw(made.layout.chunk_length(chunk), std::byte{0xEE});
-    std::vector<std::byte> scratch;
+    store::ReadScratch scratch;
     SF_TRY(reader->read_chunk(0, chunk, raw, scratch));
     const auto expected = made.raw(chunk);
     return std::equal(raw.begin(), raw.end(), expected.begin()) ? Status() : Status(Code::internal, "wrong bytes");
@@ -100,7 +100,7 @@ TEST_P(Locations, EachSourceIsReadOnceHoweverThePiecesJump) {
   SF_ASSERT_OK(reader);
   reads.clear();
   std::vector<std::byte> raw(kChunk);
-  std::vector<std::byte> scratch;
+  store::ReadScratch scratch;
   SF_ASSERT_OK((*reader)->read_chunk(0, 3, raw, scratch));
   const std::string data = file(format::data_file(0));
   EXPECT_THAT(reads, testing::ElementsAre(data, data, file(format::shared_file(0, 0)))) << "pieces, and two sources";

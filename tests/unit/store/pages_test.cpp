@@ -32,22 +32,29 @@ TEST_P(Pages, AreTheProjectsOwnWordForWord) {
   make_store();
   EXPECT_TRUE(page(format::kFormatPageFile) == source_file("docs/format.md"));
   EXPECT_TRUE(page(format::kReaderFile) == source_file("src/store/read-v1.py"));
-  EXPECT_THAT(page(format::kReaderFile), HasSubstr("import"));
+  EXPECT_TRUE(page(format::kFormatPageFileV2) == source_file("docs/format-v2.md"));
+  EXPECT_TRUE(page(format::kReaderFileV2) == source_file("src/store/read-v2.py"));
+  for (const std::string_view reader : {format::kReaderFile, format::kReaderFileV2}) {
+    EXPECT_THAT(page(reader), HasSubstr("import"));
+  }
 }
 
 TEST_P(Pages, HoldNoPathOfTheMachineThatBuiltThem) {
-  for (const std::string_view text : {store::format_page(), store::reader_script()}) {
-    EXPECT_EQ(text.find(STILLFRAME_SOURCE_DIR), std::string_view::npos);
+  for (const store::Page& one : store::pages()) {
+    EXPECT_EQ(one.text.find(STILLFRAME_SOURCE_DIR), std::string_view::npos) << one.name;
   }
 }
 
 TEST_P(Pages, AreReplacedWhenMissingOrOfAnotherText) {
   make_store();
-  SF_ASSERT_OK(overwrite(env(), env::join(store_path(), format::kReaderFile), "print('mine')\n"));
-  SF_ASSERT_OK(env().remove_file(env::join(store_path(), format::kFormatPageFile)));
+  for (const std::string_view reader : {format::kReaderFile, format::kReaderFileV2}) {
+    SF_ASSERT_OK(overwrite(env(), env::join(store_path(), reader), "print('mine')\n"));
+  }
+  for (const std::string_view gone : {format::kFormatPageFile, format::kFormatPageFileV2}) {
+    SF_ASSERT_OK(env().remove_file(env::join(store_path(), gone)));
+  }
   make_store();
-  EXPECT_EQ(page(format::kFormatPageFile), store::format_page());
-  EXPECT_EQ(page(format::kReaderFile), store::reader_script());
+  for (const store::Page& one : store::pages()) EXPECT_EQ(page(one.name), one.text);
 }
 
 TEST_P(Pages, ReadersWriteNothing) {
