@@ -18,11 +18,14 @@
 #include "codec/context.hpp"
 #include "format/json.hpp"
 #include "format/tree.hpp"
+#include "format/writer_words.hpp"
 #include "store/writer.hpp"
 
 namespace {
 
 using namespace stillframe;
+
+constexpr auto kLevel = codec::Level::standard;  // unless raw
 
 struct Options {
   std::string store;
@@ -88,7 +91,7 @@ std::vector<std::byte> make_image(const Options& options, const format::ImageLay
 Status append_image(store::CheckpointWriter& writer, const Options& options, const format::ImageLayout& layout,
                     std::span<const std::byte> image) {
   std::vector<std::byte> stored(codec::encoded_bound(kChunkBytes));
-  const auto level = options.raw ? codec::Level::raw : codec::Level::standard;
+  const auto level = options.raw ? codec::Level::raw : kLevel;
   SF_ASSIGN(codec::Context context, codec::Context::create());
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
     const auto raw = image.subspan(chunk * kChunkBytes, layout.chunk_length(chunk));
@@ -149,7 +152,7 @@ format::Manifest draft_of(const Options& options, std::uint64_t sequence, std::i
     draft.alarms.push_back({alarm.substr(0, equals), alarm.substr(equals + 1)});
   }
   if (!options.named.empty()) draft.alarms.push_back({"non_finite_loss", options.named});
-  draft.writer = "make_store";
+  draft.writer = format::writer_words("make_store", options.raw ? "" : codec::level_name(kLevel), false);
   return draft;
 }
 
