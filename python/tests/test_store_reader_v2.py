@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 READERS = [ROOT / "src" / "store" / name for name in ("read-v1.py", "read-v2.py")]
 CHUNKS = ROOT / "tests" / "golden" / "v2" / "chunks"
+GOLDEN_V2 = ROOT / "tests" / "golden" / "v2" / "stores"
 GOLDEN_V1 = ROOT / "tests" / "golden" / "v1"
 EXPECTED: Dict[str, Tuple[int, str]] = {
     name: (int(size), sha256)
@@ -86,6 +87,21 @@ def test_every_golden_chunk_is_read_from_a_store(reader: ModuleType, chunk: str,
     done = run(store, "extract", NAME, str(target))
     assert done.returncode == 0, done.stderr
     assert target.read_bytes().endswith(raw)
+
+
+def test_the_golden_store_is_read(tmp_path: Path) -> None:
+    store = Path(shutil.copytree(GOLDEN_V2 / "planes", tmp_path / "planes"))
+    for script in READERS:
+        shutil.copy(script, store)
+    assert run(store, "verify").returncode == 0
+    for key, tensors in json.loads((GOLDEN_V2 / "expected.json").read_text("utf-8")).items():
+        for title, sha256 in tensors.items():
+            target = tmp_path / "out.safetensors"
+            done = run(store, "extract", key.split("/")[1], str(target), title)
+            assert done.returncode == 0, done.stderr
+            raw = target.read_bytes()
+            assert hashlib.sha256(raw[8 + struct.unpack("<Q", raw[:8])[0] :]).hexdigest() == sha256, (key, title)
+            target.unlink()
 
 
 def test_a_changed_byte_is_found(reader: ModuleType, tmp_path: Path) -> None:
