@@ -67,7 +67,8 @@ std::uint64_t tensor_count(const format::Manifest& manifest) {
   return count;
 }
 
-// What the writer said. Of a plain safetensors file there is nothing to say: it is raw. Empty for earlier builds' encoding.
+// What the writer said. Of a plain safetensors file there is nothing to say: it is raw. Empty for earlier builds'
+// encoding.
 std::string level_text(const format::Manifest& manifest) {
   const std::string_view said = format::said_level(manifest.writer);
   if (!said.empty()) return std::string(said);
@@ -201,7 +202,8 @@ Command add_show(CLI::App& root) {
   parser->add_flag("--tensors", options->tensors, "list every tensor: dtype, shape, bytes, offset in the image");
   parser->footer(
       "Reads manifest and chunk tables, not the data: `stillframe verify` does that. Each alarm is printed.\n\n"
-      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, checked, format_version, level, "
+      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, checked, format_version, "
+      "level, "
       "tensors, ranks\n"
       "[{rank, data_file, data_bytes, table_file, table_bytes, shared, raw_bytes, chunks, chunks_by_codec,\n"
       "chunks_by_location, tensors}]; with --tensors each rank has entries [{name, dtype, shape, offset, bytes}].\n\n"

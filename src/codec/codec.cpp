@@ -42,6 +42,7 @@ Status decode_raw_in_pieces(std::span<const std::byte> stored, std::size_t raw_b
     return {Code::corrupt,
             std::to_string(stored.size()) + " stored bytes cannot be " + std::to_string(raw_bytes) + " raw bytes"};
   }
+  for (; stored.size() > kPieceBytes; stored = stored.subspan(kPieceBytes)) sink(stored.first(kPieceBytes));
   sink(stored);
   return {};
 }

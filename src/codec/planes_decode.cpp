@@ -11,9 +11,6 @@
 namespace stillframe::codec {
 namespace {
 
-// A piece and what it is made of stay in the first cache of a core.
-constexpr std::size_t kPieceBytes = 16UL * 1024;
-
 Status wrong(const char* what) {
   return {Code::corrupt, std::string("planes: ") + what + "; the chunk's stored bytes are damaged"};
 }

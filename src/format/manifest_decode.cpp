@@ -151,9 +151,8 @@ Status check_version(const JsonObject& root) {
   const auto* version = root[1].value.get_if<JsonInteger>();
   if (version == nullptr || version->negative) return wrong("\"version\": expected an unsigned integer");
   if (version->magnitude == 0) {
-    return {Code::unsupported,
-            "format version 0 was a draft without a promise; this build reads " + known_versions() +
-                ". The checkpoint is as it was: read it with the Stillframe that wrote it"};
+    return {Code::unsupported, "format version 0 was a draft without a promise; this build reads " + known_versions() +
+                                   ". The checkpoint is as it was: read it with the Stillframe that wrote it"};
   }
   return version->magnitude <= kFormatVersion ? Status() : later_version(std::to_string(version->magnitude));
 }

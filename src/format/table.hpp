@@ -56,8 +56,8 @@ struct TableBounds {
 
 [[nodiscard]] std::vector<std::byte> encode_table(const ChunkTable& table);
 // corrupt unless the bytes are exactly one table whose records cover the image, whose own bytes fill the data file from
-// `data_start` to its end, whose shared bytes lie inside their files, and whose codecs are those of the format's version;
-// unsupported for a version of the table, a codec or a location that this build does not know.
+// `data_start` to its end, whose shared bytes lie inside their files, and whose codecs are those of the format's
+// version; unsupported for a version of the table, a codec or a location that this build does not know.
 [[nodiscard]] Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds);
 
 // The same for a table that comes in pieces: what is held is what was found right so far, whatever the header claims.

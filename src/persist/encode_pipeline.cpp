@@ -41,8 +41,8 @@ EncodePipeline::~EncodePipeline() {
   });
 }
 
-void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs,
-                            codec::Decisions& decisions, ChunkWatcher watch) {
+void EncodePipeline::submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, codec::Decisions& decisions,
+                            ChunkWatcher watch) {
   std::unique_ptr<Task> task;
   if (idle_.empty()) {
     task = std::make_unique<Task>();

@@ -26,8 +26,8 @@ struct EncodedChunk {
 // Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
 using ChunkWatcher = std::function<void(std::span<const std::byte> raw, const base::Hash128& hash)>;
 
-// One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, and each encoder thread
-// 3 MiB, kept for reuse.
+// One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, and each encoder
+// thread 3 MiB, kept for reuse.
 class EncodePipeline {
  public:
   EncodePipeline(base::WorkerPool& pool, codec::Level level, std::size_t depth);
@@ -37,8 +37,8 @@ class EncodePipeline {
 
   [[nodiscard]] bool full() const noexcept { return under_way_.size() >= depth_; }
   [[nodiscard]] bool empty() const noexcept { return under_way_.empty(); }
-  // Not when full. `raw` and `decisions`, this chunk's alone, stay valid until its take(). `watch` (may be empty) is called
-  // before that.
+  // Not when full. `raw` and `decisions`, this chunk's alone, stay valid until its take(). `watch` (may be empty) is
+  // called before that.
   void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, codec::Decisions& decisions,
               ChunkWatcher watch = {});
   // The oldest, waited for. Not when empty. corrupt when what was encoded does not decode to what was hashed: the memory

@@ -17,8 +17,8 @@ class ChunkSource {
   virtual ~ChunkSource() = default;
   [[nodiscard]] virtual const format::ImageLayout& layout() const noexcept = 0;
   [[nodiscard]] virtual const std::string& name() const noexcept = 0;
-  // The whole chunk into `raw`, checked; corrupt with what is wrong, and `raw` then holds anything. Each thread has its own
-  // `scratch`.
+  // The whole chunk into `raw`, checked; corrupt with what is wrong, and `raw` then holds anything. Each thread has its
+  // own `scratch`.
   [[nodiscard]] virtual Status read_chunk(std::uint64_t chunk, std::span<std::byte> raw,
                                           store::ReadScratch& scratch) const = 0;
 };

@@ -1,5 +1,5 @@
-// What every store holds beside its checkpoints, so that they can be read when this program is gone: the pages that give
-// the format, and readers in plain Python. Never executed by us, and never needed.
+// What every store holds beside its checkpoints, so that they can be read when this program is gone: the pages that
+// give the format, and readers in plain Python. Never executed by us, and never needed.
 #pragma once
 
 #include <array>

@@ -36,8 +36,7 @@ Status read_stored(const RankFiles& files, const ChunkRecord& record, std::span<
 }
 
 // Room for the stored bytes: raw chunks need no second buffer, they are read to where they belong and checked there.
-std::span<std::byte> stored_space(const ChunkRecord& record, std::span<std::byte> raw,
-                                  std::vector<std::byte>& stored) {
+std::span<std::byte> stored_space(const ChunkRecord& record, std::span<std::byte> raw, std::vector<std::byte>& stored) {
   const bool in_place =
       record.codec == static_cast<std::uint8_t>(codec::CodecId::raw) && record.stored_bytes == raw.size();
   if (in_place) return raw;

@@ -47,8 +47,8 @@ TEST_F(Daemon, EncodesAtTheLevelThatIsConfigured) {
     const auto ticket = checkpointer->snapshot(5);
     SF_ASSERT_OK(ticket);
     SF_ASSERT_OK(ticket->wait_durable(kPatienceMs));
-    const auto reader = store::CheckpointReader::open(store::Store::open(env::posix_env(), store_path()).value(),
-                                                      ticket->info().name);
+    const auto reader =
+        store::CheckpointReader::open(store::Store::open(env::posix_env(), store_path()).value(), ticket->info().name);
     SF_ASSERT_OK(reader);
     EXPECT_EQ((*reader)->manifest().version, level == "raw" ? 1U : 2U);
     EXPECT_EQ(format::said_level((*reader)->manifest().writer), level == "raw" ? "" : level);

@@ -37,7 +37,8 @@ inline std::vector<std::byte> image_of(const format::ImageLayout& layout, std::i
   for (std::size_t i = 0; i < image.size(); ++i) {
     // Half of each word is equal bytes, and of the last byte half the bits.
     if (i % 4 >= 2) state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    image[i] = static_cast<std::byte>(i % 4 >= 2 ? state >> (i % 4 == 3 ? 60U : 56U) : static_cast<std::uint64_t>(step));
+    image[i] =
+        static_cast<std::byte>(i % 4 >= 2 ? state >> (i % 4 == 3 ? 60U : 56U) : static_cast<std::uint64_t>(step));
   }
   return image;
 }

@@ -1,5 +1,6 @@
-// The golden files of the format: every byte of tests/golden/v1 and tests/golden/v2/stores, made anew. make_golden writes
-// them once; the tests compare what is checked in with what is made here, and what a reader makes of it with the images.
+// The golden files of the format: every byte of tests/golden/v1 and tests/golden/v2/stores, made anew. make_golden
+// writes them once; the tests compare what is checked in with what is made here, and what a reader makes of it with the
+// images.
 #pragma once
 
 #include <cstddef>

@@ -139,7 +139,8 @@ TEST(ConfigFile, AnUnknownKeyIsRefusedWithTheNearestOne) {
 
 TEST(ConfigFile, EveryLevelHasItsWord) {
   for (const auto level : {codec::Level::raw, codec::Level::fast, codec::Level::standard}) {
-    const auto parsed = parse_config("[persist]\nlevel = \"" + std::string(codec::level_name(level)) + "\"\n", "d.toml");
+    const auto parsed =
+        parse_config("[persist]\nlevel = \"" + std::string(codec::level_name(level)) + "\"\n", "d.toml");
     ASSERT_TRUE(parsed.ok()) << parsed.status().message();
     EXPECT_EQ(parsed->level, level);
   }

@@ -56,11 +56,12 @@ TEST_F(Pipeline, AWatcherSeesEachChunkWithItsHashBeforeItIsTaken) {
   const auto bytes = chunk(3);
   EncodePipeline pipeline(*pool_, Level::standard, 2);
   std::optional<base::Hash128> seen;
-  pipeline.submit(bytes, words(bytes.size()), decisions_, [&](std::span<const std::byte> raw, const base::Hash128& hash) {
-    EXPECT_EQ(raw.data(), bytes.data());
-    EXPECT_EQ(raw.size(), bytes.size());
-    seen = hash;
-  });
+  pipeline.submit(bytes, words(bytes.size()), decisions_,
+                  [&](std::span<const std::byte> raw, const base::Hash128& hash) {
+                    EXPECT_EQ(raw.data(), bytes.data());
+                    EXPECT_EQ(raw.size(), bytes.size());
+                    seen = hash;
+                  });
   SF_ASSERT_OK(pipeline.take());
   EXPECT_EQ(seen, base::xxh128(bytes));
   pipeline.submit(bytes, words(bytes.size()), decisions_);

@@ -61,7 +61,9 @@ void expect_all_restored(const Golden& golden, const std::string& folder) {
 
 TEST(GoldenStores, EachCheckpointVerifiesAndEachTensorComesBack) { expect_all_restored(make_golden(), kGolden + "v1"); }
 
-TEST(GoldenStores, AndOfVersionTwo) { expect_all_restored(make_golden_v2(kGolden + "v2/chunks"), kGolden + "v2/stores"); }
+TEST(GoldenStores, AndOfVersionTwo) {
+  expect_all_restored(make_golden_v2(kGolden + "v2/chunks"), kGolden + "v2/stores");
+}
 
 TEST(GoldenStores, TheNewestOfEachIsChosen) {
   const std::string folder = kGolden + "v1/";
