@@ -125,7 +125,12 @@ void inspect_a_chunk(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kChunkBytes));
 }
 BENCHMARK(inspect_a_chunk)->Arg(1)->Arg(16)->Arg(256);
-BENCHMARK_CAPTURE(encode_a_chunk, standard, codec::Level::standard)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
+BENCHMARK_CAPTURE(encode_a_chunk, standard, codec::Level::standard)
+    ->Arg(0)
+    ->Arg(1)
+    ->Arg(16)
+    ->Arg(256)
+    ->MeasureProcessCPUTime();
 BENCHMARK_CAPTURE(encode_a_chunk, fast, codec::Level::fast)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
 BENCHMARK_CAPTURE(encode_a_chunk, raw, codec::Level::raw)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
 

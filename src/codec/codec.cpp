@@ -23,8 +23,6 @@ struct Codec {
   std::string_view name;
   bool needs_context;
   Status (*decode)(std::span<const std::byte> stored, std::span<std::byte> raw, Context* context);
-  Status (*decode_in_pieces)(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,
-                             const PieceSink& sink);
 };
 
 Status decode_raw(std::span<const std::byte> stored, std::span<std::byte> raw, Context* /*context*/) {
@@ -36,27 +34,8 @@ Status decode_raw(std::span<const std::byte> stored, std::span<std::byte> raw, C
   return {};
 }
 
-Status decode_raw_in_pieces(std::span<const std::byte> stored, std::size_t raw_bytes, Context& /*context*/,
-                            const PieceSink& sink) {
-  if (stored.size() != raw_bytes) {
-    return {Code::corrupt,
-            std::to_string(stored.size()) + " stored bytes cannot be " + std::to_string(raw_bytes) + " raw bytes"};
-  }
-  for (; stored.size() > kPieceBytes; stored = stored.subspan(kPieceBytes)) sink(stored.first(kPieceBytes));
-  sink(stored);
-  return {};
-}
-
 Status decode_planes_lz4(std::span<const std::byte> stored, std::span<std::byte> raw, Context* /*context*/) {
   return decode_planes(stored, raw);
-}
-
-Status decode_planes_lz4_in_pieces(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,
-                                   const PieceSink& sink) {
-  const auto raw = context.planes().first(raw_bytes);
-  SF_TRY(decode_planes(stored, raw));
-  sink(raw);
-  return {};
 }
 
 Status decode_chosen_planes(std::span<const std::byte> stored, std::span<std::byte> raw, Context* context) {
@@ -64,9 +43,9 @@ Status decode_chosen_planes(std::span<const std::byte> stored, std::span<std::by
 }
 
 constexpr std::array kCodecs{
-    Codec{CodecId::raw, "raw", false, decode_raw, decode_raw_in_pieces},
-    Codec{CodecId::planes_lz4, "planes_lz4", false, decode_planes_lz4, decode_planes_lz4_in_pieces},
-    Codec{CodecId::planes, "planes", true, decode_chosen_planes, decode_by_plan_in_pieces},
+    Codec{CodecId::raw, "raw", false, decode_raw},
+    Codec{CodecId::planes_lz4, "planes_lz4", false, decode_planes_lz4},
+    Codec{CodecId::planes, "planes", true, decode_chosen_planes},
 };
 
 constexpr std::array<std::string_view, 3> kLevelNames{"raw", "fast", "default"};  // in the order of Level
@@ -178,10 +157,13 @@ Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<s
   return found->decode(stored, raw, &*context);
 }
 
-Status decode_in_pieces(std::uint8_t codec, std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,
-                        const PieceSink& sink) {
+Result<std::span<const std::byte>> decode_within(std::uint8_t codec, std::span<const std::byte> stored,
+                                                 std::size_t raw_bytes, Context& context) {
   SF_ASSIGN(const Codec* const found, codec_for(codec, raw_bytes));
-  return found->decode_in_pieces(stored, raw_bytes, context, sink);
+  if (found->id == CodecId::raw && stored.size() == raw_bytes) return stored;
+  const std::span<std::byte> raw = context.second().first(raw_bytes);
+  SF_TRY(found->decode(stored, raw, &context));
+  return std::span<const std::byte>(raw);
 }
 
 }  // namespace stillframe::codec

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -87,10 +86,9 @@ inline constexpr std::uint8_t kUsesOfASample = 8;
 [[nodiscard]] Status decode(std::uint8_t codec, std::span<const std::byte> stored, std::span<std::byte> raw,
                             std::optional<Context>& context);
 
-// The same without a buffer for the raw bytes: they come in order, in pieces that stay in the cache of one core and are
-// valid during the call. For whoever only wants their checksum: a writer that checks what it has encoded.
-using PieceSink = std::function<void(std::span<const std::byte> piece)>;
-[[nodiscard]] Status decode_in_pieces(std::uint8_t codec, std::span<const std::byte> stored, std::size_t raw_bytes,
-                                      Context& context, const PieceSink& sink);
+// The same into the context: valid until it is used again. Of codec raw these are the stored bytes themselves. For a
+// writer that checks what it has encoded.
+[[nodiscard]] Result<std::span<const std::byte>> decode_within(std::uint8_t codec, std::span<const std::byte> stored,
+                                                               std::size_t raw_bytes, Context& context);
 
 }  // namespace stillframe::codec

@@ -15,11 +15,6 @@ namespace stillframe::codec {
                                          std::span<std::byte> out, Decisions& decisions, Context& context);
 
 [[nodiscard]] Status decode_by_plan(std::span<const std::byte> stored, std::span<std::byte> raw, Context& context);
-[[nodiscard]] Status decode_by_plan_in_pieces(std::span<const std::byte> stored, std::size_t raw_bytes,
-                                              Context& context, const PieceSink& sink);
-
-// A piece and what it is made of stay in the first cache of a core.
-inline constexpr std::size_t kPieceBytes = 16UL * 1024;
 
 // Where things stand in the stored bytes.
 inline constexpr std::size_t kPlanRunCountBytes = 2;

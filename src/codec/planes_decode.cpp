@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <array>
 #include <string>
 
@@ -71,6 +70,7 @@ void sum_differences(std::span<std::byte> plane) noexcept {
   }
 }
 
+// Its planes stand in the stored bytes, or decoded in the context's first buffer.
 struct Run {
   std::size_t width = 1;
   bool rotated = false;
@@ -78,10 +78,15 @@ struct Run {
   std::array<const std::byte*, kMostPlanes> planes{};
 };
 
-// Hands each run to `take`, its planes decoded: in the stored bytes or in the context's first buffer.
-template <typename Take>
-Status for_each_run(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context, Take&& take) {
-  SF_ASSIGN(std::size_t at, check_header(stored, raw_bytes));
+void merge(const Run& run, std::byte* elements) noexcept {
+  best_kernels().merge[width_index(run.width)](run.planes.data(), run.count, run.rotated, elements);
+}
+
+}  // namespace
+
+Status decode_by_plan(std::span<const std::byte> stored, std::span<std::byte> raw, Context& context) {
+  SF_ASSIGN(std::size_t at, check_header(stored, raw.size()));
+  std::byte* next = raw.data();
   std::size_t field = kPlanRunCountBytes;
   const std::size_t runs = base::load_le<std::uint16_t>(stored, 0);
   for (std::size_t r = 0; r < runs; ++r) {
@@ -101,47 +106,10 @@ Status for_each_run(std::span<const std::byte> stored, std::size_t raw_bytes, Co
       if (has_differences(header.method)) sum_differences(plane);
       run.planes[p] = plane.data();
     }
-    take(run);
+    merge(run, next);
+    next += run.count * run.width;
     field += plan_header_bytes(run.width);
   }
-  return {};
-}
-
-// `count` elements from element `first` on.
-void merge(const Run& run, std::size_t first, std::size_t count, std::byte* elements) noexcept {
-  std::array<const std::byte*, kMostPlanes> planes{};
-  for (std::size_t p = 0; p < run.width; ++p) planes[p] = run.planes[p] + first;
-  best_kernels().merge[width_index(run.width)](planes.data(), count, run.rotated, elements);
-}
-
-}  // namespace
-
-Status decode_by_plan(std::span<const std::byte> stored, std::span<std::byte> raw, Context& context) {
-  std::byte* next = raw.data();
-  return for_each_run(stored, raw.size(), context, [&next](const Run& run) {
-    merge(run, 0, run.count, next);
-    next += run.count * run.width;
-  });
-}
-
-Status decode_by_plan_in_pieces(std::span<const std::byte> stored, std::size_t raw_bytes, Context& context,
-                                const PieceSink& sink) {
-  const auto piece = context.second().first(kPieceBytes);
-  std::size_t filled = 0;
-  const auto hand_over = [&] {
-    if (filled != 0) sink(piece.first(filled));
-    filled = 0;
-  };
-  SF_TRY(for_each_run(stored, raw_bytes, context, [&](const Run& run) {
-    for (std::size_t done = 0; done < run.count;) {
-      if (piece.size() - filled < run.width) hand_over();
-      const std::size_t count = std::min(run.count - done, (piece.size() - filled) / run.width);
-      merge(run, done, count, piece.data() + filled);
-      filled += count * run.width;
-      done += count;
-    }
-  }));
-  hand_over();
   return {};
 }
 

@@ -20,13 +20,14 @@ std::optional<format::Pattern> constant_pattern(std::span<const std::byte> raw) 
   return pattern;
 }
 
-void store_constant(const format::Pattern& pattern, format::ChunkRecord& record, const codec::Context& context,
-                    base::PiecewiseHash& decoded) {
+// What the record will be decoded to, in the context.
+std::span<const std::byte> store_constant(const format::Pattern& pattern, format::ChunkRecord& record,
+                                          const codec::Context& context) {
   record.location = format::LocationKind::constant;
   record.pattern = pattern;
-  const auto filled = context.planes().first(record.raw_bytes);
+  const auto filled = context.second().first(record.raw_bytes);
   format::fill_constant(pattern, filled);
-  decoded.add(filled);
+  return filled;
 }
 
 }  // namespace
@@ -93,11 +94,11 @@ Status EncodePipeline::encode_in(codec::Context& context, Task& task) const {
   task.record.raw_hash = base::xxh128(task.raw);
   task.record.raw_crc32 = base::crc32(task.raw);
   if (task.watch) task.watch(task.raw, task.record.raw_hash);
-  base::PiecewiseHash decoded;
+  std::span<const std::byte> decoded;
   // Uncompressed data is a safetensors file, which holds every byte.
   const auto pattern = level_ == codec::Level::raw ? std::nullopt : constant_pattern(task.raw);
   if (pattern) {
-    store_constant(*pattern, task.record, context, decoded);
+    decoded = store_constant(*pattern, task.record, context);
   } else {
     task.stored.resize(codec::encoded_bound(task.raw.size()));
     SF_ASSIGN(const codec::Encoded encoded,
@@ -106,11 +107,10 @@ Status EncodePipeline::encode_in(codec::Context& context, Task& task) const {
     task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
     const std::span<const std::byte> stored = std::span<const std::byte>(task.stored).first(encoded.bytes);
     task.record.stored_crc32c = base::crc32c(stored);
-    SF_TRY(codec::decode_in_pieces(task.record.codec, stored, task.raw.size(), context,
-                                   [&decoded](std::span<const std::byte> piece) { decoded.add(piece); }));
+    SF_ASSIGN(decoded, codec::decode_within(task.record.codec, stored, task.raw.size(), context));
   }
   // Against the hash, not against the memory: that catches a trainer that writes into a sealed chunk as well.
-  if (decoded.xxh128() != task.record.raw_hash || decoded.crc32() != task.record.raw_crc32) {
+  if (base::xxh128(decoded) != task.record.raw_hash || base::crc32(decoded) != task.record.raw_crc32) {
     return {Code::corrupt, "a chunk does not decode to what was hashed: its memory changed while it was written, or this "
                            "machine's memory or processor is faulty"};
   }

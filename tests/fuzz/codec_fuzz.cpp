@@ -15,21 +15,16 @@ codec::Context& context() {
   return made;
 }
 
-// In one piece and in many: the same bytes, the same answer, and no memory beside the context's.
+// Outside of the context and within: the same bytes, the same answer, and no memory beside the context's.
 void decode_hostile(std::uint8_t codec, std::uint64_t raw_bytes, std::span<const std::byte> stored) {
   std::vector<std::byte> raw(raw_bytes);
-  std::vector<std::byte> pieces;
-  pieces.reserve(kChunkBytes / 8);
   codec::Context& made = context();
   const MemoryBound bound(raw.size() + stored.size(), 2, 16 * 1024);
   const Status decoded = codec::decode(codec, stored, raw, made);
   require_words(decoded);
-  const Status in_pieces = codec::decode_in_pieces(codec, stored, raw.size(), made, [&pieces](auto piece) {
-    require(piece.size() <= pieces.capacity() - pieces.size(), "more bytes than there are");
-    pieces.insert(pieces.end(), piece.begin(), piece.end());
-  });
-  require(in_pieces.code() == decoded.code(), "in pieces it says something else");
-  if (decoded.ok()) require(pieces == raw, "in pieces it gives other bytes");
+  const auto within = codec::decode_within(codec, stored, raw.size(), made);
+  require(within.status().code() == decoded.code(), "within the context it says something else");
+  if (decoded.ok()) require(std::ranges::equal(*within, raw), "within the context it gives other bytes");
 }
 
 std::vector<ElementRun> runs_from(Input& input, std::uint64_t raw_bytes) {

@@ -49,12 +49,9 @@ class Levels : public testing::Test {
     const Status decoded = decode(codec, stored.bytes, back, context_);
     EXPECT_TRUE(decoded.ok()) << decoded.message();
     EXPECT_TRUE(back == raw);
-    Bytes pieces;
-    const Status in_pieces = decode_in_pieces(codec, stored.bytes, raw.size(), context_, [&](auto piece) {
-      pieces.insert(pieces.end(), piece.begin(), piece.end());
-    });
-    EXPECT_TRUE(in_pieces.ok()) << in_pieces.message();
-    EXPECT_TRUE(pieces == raw);
+    const auto within = decode_within(codec, stored.bytes, raw.size(), context_);
+    EXPECT_TRUE(within.ok()) << within.status().message();
+    EXPECT_TRUE(std::ranges::equal(*within, raw));
   }
   void expect_round_trips(const Bytes& raw, const std::vector<ElementRun>& runs) {
     for (const Level level : kLevels) expect_comes_back(encode_or_fail(level, raw, runs), raw);
