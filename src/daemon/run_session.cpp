@@ -100,6 +100,7 @@ Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
   options.rank = hello_.rank;
   options.world_size = hello_.world_size;
   options.level = config_.level;
+  options.reads_format = hello_.reads_format;
   options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
   options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {

@@ -22,7 +22,7 @@ constexpr std::uint32_t kTableVersion = 1;
 constexpr std::uint8_t kRawCodec = 0;
 constexpr std::uint8_t kPlanesCodec = 2;
 // In the order of their ids: the version of the format that brought the codec.
-constexpr std::array<std::uint32_t, 3> kCodecVersions{1, 1, 2};  // raw, planes_lz4, planes
+constexpr std::array<std::uint32_t, 3> kCodecVersions{1, 1, kPlanesVersion};  // raw, planes_lz4, planes
 
 namespace header {
 constexpr std::size_t kVersion = 8, kRecordBytes = 12, kChunks = 16, kImageBytes = 24, kChunkSize = 32, kReserved = 36;

@@ -43,6 +43,9 @@ struct ChunkTable {
   friend bool operator==(const ChunkTable&, const ChunkTable&) = default;
 };
 
+// The version of the format whose page names codec `planes`.
+inline constexpr std::uint32_t kPlanesVersion = 2;
+
 // The lowest version of the format whose page names all that the table's records say.
 [[nodiscard]] std::uint32_t lowest_version(const ChunkTable& table) noexcept;
 

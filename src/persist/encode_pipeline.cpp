@@ -30,10 +30,19 @@ std::span<const std::byte> store_constant(const format::Pattern& pattern, format
   return filled;
 }
 
+// What readers of the wanted version decode.
+Result<codec::Encoded> encode_as(const Encoding& encoding, std::span<const std::byte> raw,
+                                 std::span<const ElementRun> runs, std::span<std::byte> out,
+                                 codec::Decisions& decisions, codec::Context& context) {
+  if (encoding.level == codec::Level::raw) return codec::encode(codec::CodecId::raw, raw, runs, out);
+  if (!has_levels(encoding)) return codec::encode(codec::CodecId::planes_lz4, raw, runs, out);
+  return codec::encode(encoding.level, raw, runs, out, decisions, context);
+}
+
 }  // namespace
 
-EncodePipeline::EncodePipeline(base::WorkerPool& pool, codec::Level level, std::size_t depth)
-    : pool_(&pool), level_(level), depth_(std::max<std::size_t>(1, depth)) {}
+EncodePipeline::EncodePipeline(base::WorkerPool& pool, const Encoding& encoding, std::size_t depth)
+    : pool_(&pool), encoding_(encoding), depth_(std::max<std::size_t>(1, depth)) {}
 
 EncodePipeline::~EncodePipeline() {
   std::unique_lock lock(mutex_);
@@ -96,13 +105,13 @@ Status EncodePipeline::encode_in(codec::Context& context, Task& task) const {
   if (task.watch) task.watch(task.raw, task.record.raw_hash);
   std::span<const std::byte> decoded;
   // Uncompressed data is a safetensors file, which holds every byte.
-  const auto pattern = level_ == codec::Level::raw ? std::nullopt : constant_pattern(task.raw);
+  const auto pattern = encoding_.level == codec::Level::raw ? std::nullopt : constant_pattern(task.raw);
   if (pattern) {
     decoded = store_constant(*pattern, task.record, context);
   } else {
     task.stored.resize(codec::encoded_bound(task.raw.size()));
     SF_ASSIGN(const codec::Encoded encoded,
-              codec::encode(level_, task.raw, task.runs, task.stored, *task.decisions, context));
+              encode_as(encoding_, task.raw, task.runs, task.stored, *task.decisions, context));
     task.record.codec = static_cast<std::uint8_t>(encoded.codec);
     task.record.stored_bytes = static_cast<std::uint32_t>(encoded.bytes);
     const std::span<const std::byte> stored = std::span<const std::byte>(task.stored).first(encoded.bytes);

@@ -26,11 +26,21 @@ struct EncodedChunk {
 // Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
 using ChunkWatcher = std::function<void(std::span<const std::byte> raw, const base::Hash128& hash)>;
 
+// How much work for fewer bytes, in what readers of this version of the format decode.
+struct Encoding {
+  codec::Level level = codec::Level::standard;
+  std::uint32_t format_version = format::kPlanesVersion;
+};
+// Whether chunks get smaller by what the level says; else they stay raw, or are encoded as version 1 knows it.
+[[nodiscard]] constexpr bool has_levels(const Encoding& encoding) noexcept {
+  return encoding.level != codec::Level::raw && encoding.format_version >= format::kPlanesVersion;
+}
+
 // One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, and each encoder
 // thread 3 MiB, kept for reuse.
 class EncodePipeline {
  public:
-  EncodePipeline(base::WorkerPool& pool, codec::Level level, std::size_t depth);
+  EncodePipeline(base::WorkerPool& pool, const Encoding& encoding, std::size_t depth);
   ~EncodePipeline();  // waits for what is under way
   EncodePipeline(const EncodePipeline&) = delete;
   EncodePipeline& operator=(const EncodePipeline&) = delete;
@@ -61,7 +71,7 @@ class EncodePipeline {
   [[nodiscard]] Result<codec::Context> take_context();
 
   base::WorkerPool* pool_;
-  const codec::Level level_;
+  const Encoding encoding_;
   const std::size_t depth_;
   std::mutex mutex_;
   std::condition_variable finished_;

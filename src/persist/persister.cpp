@@ -303,9 +303,13 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   return draft;
 }
 
+Encoding Persister::encoding() const {
+  return {options_.level, options_.joint ? options_.joint->reads_format() : options_.reads_format};
+}
+
+// Of the levels, as they are since version 2.
 std::string Persister::writer_words(bool checked) const {
-  const bool encodes = options_.level != codec::Level::raw;
-  return format::writer_words(options_.writer, encodes ? codec::level_name(options_.level) : "", checked);
+  return format::writer_words(options_.writer, has_levels(encoding()) ? codec::level_name(options_.level) : "", checked);
 }
 
 // Uncompressed, the data is a safetensors file, except where that format cannot hold the state.

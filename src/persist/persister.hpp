@@ -17,6 +17,7 @@
 #include "codec/codec.hpp"
 #include "format/descriptor.hpp"
 #include "persist/alarm_tally.hpp"
+#include "persist/encode_pipeline.hpp"
 #include "persist/group_commit.hpp"
 #include "persist/group_watch.hpp"
 #include "persist/inspector.hpp"
@@ -34,6 +35,8 @@ struct PersistOptions {
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
   codec::Level level = codec::Level::standard;
+  // The highest version of the format that the trainer reads; of a group the lowest of its ranks' counts.
+  std::uint32_t reads_format = format::kFormatVersion;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
   std::shared_ptr<GroupCommit> joint;                // of a group of more than one, else null
@@ -146,6 +149,7 @@ class Persister {
   [[nodiscard]] bool is_checked(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
+  [[nodiscard]] Encoding encoding() const;
   [[nodiscard]] std::string writer_words(bool checked) const;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
                                                 const std::vector<FoundAlarm>& alarms) const;

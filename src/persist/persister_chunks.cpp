@@ -35,7 +35,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
   // Of another layout, those that happen to fit are used, and soon sampled anew; the codec takes no harm.
   decisions_.resize(view.image_chunks());
-  EncodePipeline pipeline(*encoders_, options_.level, 2 * encoders_->threads() + 1);
+  EncodePipeline pipeline(*encoders_, encoding(), 2 * encoders_->threads() + 1);
   std::deque<OnItsWay> under_way;
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {

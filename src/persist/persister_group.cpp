@@ -34,6 +34,7 @@ Status Persister::enter_group() {
   member.on_captured = [this](const arena::RecordView& view) {
     on_news_({view.snapshot_id, view.step, "captured", 0, "", view.image_bytes, 0, Code::ok, "", {}});
   };
+  member.reads_format = options_.reads_format;
   SF_TRY(group.enter(options_.rank, std::move(member)));
   SF_ASSIGN(watch_, GroupWatch::start(side_, [&group] { group.look_at_seals(); }));
   return {};

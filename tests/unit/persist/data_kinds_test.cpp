@@ -12,11 +12,12 @@ using codec::Level;
 
 class DataKinds : public PersistTest {
  protected:
-  void start_with(Level level) {
+  void start_with(Level level, std::uint32_t reads_format = format::kFormatVersion) {
     arena_ = std::make_unique<arena::Arena>(make_arena(16));
     trainer_ = std::make_unique<ArenaTrainer>(*arena_);
     persist::PersistOptions options = options_of_run("main");
     options.level = level;
+    options.reads_format = reads_format;
     auto started = persist::Persister::start(*arena_, store_, *encoders_, std::move(options),
                                              [this](const persist::News& news) { news_.add(news); });
     ASSERT_TRUE(started.ok()) << started.status().message();
@@ -72,6 +73,23 @@ TEST_F(DataKinds, ACheckpointSaysItsLevelAndTheLowestVersionThatHoldsIt) {
     const format::Manifest manifest = manifest_of(step);
     EXPECT_EQ(manifest.version, level == Level::raw ? 1U : 2U);
     EXPECT_EQ(format::said_level(manifest.writer), level == Level::raw ? "" : codec::level_name(level));
+  }
+}
+
+// A trainer of an older release restores what its daemon, of a newer one, has written.
+TEST_F(DataKinds, ATrainerOfVersionOneGetsVersionOneAtAnyLevel) {
+  for (const Level level : {Level::raw, Level::fast, Level::standard}) {
+    persister_.reset();
+    start_with(level, /*reads_format=*/1);
+    const auto step = static_cast<std::int64_t>(level);
+    const Shot shot = trainer_->capture(step, three_chunk_layout());
+    ASSERT_TRUE(trainer_->reaches(shot, RecordState::durable));
+    EXPECT_TRUE(holds(shot));
+    const auto reader = store::CheckpointReader::open(store_, name_of(step)).value();
+    EXPECT_EQ(reader->manifest().version, 1U);
+    EXPECT_EQ(format::said_level(reader->manifest().writer), "");
+    const codec::CodecId codec = level == Level::raw ? codec::CodecId::raw : codec::CodecId::planes_lz4;
+    for (const auto& chunk : reader->table(0).chunks) EXPECT_EQ(chunk.codec, static_cast<std::uint8_t>(codec));
   }
 }
 

@@ -33,7 +33,7 @@ TEST_F(Pipeline, ChunksComeOutInTheOrderInWhichTheyWentIn) {
   for (std::size_t i = 0; i < 24; ++i) chunks.push_back(chunk(i));
   // Every third one is tiny, so that later chunks are ready before earlier ones.
   for (std::size_t i = 2; i < chunks.size(); i += 3) chunks[i].resize(64);
-  EncodePipeline pipeline(*pool_, Level::standard, 5);
+  EncodePipeline pipeline(*pool_, {Level::standard}, 5);
   std::vector<codec::Decisions> decisions(chunks.size());
   std::size_t submitted = 0;
   for (std::size_t taken = 0; taken < chunks.size(); ++taken) {
@@ -54,7 +54,7 @@ TEST_F(Pipeline, ChunksComeOutInTheOrderInWhichTheyWentIn) {
 
 TEST_F(Pipeline, AWatcherSeesEachChunkWithItsHashBeforeItIsTaken) {
   const auto bytes = chunk(3);
-  EncodePipeline pipeline(*pool_, Level::standard, 2);
+  EncodePipeline pipeline(*pool_, {Level::standard}, 2);
   std::optional<base::Hash128> seen;
   pipeline.submit(bytes, words(bytes.size()), decisions_,
                   [&](std::span<const std::byte> raw, const base::Hash128& hash) {
@@ -73,7 +73,7 @@ TEST_F(Pipeline, AConstantChunkIsStoredAsItsPattern) {
   for (const std::size_t length : {std::size_t{kChunkBytes}, std::size_t{1003}, std::size_t{17}}) {
     std::vector<std::byte> bytes(length);
     for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(i % 16 * 3);
-    EncodePipeline pipeline(*pool_, Level::standard, 1);
+    EncodePipeline pipeline(*pool_, {Level::standard}, 1);
     pipeline.submit(bytes, {{static_cast<std::uint32_t>(length), 1}}, decisions_);
     const auto encoded = pipeline.take();
     SF_ASSERT_OK(encoded);
@@ -88,11 +88,11 @@ TEST_F(Pipeline, AConstantChunkIsStoredAsItsPattern) {
 
 TEST_F(Pipeline, AChunkThatDiffersInItsLastByteIsNoConstantAndUncompressedNoneIs) {
   std::vector<std::byte> bytes(kChunkBytes);
-  EncodePipeline raw(*pool_, Level::raw, 1);
+  EncodePipeline raw(*pool_, {Level::raw}, 1);
   raw.submit(bytes, words(bytes.size()), decisions_);
   EXPECT_EQ(raw.take()->stored.size(), bytes.size());
   bytes.back() = std::byte{1};
-  EncodePipeline encoded(*pool_, Level::standard, 1);
+  EncodePipeline encoded(*pool_, {Level::standard}, 1);
   encoded.submit(bytes, words(bytes.size()), decisions_);
   EXPECT_EQ(encoded.take()->record.location, format::LocationKind::own_bytes);
 }
@@ -101,7 +101,7 @@ TEST_F(Pipeline, AChunkThatDiffersInItsLastByteIsNoConstantAndUncompressedNoneIs
 TEST_F(Pipeline, DecisionsAreThereForTheSameChunkOfTheNextSnapshot) {
   const auto bytes = chunk(1);
   for (const unsigned uses : {0U, 1U, 2U}) {
-    EncodePipeline pipeline(*pool_, Level::standard, 1);
+    EncodePipeline pipeline(*pool_, {Level::standard}, 1);
     pipeline.submit(bytes, words(bytes.size()), decisions_);
     const auto encoded = pipeline.take();
     SF_ASSERT_OK(encoded);
@@ -115,7 +115,7 @@ TEST_F(Pipeline, DecisionsAreThereForTheSameChunkOfTheNextSnapshot) {
 TEST_F(Pipeline, TakesNoMoreThanItsDepth) {
   const auto bytes = chunk(1);
   codec::Decisions second;
-  EncodePipeline pipeline(*pool_, Level::raw, 2);
+  EncodePipeline pipeline(*pool_, {Level::raw}, 2);
   pipeline.submit(bytes, words(bytes.size()), decisions_);
   EXPECT_FALSE(pipeline.full());
   pipeline.submit(bytes, words(bytes.size()), second);
@@ -127,7 +127,7 @@ TEST_F(Pipeline, TakesNoMoreThanItsDepth) {
 TEST_F(Pipeline, RunsThatDoNotFitTheChunkAreAnErrorOfThatChunkAlone) {
   const auto bytes = chunk(1);
   codec::Decisions of_second;
-  EncodePipeline pipeline(*pool_, Level::standard, 2);
+  EncodePipeline pipeline(*pool_, {Level::standard}, 2);
   pipeline.submit(bytes, words(bytes.size() + 4), decisions_);
   pipeline.submit(bytes, words(bytes.size()), of_second);
   EXPECT_FALSE(pipeline.take().ok());
@@ -154,7 +154,7 @@ TEST_F(Pipeline, MemoryThatChangesWhileItIsWrittenIsNeverPassedOffAsWhatWasHashe
   });
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE(wait_until([&] { return writing.load(); }));
-  EncodePipeline pipeline(*pool_, Level::standard, 1);
+  EncodePipeline pipeline(*pool_, {Level::standard}, 1);
   int refused = 0;
   const base::Deadline patience = base::Deadline::after_ms(kPatienceMs);
   while (refused == 0 && !patience.expired()) {
@@ -184,7 +184,7 @@ TEST_F(Pipeline, DestructionWaitsForWhatIsUnderWay) {
   std::atomic<bool> gone{false};
   base::Thread destroyer;
   {
-    auto pipeline = std::make_shared<EncodePipeline>(*one_thread, Level::standard, 4);
+    auto pipeline = std::make_shared<EncodePipeline>(*one_thread, persist::Encoding{Level::standard}, 4);
     one_thread->submit([wait = go.get_future().share()] { wait.wait(); });
     for (auto& one : decisions) pipeline->submit(*bytes, words(bytes->size()), one);
     auto started = base::Thread::start("test-destroy", [&gone, held = std::move(pipeline)]() mutable {

@@ -13,6 +13,7 @@ struct RankRig {
   std::unique_ptr<ArenaTrainer> trainer;
   NewsLog news;
   std::unique_ptr<persist::Persister> persister;
+  std::uint32_t reads_format = format::kFormatVersion;
 };
 
 class GroupPersisting : public PersistTest {
@@ -34,6 +35,7 @@ class GroupPersisting : public PersistTest {
   }
   void start_rank(std::uint32_t rank) {
     persist::PersistOptions options = options_of_run("main");
+    options.reads_format = ranks_[rank].reads_format;
     options.rank = rank;
     options.world_size = kRanks;
     options.joint = group_;
