@@ -59,7 +59,7 @@ struct Decisions {
   static constexpr std::size_t kRuns = 4;  // of the chunk's first; chunks of more are rare, and cost a sample each
   Level level = Level::raw;
   std::uint8_t known_runs = 0;
-  std::uint8_t uses = 0;  // since the last sample
+  std::uint8_t uses = 0;  // since the last sample; all of them when the chunk was not what the decisions say
   std::array<RunDecision, kRuns> runs{};
   friend bool operator==(const Decisions&, const Decisions&) = default;
 };

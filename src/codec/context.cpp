@@ -16,8 +16,14 @@ Result<Context> Context::create() {
   context.lz4_.reset(new (std::nothrow) std::uint64_t[state_words]);
   context.encoder_.reset(make_literals_encoder());
   context.decoder_.reset(make_literals_decoder());
-  if (!context.planes_ || !context.second_ || !context.lz4_ || !context.encoder_ || !context.decoder_) {
+  if (!context.planes_ || !context.second_ || !context.lz4_) {
     return Status(Code::no_space, "no memory to encode or decode chunks with: about 3 MiB are needed for each thread");
+  }
+  if (!context.decoder_) {
+    return Status(Code::unsupported, "libzstd " + zstd_version() +
+                                         " makes no decoder, which chunks of format version 2 need: free memory, or start "
+                                         "the process with libzstd 1.5.1 or later; to write without it, set persist.level to "
+                                         "\"raw\"");
   }
   return context;
 }

@@ -34,6 +34,7 @@ constexpr std::array kSettings{Setting{ZSTD_c_compressionLevel, 1},
                                Setting{ZSTD_c_literalCompressionMode, ZSTD_ps_enable}};
 
 std::size_t encode_literals(std::span<const std::byte> plane, std::span<std::byte> out, Context& context) noexcept {
+  if (!context.encodes_literals()) return 0;
   // Where fewer than three bytes are left for a block, ZSTD_compressSequences (of 1.5.4) writes behind them.
   if (out.size() < ZSTD_compressBound(plane.size())) return 0;
   std::array<ZSTD_Sequence, kMostBlocks> blocks{};
@@ -43,7 +44,9 @@ std::size_t encode_literals(std::span<const std::byte> plane, std::span<std::byt
   }
   const std::size_t bytes = ZSTD_compressSequences(context.zstd_encoder(), out.data(), out.size(), blocks.data(), count,
                                                    plane.data(), plane.size());
-  return ZSTD_isError(bytes) != 0U ? 0 : bytes;
+  if (ZSTD_isError(bytes) != 0U || bytes > out.size()) return 0;
+  // Another libzstd may frame it in a way that the reader in plain Python does not know.
+  return is_literals_frame(out.first(bytes), plane.size()) ? bytes : 0;
 }
 
 bool decode_literals(std::span<const std::byte> stored, std::span<std::byte> plane, Context& context) noexcept {
@@ -100,6 +103,8 @@ std::size_t frame_header_bytes(std::span<const std::byte> frame, std::size_t byt
 }
 
 }  // namespace
+
+std::string zstd_version() { return ZSTD_versionString(); }
 
 ZSTD_CCtx_s* make_literals_encoder() noexcept {
   ZSTD_CCtx* const encoder = ZSTD_createCCtx();

@@ -10,8 +10,9 @@ struct ZSTD_DCtx_s;
 
 namespace stillframe::codec {
 
-// Null without memory.
+// Null where the library that was loaded refuses what a literals frame needs, and without memory.
 [[nodiscard]] ZSTD_CCtx_s* make_literals_encoder() noexcept;
+// Null without memory.
 [[nodiscard]] ZSTD_DCtx_s* make_literals_decoder() noexcept;
 void free_literals_encoder(ZSTD_CCtx_s* encoder) noexcept;
 void free_literals_decoder(ZSTD_DCtx_s* decoder) noexcept;

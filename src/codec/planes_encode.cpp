@@ -82,6 +82,8 @@ class RunWriter {
   }
 
   [[nodiscard]] std::size_t bytes() const noexcept { return at_; }
+  // A plane was not worth what its decision says.
+  [[nodiscard]] bool has_failed() const noexcept { return failed_; }
 
   // `decision` says afterwards what was done.
   void add(std::span<const std::byte> elements, RunDecision& decision, Context& context) {
@@ -116,6 +118,7 @@ class RunWriter {
   void add_plane(std::span<const std::byte> plane, std::uint8_t& method, Context& context) {
     std::size_t stored = method == kRaw ? 0 : encode_plane(method, plane, out_.subspan(at_), context);
     if (stored == 0) {
+      failed_ = failed_ || method != kRaw;
       method = kRaw;
       stored = plane.size();
       if (plane.data() != out_.data() + at_) std::memcpy(out_.data() + at_, plane.data(), plane.size());
@@ -129,6 +132,7 @@ class RunWriter {
   std::span<std::byte> out_;
   std::size_t field_ = kPlanRunCountBytes;
   std::size_t at_;
+  bool failed_ = false;
 };
 
 }  // namespace
@@ -158,7 +162,10 @@ std::size_t encode_by_plan(Level level, std::span<const std::byte> raw, std::spa
     }
     at += runs[r].bytes;
   }
-  return writer.bytes() < limit ? writer.bytes() : 0;
+  const bool worthwhile = writer.bytes() < limit;
+  // The chunk is no longer what the sample saw: the next time it is sampled anew.
+  if (writer.has_failed() || !worthwhile) decisions.uses = kUsesOfASample;
+  return worthwhile ? writer.bytes() : 0;
 }
 
 }  // namespace stillframe::codec

@@ -43,7 +43,7 @@ class Readiness {
 
 }  // namespace
 
-DaemonCore::DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<base::WorkerPool> encoders,
+DaemonCore::DaemonCore(const Config& config, transport::Listener listener, std::unique_ptr<persist::Encoders> encoders,
                        std::unique_ptr<base::WorkerPool> blocking)
     : config_(config),
       encoders_(std::move(encoders)),

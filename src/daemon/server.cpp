@@ -59,7 +59,7 @@ Status run(const Config& given, const std::function<void()>& ready) {
   if (!instance.ok()) {
     return instance.status().code() == Code::busy ? already_running(config.socket) : std::move(instance).status();
   }
-  SF_ASSIGN(auto encoders, base::WorkerPool::start("sf-encode", config.encoder_threads, 4 * config.encoder_threads));
+  SF_ASSIGN(auto encoders, persist::Encoders::start("sf-encode", config.encoder_threads, 4 * config.encoder_threads));
   SF_ASSIGN(auto blocking, base::WorkerPool::start("sf-block", kBlockingThreads, kBlockingQueue));
   SF_ASSIGN(transport::Listener listener, transport::Listener::listen(config.socket));
   DaemonCore core(config, std::move(listener), std::move(encoders), std::move(blocking));

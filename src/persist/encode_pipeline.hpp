@@ -10,10 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "base/thread.hpp"
 #include "codec/codec.hpp"
-#include "codec/context.hpp"
 #include "format/table.hpp"
+#include "persist/encoders.hpp"
 #include "stillframe/status.hpp"
 
 namespace stillframe::persist {
@@ -21,6 +20,7 @@ namespace stillframe::persist {
 struct EncodedChunk {
   format::ChunkRecord record;         // own_bytes, or above level raw constant; the offset is the writer's to set
   std::span<const std::byte> stored;  // valid until the next take() or submit(); empty for a constant
+  bool defeated_codec = false;        // what was encoded did not decode to it: stored raw
 };
 
 // Sees a chunk on an encoder thread, beside the hash of it; several chunks at once.
@@ -36,11 +36,10 @@ struct Encoding {
   return encoding.level != codec::Level::raw && encoding.format_version >= format::kPlanesVersion;
 }
 
-// One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, and each encoder
-// thread 3 MiB, kept for reuse.
+// One thread drives it. At most `depth` chunks are under way; each costs about 1.6 MiB of buffers, kept for reuse.
 class EncodePipeline {
  public:
-  EncodePipeline(base::WorkerPool& pool, const Encoding& encoding, std::size_t depth);
+  EncodePipeline(Encoders& encoders, const Encoding& encoding, std::size_t depth);
   ~EncodePipeline();  // waits for what is under way
   EncodePipeline(const EncodePipeline&) = delete;
   EncodePipeline& operator=(const EncodePipeline&) = delete;
@@ -51,8 +50,8 @@ class EncodePipeline {
   // called before that.
   void submit(std::span<const std::byte> raw, std::vector<ElementRun> runs, codec::Decisions& decisions,
               ChunkWatcher watch = {});
-  // The oldest, waited for. Not when empty. corrupt when what was encoded does not decode to what was hashed: the memory
-  // changed meanwhile, or the machine computes wrongly.
+  // The oldest, waited for. Not when empty. What does not decode to what was hashed is stored raw; corrupt when those
+  // bytes are not what was hashed either: the memory changed meanwhile, or is faulty.
   [[nodiscard]] Result<EncodedChunk> take();
 
  private:
@@ -63,21 +62,22 @@ class EncodePipeline {
     ChunkWatcher watch;
     std::vector<std::byte> stored;
     format::ChunkRecord record;
+    bool defeated_codec = false;
     Status status;
     bool finished = false;
   };
   [[nodiscard]] Status encode(Task& task);
+  [[nodiscard]] Status encode_smaller(Task& task);
   [[nodiscard]] Status encode_in(codec::Context& context, Task& task) const;
-  [[nodiscard]] Result<codec::Context> take_context();
 
-  base::WorkerPool* pool_;
+  Encoders* encoders_;
+  const Encoders::Use use_;
   const Encoding encoding_;
   const std::size_t depth_;
   std::mutex mutex_;
   std::condition_variable finished_;
   std::deque<std::unique_ptr<Task>> under_way_;
   std::vector<std::unique_ptr<Task>> idle_;
-  std::vector<codec::Context> idle_contexts_;
 };
 
 }  // namespace stillframe::persist

@@ -16,7 +16,7 @@ constexpr int kAttempts = 3;
 
 }  // namespace
 
-Persister::Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+Persister::Persister(const arena::Arena& arena, store::Store store, Encoders& encoders, PersistOptions options,
                      std::function<void(const News&)> on_news)
     : arena_(&arena),
       side_(arena),
@@ -26,7 +26,7 @@ Persister::Persister(const arena::Arena& arena, store::Store store, base::Worker
       on_news_(std::move(on_news)) {}
 
 Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, store::Store store,
-                                                    base::WorkerPool& encoders, PersistOptions options,
+                                                    Encoders& encoders, PersistOptions options,
                                                     std::function<void(const News&)> on_news) {
   std::unique_ptr<Persister> persister(
       new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));

@@ -76,7 +76,7 @@ struct PersistCounters {
 class Persister {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Persister>> start(const arena::Arena& arena, store::Store store,
-                                                                base::WorkerPool& encoders, PersistOptions options,
+                                                                Encoders& encoders, PersistOptions options,
                                                                 std::function<void(const News&)> on_news);
   // Gives up what is not sealed, and what is sealed and not yet durable: call drain() before.
   ~Persister();
@@ -119,7 +119,7 @@ class Persister {
     bool checked = false;
   };
 
-  Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+  Persister(const arena::Arena& arena, store::Store store, Encoders& encoders, PersistOptions options,
             std::function<void(const News&)> on_news);
   [[nodiscard]] Status adopt_finished();
   [[nodiscard]] News news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const;
@@ -189,7 +189,7 @@ class Persister {
   const arena::Arena* arena_;
   const arena::DaemonSide side_;
   const store::Store store_;
-  base::WorkerPool* encoders_;
+  Encoders* encoders_;
   const PersistOptions options_;
   const std::function<void(const News&)> on_news_;
 

@@ -25,6 +25,10 @@ struct OnItsWay {
   std::uint64_t generation = 0;
 };
 
+std::string place_of(const std::string& file, std::uint64_t chunk) {
+  return file + ", chunk " + std::to_string(chunk);
+}
+
 }  // namespace
 
 template <typename Sink>
@@ -50,6 +54,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const std::uint64_t chunks = view.image_chunks();
   std::uint64_t next = 0;
   std::uint64_t written = 0;
+  std::uint64_t defeats = 0;
   std::uint32_t looked_at = side_.signal();
   while (written < chunks) {
     const std::uint32_t seen = side_.signal();
@@ -67,8 +72,14 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
                       });
       ++next;
     } else if (!pipeline.empty()) {
-      SF_ASSIGN(const EncodedChunk chunk, pipeline.take());
       const OnItsWay from = under_way.front();
+      const Result<EncodedChunk> taken = pipeline.take();
+      if (!taken.ok()) return taken.status().with_context(place_of(sink.data_file(), from.index));
+      const EncodedChunk& chunk = *taken;
+      if (chunk.defeated_codec && defeats++ == 0) {
+        base::log(base::LogLevel::warn, "encode.defeated",
+                  {{"run", options_.run}, {"step", view.step}, {"where", place_of(sink.data_file(), from.index)}});
+      }
       under_way.pop_front();
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");

@@ -200,6 +200,20 @@ TEST_F(Levels, AChunkThatChangedItsNatureIsNoticed) {
   EXPECT_EQ(encode_or_fail(Level::standard, raw, runs, decisions).codec, CodecId::planes);
 }
 
+// Exponents, then noise in their place: what was remembered fails, and the next chunk is looked at again.
+TEST_F(Levels, AMethodThatFailsIsSampledAnewTheNextTime) {
+  Bytes out(encoded_bound(400'000));
+  Decisions decisions;
+  const std::array runs{ElementRun{400'000, 4}};
+  ASSERT_EQ(encode(Level::standard, weights(400'000, 1), runs, out, decisions, context_)->codec, CodecId::planes);
+  EXPECT_EQ(decisions.uses, 0U);
+  ASSERT_EQ(encode(Level::standard, noise(400'000, 2), runs, out, decisions, context_)->codec, CodecId::raw);
+  EXPECT_EQ(decisions.uses, kUsesOfASample);
+  EXPECT_EQ(encode(Level::standard, weights(400'000, 3), runs, out, decisions, context_)->codec, CodecId::planes)
+      << "not eight checkpoints later";
+  EXPECT_EQ(decisions.uses, 0U);
+}
+
 TEST_F(Levels, DecisionsOfAnotherLevelOrOtherRunsAreNotFollowed) {
   const Bytes raw = weights(4096, 1);
   Decisions decisions;

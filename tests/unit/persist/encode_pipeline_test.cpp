@@ -25,7 +25,7 @@ class Pipeline : public testing::Test {
   static std::vector<ElementRun> words(std::size_t bytes) { return {{static_cast<std::uint32_t>(bytes), 4}}; }
 
   codec::Decisions decisions_;
-  std::unique_ptr<base::WorkerPool> pool_ = base::WorkerPool::start("test-encode", 3, 8).value();
+  std::unique_ptr<persist::Encoders> pool_ = persist::Encoders::start("test-encode", 3, 8).value();
 };
 
 TEST_F(Pipeline, ChunksComeOutInTheOrderInWhichTheyWentIn) {
@@ -112,6 +112,33 @@ TEST_F(Pipeline, DecisionsAreThereForTheSameChunkOfTheNextSnapshot) {
   }
 }
 
+// However many runs there are; and at rest there are none.
+TEST_F(Pipeline, ContextsAreSharedAndLetGoOf) {
+  const auto bytes = chunk(1);
+  std::vector<codec::Decisions> decisions(24);
+  {
+    std::vector<std::unique_ptr<EncodePipeline>> pipelines;
+    for (int i = 0; i < 6; ++i) {
+      pipelines.push_back(std::make_unique<EncodePipeline>(*pool_, persist::Encoding{Level::standard}, 4));
+    }
+    for (std::size_t i = 0; i < decisions.size(); ++i) {
+      pipelines[i % pipelines.size()]->submit(bytes, words(bytes.size()), decisions[i]);
+    }
+    for (std::size_t i = 0; i < decisions.size(); ++i) SF_ASSERT_OK(pipelines[i % pipelines.size()]->take());
+    EXPECT_GE(pool_->idle_contexts(), 1U);
+    EXPECT_LE(pool_->idle_contexts(), pool_->threads());
+  }
+  EXPECT_EQ(pool_->idle_contexts(), 0U);
+}
+
+TEST_F(Pipeline, LevelRawMakesNoContext) {
+  const auto bytes = chunk(1);
+  EncodePipeline pipeline(*pool_, {Level::raw}, 1);
+  pipeline.submit(bytes, words(bytes.size()), decisions_);
+  SF_ASSERT_OK(pipeline.take());
+  EXPECT_EQ(pool_->idle_contexts(), 0U);
+}
+
 TEST_F(Pipeline, TakesNoMoreThanItsDepth) {
   const auto bytes = chunk(1);
   codec::Decisions second;
@@ -177,7 +204,7 @@ TEST_F(Pipeline, MemoryThatChangesWhileItIsWrittenIsNeverPassedOffAsWhatWasHashe
 #endif
 
 TEST_F(Pipeline, DestructionWaitsForWhatIsUnderWay) {
-  const auto one_thread = base::WorkerPool::start("test-slow", 1, 8).value();
+  const auto one_thread = persist::Encoders::start("test-slow", 1, 8).value();
   std::promise<void> go;
   auto bytes = std::make_unique<std::vector<std::byte>>(chunk(1));
   std::array<codec::Decisions, 4> decisions;
