@@ -49,8 +49,8 @@ def run(store: Path, *arguments: str, script: str = "read-v2.py") -> subprocess.
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS, check=False)
 
 
-def make_store(store: Path, chunk: str, raw: bytes) -> Path:
-    """One checkpoint of version 2: one rank, one tensor, one chunk; what this reader does not look at is left zero."""
+def make_store(store: Path, chunk: str, raw: bytes, version: int = 2) -> Path:
+    """One checkpoint of that version: one rank, one tensor, one chunk; what this reader does not look at is left zero."""
     directory = store / NAME
     directory.mkdir(parents=True)
     for script in READERS:
@@ -68,7 +68,7 @@ def make_store(store: Path, chunk: str, raw: bytes) -> Path:
         "table": {"file": "rank-00000.table", "bytes": len(table), "crc32": "%08x" % zlib.crc32(table)},
         "entries": [{"name": "t", "dtype": "U8", "shape": [len(raw)], "offset": 0, "bytes": len(raw)}],
     }
-    manifest = {"format": "stillframe", "version": 2, "sequence": 1, "run": "main", "step": 5, "metrics": {}}
+    manifest = {"format": "stillframe", "version": version, "sequence": 1, "run": "main", "step": 5, "metrics": {}}
     manifest.update(raw_bytes=len(raw), ranks=[rank])
     text = json.dumps(manifest)[:-1].encode() + b',\n "seal": {"xxh128": "' + b"0" * 32 + b'", "crc32": "'
     (directory / "manifest.json").write_bytes(text + b'%08x"}\n}\n' % zlib.crc32(text))
@@ -171,6 +171,61 @@ def test_literals_that_are_not_coded(reader: ModuleType) -> None:
     for wrong in (b"\x28hell\0", b"\x28hello\1", b"\x30hello\0", b"\x2bhello\0"):
         with pytest.raises(ValueError):
             reader.unpack_literals(frame_of(wrong, 5), 5)
+
+
+def test_codec_2_under_version_1_is_damage(reader: ModuleType, tmp_path: Path) -> None:
+    raw = reader.unpack_planes(stored("weights"), EXPECTED["weights"][0])
+    done = run(make_store(tmp_path / "store", "weights", raw, version=1), "verify")
+    assert done.returncode == 1 and f"{NAME} BAD: ValueError: chunk 0 is of no known kind" in done.stdout, done.stdout
+
+
+def test_a_rank_does_not_say_its_version_itself(reader: ModuleType, tmp_path: Path) -> None:
+    raw = reader.unpack_planes(stored("weights"), EXPECTED["weights"][0])
+    store = make_store(tmp_path / "store", "weights", raw, version=1)
+    manifest = store / NAME / "manifest.json"
+    text = manifest.read_bytes().replace(b'"ranks": [{', b'"ranks": [{"version": 2, ', 1)
+    manifest.write_bytes(text[:-13] + b'%08x"}\n}\n' % zlib.crc32(text[:-13]))
+    assert run(store, "verify").returncode == 1
+
+
+def test_no_nibble_stands_behind_the_last(reader: ModuleType) -> None:
+    """As the decoder of the program: seven bytes above 0x70, one of them an escape."""
+    good = bytes([0x70, 0xAA, 0x31, 0x4F, 0x52, 0x06])
+    assert reader.unpack_nibbles(good, 7) == bytes([0x71, 0xAA, 0x72, 0x76, 0x73, 0x74, 0x75])
+    with pytest.raises(ValueError):
+        reader.unpack_nibbles(good[:-1] + b"\x16", 7)
+
+
+def in_four_streams(length: int) -> bytes:
+    """200 times the byte 0, and `length` bytes of 0 in four streams of one bit a byte."""
+    quarter = (length + 3) // 4
+    streams = bytes(1 << bits for bits in (quarter, quarter, quarter, max(0, length - 3 * quarter)))
+    coded = bytes([128, 0x10]) + b"\1\0" * 3 + streams
+    block = (len(coded) << 14 | length << 4 | 1 << 2 | 2).to_bytes(3, "little") + coded + b"\0"
+    blocks = (200 << 3 | 2).to_bytes(3, "little") + b"\0" + (len(block) << 3 | 5).to_bytes(3, "little") + block
+    return b"\x28\xb5\x2f\xfd\x20" + bytes([200 + length]) + blocks
+
+
+@pytest.mark.parametrize("length", range(20))
+def test_four_streams_hold_six_bytes_at_least(reader: ModuleType, length: int) -> None:
+    if length >= 6:
+        assert reader.unpack_literals(in_four_streams(length), 200 + length) == bytes(200 + length)
+    else:
+        with pytest.raises(ValueError):
+            reader.unpack_literals(in_four_streams(length), 200 + length)
+
+
+def test_window_and_lengths_are_those_of_the_page(reader: ModuleType) -> None:
+    def frame(window: int, kind: int, size: int, block: bytes) -> bytes:
+        header = b"\x28\xb5\x2f\xfd\x80" + bytes([window]) + struct.pack("<I", size)
+        return header + (size << 3 | kind << 1 | 1).to_bytes(3, "little") + block
+
+    most = 131072
+    assert reader.unpack_literals(frame(56, 0, most, bytes(most)), most) == bytes(most)
+    assert reader.unpack_literals(frame(56, 1, most, b"x"), most) == b"x" * most
+    for window, kind, size, block in ((57, 0, 9, bytes(9)), (0, 1, 9, b"x"), (56, 0, most + 1, bytes(most + 1)), (56, 1, most + 1, b"x")):
+        with pytest.raises(ValueError):
+            reader.unpack_literals(frame(window, kind, size, block), size)
 
 
 def test_a_tree_by_hand(reader: ModuleType) -> None:

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kBlockBytes = 128UL * 1024;
 constexpr std::size_t kMostBlocks = kChunkBytes / kBlockBytes;
 constexpr std::uint32_t kMagic = 0xFD2FB528U;
+constexpr std::byte kWindow{(17 - 10) << 3};  // of a block: what this encoder says, whatever the frame holds
+constexpr std::uint64_t kLeastInFourStreams = 6;
 static_assert(kBlockBytes == ZSTD_BLOCKSIZE_MAX);
 
 struct Setting {
@@ -72,12 +74,17 @@ std::size_t literals_section_bytes(std::span<const std::byte> block) noexcept {
     const std::size_t header = form == 1 ? 2 : form == 3 ? 3 : 1;
     if (block.size() < header) return 0;
     const std::uint64_t length = number(block.first(header)) >> (header == 1 ? 3U : 4U);
+    if (length > kBlockBytes) return 0;
     return header + (kind == 0 ? static_cast<std::size_t>(length) : 1);
   }
   const std::size_t header = form < 2 ? 3 : form + 2;
   const unsigned size_bits = form < 2 ? 10 : form == 2 ? 14 : 18;
   if (block.size() < header) return 0;
-  const std::uint64_t size = number(block.first(header)) >> (4 + size_bits) & ((1ULL << size_bits) - 1);
+  const std::uint64_t fields = number(block.first(header)) >> 4U;
+  const std::uint64_t length = fields & ((1ULL << size_bits) - 1);
+  const std::uint64_t size = fields >> size_bits;
+  // What four streams have at least: libzstd of some versions takes fewer, of others not.
+  if (length > kBlockBytes || length < (form == 0 ? 1U : kLeastInFourStreams)) return 0;
   return header + static_cast<std::size_t>(size);
 }
 
@@ -95,6 +102,7 @@ std::size_t frame_header_bytes(std::span<const std::byte> frame, std::size_t byt
   const bool single = (descriptor & 0x20U) != 0;
   const unsigned form = descriptor >> 6U;
   if (form == 0 && !single) return 0;
+  if (!single && frame[5] != kWindow) return 0;
   const std::size_t begin = single ? 5 : 6;
   const std::size_t width = 1UL << form;
   if (frame.size() < begin + width) return 0;

@@ -19,7 +19,7 @@ spec.loader.exec_module(v1)
 expect = v1.expect
 
 LZ4, CONSTANT, LITERALS, NIBBLES, DIFFERENCES = 1, 2, 3, 4, 16
-BLOCK = 1 << 17
+BLOCK, WINDOW = 1 << 17, 7 << 3
 LONGEST_CODE = 11
 
 
@@ -30,7 +30,7 @@ def read_manifest(store, name):
         text = file.read(100_000_001)
     found = v1.VERSION.match(text[:4096])
     if not found or found[1] != b"2":
-        return v1_read_manifest(store, name)
+        return with_version(v1_read_manifest(store, name))
     expect(len(text) <= 100_000_000, "manifest.json is larger than the limit")
     expect(text[-13:] == b'%08x"}\n}\n' % zlib.crc32(text[:-13]), "manifest.json does not match its CRC-32")
     manifest = json.loads(text)
@@ -38,15 +38,27 @@ def read_manifest(store, name):
     expect(manifest["version"] == 2, "manifest.json has two versions")
     label = f"{manifest['sequence']:06d}-step{'-' * (step < 0)}{abs(step):06d}-"
     expect(name.startswith(label), f"manifest.json belongs to {label}...: it was copied, or the directory renamed")
+    return with_version(manifest)
+
+
+def with_version(manifest):
+    """So that each rank knows it."""
+    for info in manifest["ranks"]:
+        info["version"] = manifest["version"]
     return manifest
 
 
 class Rank(v1.Rank):
+    def __init__(self, directory, info, metadata):
+        super().__init__(directory, info, metadata)
+        self.version = info["version"]
+
     def read_chunk(self, index):
         location, codec, source, size, stored, crc, offset, _ = self.record(index)
         if codec != 2:
             return super().read_chunk(index)
-        expect(location in (0, v1.SHARED) and stored < size <= v1.MIB, f"chunk {index} is of no known kind")
+        known = self.version >= 2 and location in (0, v1.SHARED) and stored < size <= v1.MIB
+        expect(known, f"chunk {index} is of no known kind")
         file = self.files[1 + source if location == v1.SHARED else 0]
         file.seek(offset)
         raw = unpack_planes(file.read(stored), size)
@@ -102,6 +114,7 @@ def unpack_nibbles(data, size):
     base, escapes, nibbles = data[0], data[1:-half], data[-half:]
     plane = nibbles.translate(LOW) + nibbles.translate(HIGH)[:size - half]
     expect(1 + len(escapes) + half == len(data) and plane.count(15) == len(escapes), "nibbles have lost an escape")
+    expect(size % 2 == 0 or nibbles[-1] < 16, "a nibble behind the last")
     out, at = bytearray(plane.translate(bytes(base + i & 255 for i in range(256)))), -1
     for escape in escapes:
         at = plane.index(15, at + 1)
@@ -120,6 +133,7 @@ def unpack_literals(frame, size):
     expect(frame[:4] == b"\x28\xb5\x2f\xfd" and not frame[4] & 31 and frame[4] != 0, "no literals frame")
     form = frame[4] >> 6
     at = 5 if frame[4] & 32 else 6
+    expect(at == 5 or frame[5] == WINDOW, "a literals frame of another window")
     length = int.from_bytes(frame[at:at + (1 << form)], "little") + (256 if form == 1 else 0)
     expect(length == size, "a literals frame has the wrong length")
     at, out, tree, last = at + (1 << form), bytearray(), None, 0
@@ -150,7 +164,8 @@ def unpack_block(block, tree):
     fields = int.from_bytes(block[:header], "little") >> 4
     length, size = fields & (1 << bits) - 1, fields >> bits
     coded = block[header:]
-    expect(len(coded) == size and length <= BLOCK, "literals of the wrong length")
+    least = 6 if form else 1
+    expect(len(coded) == size and least <= length <= BLOCK, "literals of the wrong length")
     if kind == 2:
         tree, coded = read_tree(coded)
     expect(tree, "a block wants the tree of the one before; there is none")

@@ -155,5 +155,73 @@ TEST_F(HostilePlanes, OnlyFramesOfLiteralsAreTaken) {
   EXPECT_FALSE(is_literals_frame(frame_of(1, 1), raw.size())) << "a checksum of its own";
 }
 
+// A frame of two blocks: 200 times the byte 0, and as many bytes 0 and 1 as `length`, in four streams of one bit a byte,
+// by a tree of two bytes.
+Bytes in_four_streams(std::size_t length) {
+  const std::size_t quarter = (length + 3) / 4;
+  Bytes coded{std::byte{128}, std::byte{0x10}};
+  for (int i = 0; i < 3; ++i) coded.insert(coded.end(), {std::byte{1}, std::byte{0}});
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::size_t bits = i < 3 ? quarter : length - std::min(length, 3 * quarter);
+    coded.push_back(static_cast<std::byte>(1U << bits));
+  }
+  const auto put = [](Bytes& to, std::size_t value, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) to.push_back(static_cast<std::byte>(value >> (8 * i)));
+  };
+  Bytes frame;
+  put(frame, 0xFD2FB528, 4);
+  put(frame, 0x20, 1);
+  put(frame, 200 + length, 1);
+  put(frame, 200U << 3U | 1U << 1U, 3);
+  put(frame, 0, 1);
+  put(frame, (3 + coded.size() + 1) << 3U | 2U << 1U | 1U, 3);
+  put(frame, coded.size() << 14U | length << 4U | 1U << 2U | 2U, 3);
+  frame.insert(frame.end(), coded.begin(), coded.end());
+  put(frame, 0, 1);
+  return frame;
+}
+
+// The page says so, read-v2.py does, and every libzstd has to.
+TEST_F(HostilePlanes, FourStreamsHoldSixBytesAtLeast) {
+  for (std::size_t length = 0; length < 20; ++length) {
+    const Bytes frame = in_four_streams(length);
+    EXPECT_EQ(is_literals_frame(frame, 200 + length), length >= 6) << length;
+    Bytes back(200 + length);
+    const Status status = decode(kPlanes, one_plane(back.size(), 3, frame), back, context_);
+    ASSERT_EQ(status.code(), length >= 6 ? Code::ok : Code::corrupt) << length << ": " << status.message();
+    if (length >= 6) {
+      EXPECT_EQ(back, Bytes(back.size()));
+    }
+  }
+}
+
+// What the page does not name, whether libzstd takes it or not.
+TEST_F(HostilePlanes, WindowAndLengthsAreThoseOfThePage) {
+  Bytes raw(300'000);
+  Random random(3);
+  for (std::byte& byte : raw) byte = static_cast<std::byte>(random.below(5));
+  Bytes frame(ZSTD_compressBound(raw.size()));
+  frame.resize(literals_method().encode(raw, frame, context_));
+  ASSERT_TRUE(is_literals_frame(frame, raw.size()));
+  ASSERT_EQ(std::to_integer<unsigned>(frame[4]) & 0x20U, 0U) << "it has a window";
+  for (unsigned window = 0; window < 256; ++window) {
+    frame[5] = static_cast<std::byte>(window);
+    EXPECT_EQ(is_literals_frame(frame, raw.size()), window == 56) << window;
+  }
+  const auto one_block = [](std::size_t type, std::size_t size, const Bytes& inside) {
+    Bytes made{std::byte{0x28}, std::byte{0xB5}, std::byte{0x2F}, std::byte{0xFD}, std::byte{0xA0}};
+    for (const std::size_t part : {size, size >> 8U, size >> 16U, size >> 24U}) made.push_back(static_cast<std::byte>(part));
+    const std::size_t header = size << 3U | type << 1U | 1U;
+    for (const std::size_t part : {header, header >> 8U, header >> 16U}) made.push_back(static_cast<std::byte>(part));
+    made.insert(made.end(), inside.begin(), inside.end());
+    return made;
+  };
+  constexpr std::size_t kMost = 131'072;
+  EXPECT_TRUE(is_literals_frame(one_block(0, kMost, Bytes(kMost)), kMost));
+  EXPECT_FALSE(is_literals_frame(one_block(0, kMost + 1, Bytes(kMost + 1)), kMost + 1));
+  EXPECT_TRUE(is_literals_frame(one_block(1, kMost, Bytes(1)), kMost));
+  EXPECT_FALSE(is_literals_frame(one_block(1, kMost + 1, Bytes(1)), kMost + 1));
+}
+
 }  // namespace
 }  // namespace stillframe::codec
