@@ -197,10 +197,21 @@ std::string nearest(std::string_view text, const std::vector<std::string>& candi
   return best;
 }
 
+std::string suggested_key(std::string_view name) {
+  if (name == "persist.codec") return "persist.level";  // in its place since format version 2
+  std::vector<std::string> names;
+  for (const KeyRule& known : key_rules()) names.push_back(known.key.name);
+  return nearest(name, names);
+}
+
 Status set_config_key(Config& config, const std::string& name, const std::string& value) {
   const auto& rules = key_rules();
   const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
-  if (rule == rules.end()) return {Code::invalid_argument, name + ": expected a known key, found an unknown one"};
+  if (rule == rules.end()) {
+    const std::string suggested = suggested_key(name);
+    return {Code::invalid_argument, name + ": expected a known key, found an unknown one" +
+                                        (suggested.empty() ? "" : "; did you mean " + suggested + "?")};
+  }
   bool taken = false;
   if (rule->set_text) {
     const Status set = rule->set_text(config, value);

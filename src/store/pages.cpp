@@ -28,7 +28,7 @@ std::array<Page, 4> pages() noexcept {
 }
 
 Status put_pages(const Store& store) {
-  // Whoever put them there may have died between rename and sync.
+  // Whoever put them there, now or while the lock was waited for, may have died between rename and sync.
   if (all_there(store)) return store.env().sync_dir(store.path());
   SF_ASSIGN(const auto lock, lock_store(store, base::Deadline::after_ms(kStoreLockWaitMs)));
   for (const auto& [name, text] : pages()) {
@@ -36,7 +36,7 @@ Status put_pages(const Store& store) {
     if (holds(store.env(), path, text)) continue;  // another opener has put it there meanwhile
     SF_TRY(env::replace_file_synced(store.env(), path, base::as_bytes(text)));
   }
-  return Status();
+  return store.env().sync_dir(store.path());
 }
 
 }  // namespace stillframe::store

@@ -137,6 +137,13 @@ TEST(ConfigFile, AnUnknownKeyIsRefusedWithTheNearestOne) {
       "d.toml:3: arena.budget_byte: expected a known key, found an unknown one; did you mean arena.budget_bytes?");
 }
 
+TEST(ConfigFile, TheKeyBeforeLevelsNamesTheirs) {
+  EXPECT_EQ(error_of("[persist]\ncodec = \"raw\"\n"),
+            "d.toml:2: persist.codec: expected a known key, found an unknown one; did you mean persist.level?");
+  Config config;
+  EXPECT_THAT(set_config_key(config, "persist.codec", "raw").message(), EndsWith("did you mean persist.level?"));
+}
+
 TEST(ConfigFile, EveryLevelHasItsWord) {
   for (const auto level : {codec::Level::raw, codec::Level::fast, codec::Level::standard}) {
     const auto parsed =

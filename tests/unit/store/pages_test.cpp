@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "support/golden_parts.hpp"
 #include "support/store_fixture.hpp"
 
 namespace stillframe::test {
@@ -36,6 +37,21 @@ TEST_P(Pages, AreTheProjectsOwnWordForWord) {
   EXPECT_TRUE(page(format::kReaderFileV2) == source_file("src/store/read-v2.py"));
   for (const std::string_view reader : {format::kReaderFile, format::kReaderFileV2}) {
     EXPECT_THAT(page(reader), HasSubstr("import"));
+  }
+}
+
+// They stand in users' stores, and builds put their own text back wherever they find another: a published one never
+// changes, not even by a letter. What is to change is a new version, with a page and a reader of its own.
+TEST(PagesPublished, ChangeNoMore) {
+  const std::map<std::string_view, std::string_view> published{
+      {format::kFormatPageFile, "bd30bee905804cbcc6a92761a2e8513b2b8fba309bbb04b49b5bd1151b4e2187"},
+      {format::kReaderFile, "c85d89cc8f331abc0ea07e5cf6c76a93b54e24d5d8aaa68d6711ccd2a8892202"},
+      {format::kFormatPageFileV2, "689a8bef3d601eda518783f7b59688abc79f00bd5a2594a76418abbcffc12916"},
+      {format::kReaderFileV2, "06bc780085c0c4cdf3fbfd5ad51ff32b364f5ab94080e1434965982d24d77200"},
+  };
+  ASSERT_EQ(store::pages().size(), published.size());
+  for (const store::Page& one : store::pages()) {
+    EXPECT_EQ(sha256_hex(std::as_bytes(std::span(one.text))), published.at(one.name)) << one.name;
   }
 }
 
