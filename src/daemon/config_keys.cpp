@@ -198,7 +198,6 @@ std::string nearest(std::string_view text, const std::vector<std::string>& candi
 }
 
 std::string suggested_key(std::string_view name) {
-  if (name == "persist.codec") return "persist.level";  // in its place since format version 2
   std::vector<std::string> names;
   for (const KeyRule& known : key_rules()) names.push_back(known.key.name);
   return nearest(name, names);

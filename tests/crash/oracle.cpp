@@ -159,11 +159,12 @@ std::string find_wrong(FaultEnv& disk, Ledger ledger, bool deep) {
   if (ledger.store_exists) {
     const auto opened = store::Store::open(disk, std::string(kStorePath));
     if (!opened.ok()) return wrong("the store is lost", opened.status());
-    if (deep && !has_pages(*opened)) return "the page of the format, or the reader, is not what was put there";
+    if (deep && ledger.pages_whole && !has_pages(*opened)) return "the page of the format, or the reader, is not what was put there";
     if (std::string found = deep ? find_wrong_scrub(disk, ledger) : ""; !found.empty()) return found;
   }
   Actor actor(disk, ledger);
   if (const Status opened = actor.open(); !opened.ok()) return wrong("the store cannot be opened", opened);
+  if (deep && !has_pages(actor.store())) return "a page of the format, or a reader, was not put back";
   if (const Status locked = actor.lock_run(std::string(kRun)); !locked.ok()) return wrong("locking the run", locked);
   if (const Status recovered = actor.recover(); !recovered.ok()) return wrong("recovery", recovered);
   const std::vector<std::string> listed = actor.names();
