@@ -28,10 +28,17 @@ def _tensors() -> Dict[str, torch.Tensor]:
         dtype = getattr(torch, name)
         raw = torch.randint(0, 2 if name == "bool" else 256, (3, 5, dtype.itemsize * 7), dtype=torch.uint8, generator=generator)
         tensors[name] = raw.view(dtype)
+        tensors[f"wide.{name}"] = _trained(dtype, generator)
     tensors["larger"] = torch.randn(700, 900, generator=generator)  # of three chunks
     tensors["scalar"] = torch.tensor(3.5)
     tensors["empty"] = torch.empty(0, 4)
     return tensors
+
+
+def _trained(dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """What gets smaller: small values, as weights and counters are."""
+    small = 0.02 * torch.randn(120, 170, generator=generator)
+    return small.to(dtype) if dtype.is_floating_point or dtype.is_complex else (small * 500).abs().to(dtype)
 
 
 def _save(store: Path, level: str) -> Path:
@@ -61,11 +68,13 @@ def test_the_data_file_of_an_uncompressed_checkpoint_opens_with_safetensors(tmp_
         assert opened.get_slice("larger")[699, 890:].tolist() == _tensors()["larger"][699, 890:].tolist()
 
 
-@pytest.mark.parametrize("level", ["fast", "default"])
-def test_what_the_reader_in_the_store_extracts_from_an_encoded_one_opens_with_safetensors(level: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("level", "version"), [("raw", 1), ("fast", 2), ("default", 2)])
+def test_what_the_reader_in_the_store_extracts_opens_with_safetensors(level: str, version: int, tmp_path: Path) -> None:
     checkpoint = _save(tmp_path / "store", level)
-    assert json.loads((checkpoint / "manifest.json").read_bytes())["version"] == 2
-    assert not list(checkpoint.glob("*.safetensors"))
+    manifest = json.loads((checkpoint / "manifest.json").read_bytes())
+    assert manifest["version"] == version
+    assert (manifest["stored_bytes"] < 0.93 * manifest["raw_bytes"]) is (version == 2)
+    assert bool(list(checkpoint.glob("*.safetensors"))) is (level == "raw")
     out = tmp_path / "out.safetensors"
     command = [sys.executable, "-I", "-S", str(tmp_path / "store" / "read-v2.py"), "extract", checkpoint.name, str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -13,9 +13,11 @@ import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import pytest
+
+from machine import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = [ROOT / "src" / "store" / name for name in ("read-v1.py", "read-v2.py")]
@@ -50,26 +52,35 @@ def run(store: Path, *arguments: str, script: str = "read-v2.py") -> subprocess.
 
 
 def make_store(store: Path, chunk: str, raw: bytes, version: int = 2) -> Path:
-    """One checkpoint of that version: one rank, one tensor, one chunk; what this reader does not look at is left zero."""
+    """One checkpoint of that version: one rank, one tensor, one chunk."""
+    entry = {"name": "t", "dtype": "U8", "shape": [len(raw)], "offset": 0, "bytes": len(raw)}
+    return write_store(store, version, [entry], [(0, 2, raw, stored(chunk))])
+
+
+def write_store(store: Path, version: int, entries: List[Dict[str, object]], chunks: List[Tuple[int, int, bytes, bytes]]) -> Path:
+    """One checkpoint of one rank; of a chunk location, codec, raw and stored bytes. What this reader does not look at is left zero."""
     directory = store / NAME
     directory.mkdir(parents=True)
     for script in READERS:
         shutil.copy(script, store)
-    data = stored(chunk)
+    data, records = b"", b""
+    for location, codec, raw, own in chunks:
+        records += struct.pack("<BBHIIIQ40x", location, codec, 0, len(raw), len(own), zlib.crc32(raw), len(data))
+        data += own
     (directory / "rank-00000.data").write_bytes(data)
-    header = struct.pack("<8sIIQQI28x", b"SFTABLE", 1, 64, 1, len(raw), 1 << 20)
-    table = header + struct.pack("<BBHIII48x", 0, 2, 0, len(raw), len(data), zlib.crc32(raw))
+    size = sum(len(raw) for _, _, raw, _ in chunks)
+    table = struct.pack("<8sIIQQI28x", b"SFTABLE", 1, 64, len(chunks), size, 1 << 20) + records
     (directory / "rank-00000.table").write_bytes(table)
     rank = {
         "rank": 0,
-        "image_bytes": len(raw),
+        "image_bytes": size,
         "data": {"file": "rank-00000.data", "bytes": len(data), "start": 0},
         "shared": [],
         "table": {"file": "rank-00000.table", "bytes": len(table), "crc32": "%08x" % zlib.crc32(table)},
-        "entries": [{"name": "t", "dtype": "U8", "shape": [len(raw)], "offset": 0, "bytes": len(raw)}],
+        "entries": entries,
     }
     manifest = {"format": "stillframe", "version": version, "sequence": 1, "run": "main", "step": 5, "metrics": {}}
-    manifest.update(raw_bytes=len(raw), ranks=[rank])
+    manifest.update(raw_bytes=size, ranks=[rank])
     text = json.dumps(manifest)[:-1].encode() + b',\n "seal": {"xxh128": "' + b"0" * 32 + b'", "crc32": "'
     (directory / "manifest.json").write_bytes(text + b'%08x"}\n}\n' % zlib.crc32(text))
     return store
@@ -102,6 +113,54 @@ def test_the_golden_store_is_read(tmp_path: Path) -> None:
             raw = target.read_bytes()
             assert hashlib.sha256(raw[8 + struct.unpack("<Q", raw[:8])[0] :]).hexdigest() == sha256, (key, title)
             target.unlink()
+
+
+def planes_of(data: bytes) -> List[Tuple[int, int]]:
+    """Where the stored bytes of each plane of a chunk begin, and how many they are."""
+    sizes, at = [], 2
+    for _ in range(struct.unpack_from("<H", data)[0]):
+        _, width, _ = struct.unpack_from("<IBB", data, at)
+        sizes += [struct.unpack_from("<BI", data, at + 6 + 5 * plane)[1] for plane in range(width)]
+        at += 6 + 5 * width
+    return [(at + sum(sizes[:index]), size) for index, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("rank", range(3))
+def test_one_bit_of_any_plane_is_found_and_the_file_named(rank: int, tmp_path: Path) -> None:
+    """By the command line and by the reader in the store."""
+    store = Path(shutil.copytree(GOLDEN_V2 / "planes", tmp_path / "planes"))
+    for script in READERS:
+        shutil.copy(script, store)
+    name = "000001-step000010-20261122T123005Z"
+    data = store / name / f"rank-{rank:05d}.data"
+    good = data.read_bytes()
+    cli("verify", f"{store}@10")
+    planes = planes_of(good)
+    assert len(planes) == 4 and planes[-1][0] + planes[-1][1] == len(good)
+    for begin, size in planes:
+        bad = bytearray(good)
+        bad[begin + size // 2] ^= 1
+        data.write_bytes(bad)
+        assert data.name in cli("verify", f"{store}@10", code=4)
+        done = run(store, "verify", name)
+        assert done.returncode == 1 and data.name in done.stdout, done.stdout
+    data.write_bytes(good)
+    cli("verify", f"{store}@10")
+
+
+def test_a_derived_chunk_over_codec_2_is_made(tmp_path: Path) -> None:
+    """1 MiB of 3F808001, each plane a constant, and behind it 32 of them rounded to 3F81."""
+    floats, rounded = bytes.fromhex("0180803f") * (1 << 18), bytes.fromhex("813f") * 32
+    planes = struct.pack("<HIBB", 1, len(floats), 4, 0) + struct.pack("<BI", 2, 1) * 4 + floats[:4]
+    entries = [{"name": "master", "dtype": "F32", "shape": [1 << 18], "offset": 0, "bytes": len(floats)},
+               {"name": "half", "dtype": "BF16", "shape": [32], "offset": len(floats), "bytes": len(rounded)}]  # fmt: skip
+    pieces = struct.pack("<QIB3x", 400, len(rounded), 1)
+    store = write_store(tmp_path / "store", 2, entries, [(0, 2, floats, planes), (3, 0, rounded, pieces)])
+    target = tmp_path / "out.safetensors"
+    done = run(store, "extract", NAME, str(target), "half")
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes().endswith(rounded)
+    assert run(store, "verify").stdout == f"{NAME} ok\n"
 
 
 def test_a_changed_byte_is_found(reader: ModuleType, tmp_path: Path) -> None:

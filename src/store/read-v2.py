@@ -61,7 +61,10 @@ class Rank(v1.Rank):
         expect(known, f"chunk {index} is of no known kind")
         file = self.files[1 + source if location == v1.SHARED else 0]
         file.seek(offset)
-        raw = unpack_planes(file.read(stored), size)
+        try:
+            raw = unpack_planes(file.read(stored), size)
+        except (ValueError, IndexError, struct.error) as fault:
+            raise ValueError(f"{file.name}, chunk {index}: {fault}") from fault
         right = len(raw) == size == min(v1.MIB, self.size - index * v1.MIB) and zlib.crc32(raw) == crc
         expect(right, f"{file.name}, chunk {index}: the content does not match its CRC-32")
         return raw

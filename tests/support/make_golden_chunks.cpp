@@ -1,5 +1,6 @@
 // Wrote tests/golden/v2/chunks, whose README says when it is used again: make_golden_chunks <directory>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -51,12 +52,42 @@ Bytes two_values(std::size_t count) {
   return bytes;
 }
 
+// Each a walk whose steps are few: long equal ones, rare ones, and any of fifteen.
+Bytes walk(std::size_t count, unsigned equal, unsigned steps) {
+  Random random(8);
+  Bytes bytes(count);
+  unsigned value = 7;
+  unsigned step = 1;
+  for (std::byte& byte : bytes) {
+    if (random.below(equal) == 0) step = random.below(steps);
+    value += step;
+    byte = static_cast<std::byte>(value);
+  }
+  return bytes;
+}
+
 struct Chunk {
   const char* name;
   Level level;
   Bytes raw;
   std::vector<ElementRun> runs;
+  codec::Decisions decisions = {};  // methods that no sample chooses for these bytes are asked for
 };
+
+// The methods that store differences: LZ4 17, literals 19, nibbles 20.
+Chunk differences() {
+  Chunk chunk{"differences", Level::standard, {}, {{6000, 1}, {6000, 1}, {6001, 1}}};
+  for (const Bytes& part : {walk(6000, 300, 200), walk(6000, 3, 9), walk(6001, 1, 15)}) {
+    chunk.raw.insert(chunk.raw.end(), part.begin(), part.end());
+  }
+  chunk.decisions.level = chunk.level;
+  chunk.decisions.known_runs = 3;
+  for (std::size_t run = 0; run < 3; ++run) {
+    chunk.decisions.runs[run].element_bytes = 1;
+    chunk.decisions.runs[run].methods[0] = std::array<std::uint8_t, 3>{17, 19, 20}[run];
+  }
+  return chunk;
+}
 
 std::vector<Chunk> chunks() {
   std::vector<Chunk> all;
@@ -82,6 +113,7 @@ std::vector<Chunk> chunks() {
   for (std::size_t i = 0; i < 8000; ++i) widths.raw.push_back(i % 3000 < 2900 ? std::byte{0} : widths.raw[i]);  // runs
   widths.runs.push_back({8000, 1});
   all.push_back(std::move(widths));
+  all.push_back(differences());
   return all;
 }
 
@@ -90,7 +122,7 @@ int write(const std::string& directory) {
   std::ofstream expected(directory + "/expected.txt");
   for (const Chunk& chunk : chunks()) {
     Bytes out(codec::encoded_bound(chunk.raw.size()));
-    codec::Decisions decisions;
+    codec::Decisions decisions = chunk.decisions;
     const auto encoded = codec::encode(chunk.level, chunk.raw, chunk.runs, out, decisions, *context);
     if (!encoded.ok() || encoded->codec != codec::CodecId::planes) return 1;
     std::ofstream(directory + "/" + chunk.name + ".stored", std::ios::binary)

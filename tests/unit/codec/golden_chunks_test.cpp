@@ -27,7 +27,17 @@ TEST(GoldenChunks, DecodeToWhatTheyWereMadeOf) {
     EXPECT_TRUE(decoded.ok()) << name << ": " << decoded.message();
     EXPECT_EQ(test::sha256_hex(raw), sha256) << name;
   }
-  EXPECT_EQ(chunks, 7);
+  EXPECT_EQ(chunks, 8);
+}
+
+// Where a run of single bytes says its method; the runs' headers are 11 bytes each.
+TEST(GoldenChunks, HoldEveryMethodOfDifferences) {
+  std::ifstream in(std::string(STILLFRAME_SOURCE_DIR) + "/tests/golden/v2/chunks/differences.stored", std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(in), {}};
+  ASSERT_GT(content.size(), 35U);
+  EXPECT_EQ(content[8], 17);
+  EXPECT_EQ(content[19], 19);
+  EXPECT_EQ(content[30], 20);
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ TEST(PagesPublished, ChangeNoMore) {
       {format::kFormatPageFile, "bd30bee905804cbcc6a92761a2e8513b2b8fba309bbb04b49b5bd1151b4e2187"},
       {format::kReaderFile, "c85d89cc8f331abc0ea07e5cf6c76a93b54e24d5d8aaa68d6711ccd2a8892202"},
       {format::kFormatPageFileV2, "689a8bef3d601eda518783f7b59688abc79f00bd5a2594a76418abbcffc12916"},
-      {format::kReaderFileV2, "06bc780085c0c4cdf3fbfd5ad51ff32b364f5ab94080e1434965982d24d77200"},
+      {format::kReaderFileV2, "0a4d82d23f106ab4edc0f50dd3163c1ea73bf261df5421deba2af86602ef309a"},
   };
   ASSERT_EQ(store::pages().size(), published.size());
   for (const store::Page& one : store::pages()) {
