@@ -92,14 +92,14 @@ Watched watched(std::int64_t tensors) {
 
 // CPU time of all threads, so that a busy machine does not count. `range(0)`: trained tensors per chunk that are watched, 0 for an encoder without an inspector.
 void encode_a_chunk(benchmark::State& state, codec::Level level) {
-  const auto pool = base::WorkerPool::start("bench", 1, 4);
+  const auto pool = persist::Encoders::start("bench", 1, 4);
   if (!pool.ok()) return state.SkipWithError(pool.status().message().c_str());
   const std::vector<std::byte> data = chunk_of_weights();
   const Watched what = watched(std::max<std::int64_t>(1, state.range(0)));
   persist::Inspector inspector(what.layout, what.facts);
   std::array<codec::Decisions, 3> decisions;  // of the chunks that are under way at once
   std::size_t next = 0;
-  persist::EncodePipeline pipeline(**pool, level, decisions.size());
+  persist::EncodePipeline pipeline(**pool, {level}, decisions.size());
   persist::ChunkWatcher watcher;
   if (state.range(0) != 0) {
     watcher = [&](std::span<const std::byte> raw, const base::Hash128& hash) { inspector.look(1, raw, hash); };

@@ -37,6 +37,15 @@ TEST_F(Daemon, ASnapshotGoesAllTheWayAndComesBack) {
   EXPECT_TRUE(restored.is(5));
 }
 
+TEST_F(Daemon, SaysItsLevelAndThatNothingIsAmiss) {
+  start_daemon({"persist.level=fast"});
+  const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+  SF_ASSERT_OK(status);
+  const auto said = nlohmann::json::parse(*status).at("daemon");
+  EXPECT_EQ(said.at("level"), "fast");
+  EXPECT_EQ(said.at("notice"), "");
+}
+
 TEST_F(Daemon, EncodesAtTheLevelThatIsConfigured) {
   for (const std::string level : {"raw", "fast", "default"}) {
     start_daemon({"persist.level=" + level});
