@@ -17,7 +17,8 @@ namespace stillframe::codec {
 void free_literals_encoder(ZSTD_CCtx_s* encoder) noexcept;
 void free_literals_decoder(ZSTD_DCtx_s* decoder) noexcept;
 
-// Whether `frame` is framed as a literals frame of `bytes` bytes. Its codes may still be wrong.
+// Whether `frame` is framed as a literals frame of `bytes` bytes. Its codes may still be wrong: libzstd refuses some of
+// those, but not a stream that does not end with its bytes. What it makes of that is for the chunk's hash to refuse.
 [[nodiscard]] bool is_literals_frame(std::span<const std::byte> frame, std::size_t bytes) noexcept;
 
 }  // namespace stillframe::codec
