@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -90,19 +91,24 @@ Watched watched(std::int64_t tensors) {
 }
 
 // CPU time of all threads, so that a busy machine does not count. `range(0)`: trained tensors per chunk that are watched, 0 for an encoder without an inspector.
-void encode_a_chunk(benchmark::State& state, codec::CodecId codec) {
-  const auto pool = base::WorkerPool::start("bench", 1, 4);
+void encode_a_chunk(benchmark::State& state, codec::Level level) {
+  const auto pool = persist::Encoders::start("bench", 1, 4);
   if (!pool.ok()) return state.SkipWithError(pool.status().message().c_str());
   const std::vector<std::byte> data = chunk_of_weights();
   const Watched what = watched(std::max<std::int64_t>(1, state.range(0)));
   persist::Inspector inspector(what.layout, what.facts);
-  persist::EncodePipeline pipeline(**pool, codec, 3);
+  std::array<codec::Decisions, 3> decisions;  // of the chunks that are under way at once
+  std::size_t next = 0;
+  persist::EncodePipeline pipeline(**pool, {level}, decisions.size());
   persist::ChunkWatcher watcher;
   if (state.range(0) != 0) {
     watcher = [&](std::span<const std::byte> raw, const base::Hash128& hash) { inspector.look(1, raw, hash); };
   }
   for (auto _ : state) {
-    while (!pipeline.full()) pipeline.submit(data, {{static_cast<std::uint32_t>(data.size()), 4}}, watcher);
+    while (!pipeline.full()) {
+      codec::Decisions& own = decisions.at(next++ % decisions.size());
+      pipeline.submit(data, {{static_cast<std::uint32_t>(data.size()), 4}}, own, watcher);
+    }
     if (const auto encoded = pipeline.take(); !encoded.ok()) {
       return state.SkipWithError(encoded.status().message().c_str());
     }
@@ -119,8 +125,14 @@ void inspect_a_chunk(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kChunkBytes));
 }
 BENCHMARK(inspect_a_chunk)->Arg(1)->Arg(16)->Arg(256);
-BENCHMARK_CAPTURE(encode_a_chunk, planes_lz4, codec::CodecId::planes_lz4)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
-BENCHMARK_CAPTURE(encode_a_chunk, raw, codec::CodecId::raw)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
+BENCHMARK_CAPTURE(encode_a_chunk, standard, codec::Level::standard)
+    ->Arg(0)
+    ->Arg(1)
+    ->Arg(16)
+    ->Arg(256)
+    ->MeasureProcessCPUTime();
+BENCHMARK_CAPTURE(encode_a_chunk, fast, codec::Level::fast)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
+BENCHMARK_CAPTURE(encode_a_chunk, raw, codec::Level::raw)->Arg(0)->Arg(1)->Arg(16)->Arg(256)->MeasureProcessCPUTime();
 
 BENCHMARK(copy_through_a_host_stream)->Name("host_stream_copy")->ArgsProduct({{1, 256}, {1, 2}})->UseRealTime();
 

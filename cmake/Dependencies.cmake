@@ -14,7 +14,7 @@ function(stillframe_require_library target header library package)
     if(archive)
       set(linked ${archive})
     else()
-      stillframe_carry(${linked})
+      stillframe_carry(linked ${linked})
     endif()
   endif()
   add_library(third_party_${target} INTERFACE)
@@ -23,8 +23,23 @@ function(stillframe_require_library target header library package)
 endfunction()
 
 stillframe_require_library(lz4 lz4.h lz4 liblz4-dev)
+stillframe_require_library(zstd zstd.h zstd libzstd-dev)
 stillframe_require_library(xxhash xxhash.h xxhash libxxhash-dev)
 stillframe_require_library(isal isa-l.h isal libisal-dev)
+
+# Experimental in libzstd, and so perhaps missing from one that was built without it.
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_INCLUDES ${ZSTD_INCLUDE})
+set(CMAKE_REQUIRED_LIBRARIES ${ZSTD_LIBRARY})
+check_cxx_source_compiles("#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+int main() { return ZSTD_c_literalCompressionMode + ZSTD_ps_enable + (&ZSTD_compressSequences == nullptr); }"
+                          ZSTD_COMPRESSES_SEQUENCES)
+unset(CMAKE_REQUIRED_INCLUDES)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(NOT ZSTD_COMPRESSES_SEQUENCES)
+  message(FATAL_ERROR "${ZSTD_LIBRARY} does not have ZSTD_compressSequences: install libzstd-dev >= 1.5.1 (scripts/setup does)")
+endif()
 
 find_package(Boost 1.81 QUIET)
 if(NOT Boost_FOUND)

@@ -89,7 +89,7 @@ def sweep_all(args: argparse.Namespace, root: Path, plans: List[StorePlan],
             kills, failure = future.result()
             struck += kills
             outcome = f"FAILED: {failure}" if failure else f"{len(kills)} kills, nothing lost"
-            print(f"store {one.number} ({one.mode}, {one.codec}, every {one.snapshot_every}): {outcome}",
+            print(f"store {one.number} ({one.mode}, level {one.level}, every {one.snapshot_every}): {outcome}",
                   file=sys.stderr, flush=True)  # fmt: skip
             if failure:
                 failures[one.number] = failure

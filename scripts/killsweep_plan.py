@@ -26,7 +26,7 @@ class Kill(NamedTuple):
 class StorePlan(NamedTuple):
     number: int
     mode: str
-    codec: str
+    level: str
     snapshot_every: int
     kills: List[Kill]
 
@@ -41,9 +41,9 @@ def plan(count: int, seed: int) -> List[StorePlan]:
     stores = []
     for number, first in enumerate(range(0, count, KILLS_PER_STORE)):
         mode = ("double", "single", "double", "ring")[number % 4]
-        codec = "raw" if number % 3 == 2 else "planes_lz4"
+        level = ("default", "fast", "raw")[number % 3]
         kills = cards[first : min(first + KILLS_PER_STORE, count)]
-        stores.append(StorePlan(number, mode, codec, dice.choice((3, 6, 10)), kills))
+        stores.append(StorePlan(number, mode, level, dice.choice((3, 6, 10)), kills))
     return stores
 
 

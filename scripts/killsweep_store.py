@@ -46,7 +46,7 @@ class Sweep:
         self._store.mkdir(parents=True)
         self._files.mkdir()
         journal, log, config = self._files / "journal", self._files / "daemon.log", self._files / "daemon.toml"
-        config.write_text(f'[persist]\ncodec = "{plan.codec}"\nencoder_threads = 2\n\n[retention]\n'
+        config.write_text(f'[persist]\nlevel = "{plan.level}"\nencoder_threads = 2\n\n[retention]\n'
                           f'keep_last = {KEEP_LAST}\n\n[log]\npath = "{log}"\n')  # fmt: skip
         command = [programs.trainer, "train", str(self._store), str(journal), str(config),
                    str(BUDGET_BYTES[plan.mode]), str(plan.snapshot_every)]  # fmt: skip

@@ -150,7 +150,7 @@ def test_any_name_of_a_store_is_restored_from(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("text, line, expected", [
     ("[daemon]\n\n[arena]\nbudget_byte = 5\n", 4, "arena.budget_byte: expected a known key"),
     ("[daemon]\nmax_clients = 'many'\n", 2, "daemon.max_clients: expected an integer"),
-    ("[persist]\ncodec = 'zip'\n", 2, "persist.codec: expected"),
+    ("[persist]\nlevel = 'zip'\n", 2, "persist.level: expected"),
     ("[retention]\nkeep_last = 0\n", 2, "retention.keep_last: expected"),
     ("[log\n", 1, "expected"),
 ])  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_configuration_is_obeyed(tmp_path: Path) -> None:
     config = tmp_path / "stillframed.toml"
-    config.write_text(f"[arena]\nbudget_bytes = {16 << 20}\n[persist]\ncodec = 'raw'\n")
+    config.write_text(f"[arena]\nbudget_bytes = {16 << 20}\n[persist]\nlevel = 'raw'\n")
     with stillframe.Checkpointer(tmp_path / "store", daemon_config=str(config)) as ckpt:
         ticket = ckpt.snapshot(1, state=[torch.zeros(1 << 18)])
         assert ticket.wait_durable(DEADLINE_SECONDS) and ticket.stored_bytes >= 1 << 20

@@ -67,6 +67,16 @@ std::uint64_t tensor_count(const format::Manifest& manifest) {
   return count;
 }
 
+// What the writer said. Of a plain safetensors file there is nothing to say: it is raw. Empty for earlier builds'
+// encoding.
+std::string level_text(const format::Manifest& manifest) {
+  const std::string_view said = format::said_level(manifest.writer);
+  if (!said.empty()) return std::string(said);
+  const bool plain = std::all_of(manifest.ranks.begin(), manifest.ranks.end(),
+                                 [](const format::RankManifest& rank) { return rank.data.start != 0; });
+  return plain ? std::string(codec::level_name(codec::Level::raw)) : "";
+}
+
 ordered_json rank_json(const store::CheckpointReader& reader, std::size_t index, bool tensors) {
   const format::RankManifest& rank = reader.manifest().ranks[index];
   ordered_json shared = ordered_json::array();
@@ -106,7 +116,8 @@ void print_json(const Located& found, const store::CheckpointReader& reader, boo
   document["group"] = manifest.group;
   document["writer"] = manifest.writer;
   document["checked"] = format::says_checked(manifest.writer);
-  document["format_version"] = format::kFormatVersion;
+  document["format_version"] = manifest.version;
+  document["level"] = text_or_null(level_text(manifest));
   document["tensors"] = tensor_count(manifest);
   document["why"] = text_or_null(found.why);
   ordered_json ranks = ordered_json::array();
@@ -161,6 +172,8 @@ void print_text(const Located& found, const store::CheckpointReader& reader, boo
   for (const format::Alarm& alarm : manifest.alarms) print_line("ALARM", alarm.kind + ": " + alarm.text);
   print_line("size", before_after(manifest.raw_bytes, summary.stored_bytes) + " (" +
                          ratio(manifest.raw_bytes, summary.stored_bytes) + ")");
+  if (const std::string level = level_text(manifest); !level.empty()) print_line("level", level);
+  print_line("format", "version " + std::to_string(manifest.version));
   print_line("tensors", std::to_string(tensor_count(manifest)));
   print_line("group", manifest.group + ", " + std::to_string(manifest.world_size) + " rank(s)");
   print_line("metrics", manifest.metrics_json);
@@ -189,8 +202,9 @@ Command add_show(CLI::App& root) {
   parser->add_flag("--tensors", options->tensors, "list every tensor: dtype, shape, bytes, offset in the image");
   parser->footer(
       "Reads manifest and chunk tables, not the data: `stillframe verify` does that. Each alarm is printed.\n\n"
-      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, checked, format_version, tensors, "
-      "ranks\n"
+      "JSON: store, why (of @best and @before-nan), the members of `ls`, id, group, writer, checked, format_version, "
+      "level, "
+      "tensors, ranks\n"
       "[{rank, data_file, data_bytes, table_file, table_bytes, shared, raw_bytes, chunks, chunks_by_codec,\n"
       "chunks_by_location, tensors}]; with --tensors each rank has entries [{name, dtype, shape, offset, bytes}].\n\n"
       "Example:\n  stillframe show runs/gpt@latest --tensors\n  stillframe show runs/gpt:main@1000 --json\n\n" +

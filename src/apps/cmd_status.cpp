@@ -134,8 +134,9 @@ void print_text(const ordered_json& document) {
   const ordered_json arena = member_of(document, "arena");
   std::cout << printable("stillframed " + text_of(daemon, "version") + ", pid " + text_of(daemon, "pid") + ", up " +
                          seconds_of(daemon, "uptime_seconds") + ", socket " + text_of(daemon, "socket"))
-            << '\n'
-            << "arena " << bytes_of(arena, "used_bytes") << " of " << bytes_of(arena, "budget_bytes") << '\n';
+            << '\n';
+  if (const std::string notice = text_of(daemon, "notice"); notice.size() > 1) std::cout << printable(notice) << '\n';
+  std::cout << "arena " << bytes_of(arena, "used_bytes") << " of " << bytes_of(arena, "budget_bytes") << '\n';
   const ordered_json sessions = member_of(document, "sessions");
   print_sessions(sessions);
   if (document.contains("sessions_left_out")) {
@@ -181,7 +182,7 @@ Command add_status(CLI::App& root) {
       "Below the sessions stand their errors, what a crash now would cost each (training since its newest captured snapshot\n"
       "when the trainer dies, since its newest durable one when the power goes), how often to snapshot where the trainer\n"
       "was given the time between failures, the alarms that stand, and what the scrub of each store has found.\n\n"
-      "JSON: daemon {pid, version, socket, uptime_seconds}, arena {budget_bytes, used_bytes}, scrub {STORE: {checked, "
+      "JSON: daemon {pid, version, socket, uptime_seconds, level, notice}, arena {budget_bytes, used_bytes}, scrub {STORE: {checked, "
       "bad,\n"
       "last, reading}}, sessions [{run, store, pid, rank, world_size, alive, mode, arena_bytes, image_bytes, durable,\n"
       "verified, failed, "

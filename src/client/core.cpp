@@ -8,6 +8,7 @@
 #include "base/futex.hpp"
 #include "client/query.hpp"
 #include "format/descriptor.hpp"
+#include "format/manifest.hpp"
 #include "format/names.hpp"
 #include "format/tree.hpp"
 #include "retention/policy.hpp"
@@ -79,6 +80,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   link.hello.persist_every_seconds = options.persist_every_seconds;
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
+  link.hello.reads_format = format::kFormatVersion;
 
   std::shared_ptr<Core> core(new Core(std::move(options), std::move(crew)));
   Core* const raw = core.get();

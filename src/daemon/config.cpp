@@ -48,9 +48,7 @@ class Parser {
     const auto& rules = key_rules();
     const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
     if (rule == rules.end()) {
-      std::vector<std::string> names;
-      for (const KeyRule& known : rules) names.push_back(known.key.name);
-      return add(key, node, name, "a known key", "an unknown one", nearest(name, names));
+      return add(key, node, name, "a known key", "an unknown one", suggested_key(name));
     }
     if (rule->set_text) return read_text(key, node, *rule);
     if (!set(*rule, node)) add(key, node, name, rule->expected, describe(node), "");

@@ -28,7 +28,7 @@ struct Config {
   std::uint64_t hot_restore_seconds = 300;       // the newest image of a killed trainer stays for its successor; 0: not once durable
   // [persist]
   std::uint32_t encoder_threads = 0;             // 0: one per core, at most 8
-  codec::CodecId codec = codec::CodecId::planes_lz4;
+  codec::Level level = codec::Level::standard;
   std::uint64_t persist_every_steps = 0;         // of a run whose client says nothing; both 0: every snapshot
   std::uint64_t persist_every_seconds = 0;
   std::uint64_t group_deadline_seconds = 120;    // ranks of a group seal the same step within this, else none is kept

@@ -77,13 +77,10 @@ bool set_socket(Config& config, const std::string& value) {
   return true;
 }
 
-bool set_codec(Config& config, const std::string& value) {
-  for (const auto codec : {codec::CodecId::planes_lz4, codec::CodecId::raw}) {
-    if (value != codec::codec_name(static_cast<std::uint8_t>(codec))) continue;
-    config.codec = codec;
-    return true;
-  }
-  return false;
+bool set_level(Config& config, const std::string& value) {
+  const auto level = codec::level_from_name(value);
+  if (level) config.level = *level;
+  return level.has_value();
 }
 
 bool set_log_level(Config& config, const std::string& value) {
@@ -142,8 +139,8 @@ std::vector<KeyRule> make_rules() {
   rules.push_back(integer_key(
       "persist.encoder_threads", {0, 256}, [](Config & c) -> auto& { return c.encoder_threads; },
       "threads that encode chunks; 0: one per core, at most 8"));
-  rules.push_back(string_key("persist.codec", "\"planes_lz4\" or \"raw\"", set_codec,
-                             "how chunks are stored: \"planes_lz4\" or \"raw\""));
+  rules.push_back(string_key("persist.level", "\"raw\", \"fast\" or \"default\"", set_level,
+                             "how much work for fewer bytes: raw, fast or default"));
   rules.push_back(integer_key(
       "persist.every_steps", {0, kMostSteps}, [](Config & c) -> auto& { return c.persist_every_steps; },
       "only the first snapshot at or after each multiple of so many steps goes to the store; 0: not counted"));
@@ -212,10 +209,20 @@ std::string nearest(std::string_view text, const std::vector<std::string>& candi
   return best;
 }
 
+std::string suggested_key(std::string_view name) {
+  std::vector<std::string> names;
+  for (const KeyRule& known : key_rules()) names.push_back(known.key.name);
+  return nearest(name, names);
+}
+
 Status set_config_key(Config& config, const std::string& name, const std::string& value) {
   const auto& rules = key_rules();
   const auto rule = std::ranges::find(rules, name, [](const KeyRule& r) { return r.key.name; });
-  if (rule == rules.end()) return {Code::invalid_argument, name + ": expected a known key, found an unknown one"};
+  if (rule == rules.end()) {
+    const std::string suggested = suggested_key(name);
+    return {Code::invalid_argument, name + ": expected a known key, found an unknown one" +
+                                        (suggested.empty() ? "" : "; did you mean " + suggested + "?")};
+  }
   bool taken = false;
   if (rule->set_text) {
     const Status set = rule->set_text(config, value);

@@ -27,5 +27,7 @@ struct KeyRule {
 // The candidate with the smallest edit distance to `text`; empty when none is near (more than a third must be typed
 // anew).
 [[nodiscard]] std::string nearest(std::string_view text, const std::vector<std::string>& candidates);
+// What an unknown key may have meant; empty when none is near. Of "persist.codec", as it was once, "persist.level".
+[[nodiscard]] std::string suggested_key(std::string_view name);
 
 }  // namespace stillframe::daemon

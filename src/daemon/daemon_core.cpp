@@ -45,7 +45,7 @@ class Readiness {
 
 }  // namespace
 
-DaemonCore::DaemonCore(const Config& config, ServedPath served, std::unique_ptr<base::WorkerPool> encoders,
+DaemonCore::DaemonCore(const Config& config, ServedPath served, std::unique_ptr<persist::Encoders> encoders,
                        std::unique_ptr<base::WorkerPool> blocking)
     : config_(config),
       served_(std::move(served)),

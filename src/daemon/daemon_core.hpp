@@ -26,7 +26,7 @@ namespace stillframe::daemon {
 
 class DaemonCore {
  public:
-  DaemonCore(const Config& config, ServedPath served, std::unique_ptr<base::WorkerPool> encoders,
+  DaemonCore(const Config& config, ServedPath served, std::unique_ptr<persist::Encoders> encoders,
              std::unique_ptr<base::WorkerPool> blocking);
   [[nodiscard]] Status run(const std::function<void()>& ready);
 
@@ -90,7 +90,7 @@ class DaemonCore {
   const Config config_;
   ServedPath served_;
   // Before the loop: what its coroutines hold at the end may still use them.
-  std::unique_ptr<base::WorkerPool> encoders_;
+  std::unique_ptr<persist::Encoders> encoders_;
   std::unique_ptr<base::WorkerPool> blocking_;
   bool granting_ = false;  // an arena is being given memory: the budget is counted by one at a time
   boost::asio::io_context io_{1};

@@ -221,10 +221,11 @@ DaemonCore::Task DaemonCore::greet(ClientPtr client, protocol::Hello hello, std:
              {"pid", hello.pid},
              {"rank", hello.rank},
              {"world_size", hello.world_size},
+             {"reads_format", hello.reads_format},
              {"adopted", hello.adopt ? "yes" : "no"}});
   asio::co_spawn(io_, watch_trainer(*opened), asio::detached);
   const RunSession::Cadence cadence = (*opened)->persist_cadence();
-  reply(*client, protocol::Welcome{protocol::kProtocolVersion, STILLFRAME_VERSION, ::getpid(),
+  reply(*client, protocol::Welcome{hello.protocol, STILLFRAME_VERSION, ::getpid(),
                                    joint ? joint->id() : std::string(), cadence.every_steps, cadence.every_seconds,
                                    (*opened)->store_file_id()});
 }

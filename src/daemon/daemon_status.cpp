@@ -83,7 +83,9 @@ protocol::StatusReply DaemonCore::status() const {
                        {{"pid", ::getpid()},
                         {"version", STILLFRAME_VERSION},
                         {"socket", config_.socket},
-                        {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9}}},
+                        {"uptime_seconds", static_cast<double>(now_ns - started_ns_) * 1e-9},
+                        {"level", codec::level_name(config_.level)},
+                        {"notice", encoders_->notice()}}},
                       {"arena", {{"budget_bytes", config_.budget_bytes}, {"used_bytes", used_arena_bytes()}}},
                       {"scrub", std::move(scrubs)},
                       {"sessions", std::move(sessions)}};

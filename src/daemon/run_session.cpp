@@ -94,14 +94,15 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
   return session;
 }
 
-Status RunSession::begin(arena::Arena arena, base::WorkerPool& encoders,
+Status RunSession::begin(arena::Arena arena, persist::Encoders& encoders,
                          std::function<void(const persist::News&)> on_news) {
   persist::PersistOptions options;
   options.run = hello_.run;
   options.group = hello_.group;
   options.rank = hello_.rank;
   options.world_size = hello_.world_size;
-  options.codec = config_.codec;
+  options.level = config_.level;
+  options.reads_format = hello_.reads_format;
   options.retention = retention_;
   options.writer = std::string("stillframe ") + STILLFRAME_VERSION;
   options.make_way = [scrub = std::weak_ptr<Scrubber>(scrubber())] {
@@ -141,7 +142,7 @@ bool RunSession::would_refuse(const protocol::ArenaRequest& request, std::uint64
 }
 
 Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
-                                                       base::WorkerPool& encoders,
+                                                       persist::Encoders& encoders,
                                                        std::function<void(const persist::News&)> on_news) {
   const std::lock_guard not_dropped_meanwhile(drop_mutex_);
   if (gone_) return Status(Code::unavailable, "the trainer is gone");
@@ -166,7 +167,7 @@ Result<protocol::ArenaReady> RunSession::provide_arena(const protocol::ArenaRequ
   return protocol::ArenaReady{arena_->slot_count(), arena_->committed_slots(), budget_bytes()};
 }
 
-Status RunSession::adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
+Status RunSession::adopt(base::UniqueFd memfd, persist::Encoders& encoders,
                          std::function<void(const persist::News&)> on_news) {
   const std::lock_guard not_dropped_meanwhile(drop_mutex_);
   SF_ASSIGN(arena::Arena attached, arena::Arena::attach(std::move(memfd)));

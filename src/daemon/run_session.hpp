@@ -38,12 +38,12 @@ class RunSession {
 
   // Makes the arena or gives it more memory. `free_bytes` as decide_grant.
   [[nodiscard]] Result<protocol::ArenaReady> provide_arena(const protocol::ArenaRequest& request, std::uint64_t free_bytes,
-                                                           base::WorkerPool& encoders,
+                                                           persist::Encoders& encoders,
                                                            std::function<void(const persist::News&)> on_news);
   // Whether provide_arena() would refuse, were there so many free bytes.
   [[nodiscard]] bool would_refuse(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const;
   // Takes over the arena of a trainer whose daemon died.
-  [[nodiscard]] Status adopt(base::UniqueFd memfd, base::WorkerPool& encoders,
+  [[nodiscard]] Status adopt(base::UniqueFd memfd, persist::Encoders& encoders,
                              std::function<void(const persist::News&)> on_news);
 
   // The trainer is gone: what is sealed goes on, the rest is given up. `died`: its memory may serve its successor.
@@ -116,7 +116,7 @@ class RunSession {
   [[nodiscard]] bool writing() const;
   [[nodiscard]] bool verifies(const std::string& name) const;
   [[nodiscard]] Result<ArenaGrant> decide(const protocol::ArenaRequest& request, std::uint64_t free_bytes) const;
-  [[nodiscard]] Status begin(arena::Arena arena, base::WorkerPool& encoders,
+  [[nodiscard]] Status begin(arena::Arena arena, persist::Encoders& encoders,
                              std::function<void(const persist::News&)> on_news);
 
   const protocol::Hello hello_;

@@ -46,7 +46,7 @@ Status run(const Config& given, const std::function<void()>& ready) {
   }
   const auto reach = config.allowed_uids.empty() ? transport::Reach::owner : transport::Reach::everybody;
   SF_ASSIGN(ServedPath served, ServedPath::take(config.socket, reach));
-  SF_ASSIGN(auto encoders, base::WorkerPool::start("sf-encode", config.encoder_threads, 4 * config.encoder_threads));
+  SF_ASSIGN(auto encoders, persist::Encoders::start("sf-encode", config.encoder_threads, 4 * config.encoder_threads));
   SF_ASSIGN(auto blocking, base::WorkerPool::start("sf-block", kBlockingThreads, kBlockingQueue));
   DaemonCore core(config, std::move(served), std::move(encoders), std::move(blocking));
   return core.run(ready);

@@ -1,4 +1,5 @@
-// The manifest: what a checkpoint holds, as JSON for people and programs, sealed by its own hash; docs/format.md. Pure.
+// The manifest: what a checkpoint holds, as JSON for people and programs, sealed by its own hash; docs/format.md, and
+// docs/format-v2.md for what version 2 adds. Pure.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@
 namespace stillframe::format {
 
 // A writer writes the lowest version that can hold the checkpoint, a reader reads every version from 1 to its own.
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;
 
 // Limits of a manifest beside those of types.hpp.
 inline constexpr std::size_t kMaxMetricsBytes = 1024 * 1024;
@@ -54,6 +55,7 @@ struct Alarm {
 
 struct RankManifest {
   std::uint32_t rank = 0;
+  std::uint32_t version = 1;  // the lowest that has all its chunk table names; once read, the manifest's
   DataRef data;
   FileRef table;
   base::Hash128 table_hash;
@@ -65,6 +67,7 @@ struct RankManifest {
 
 // Everything before `ranks`: enough to list, to choose and to thin.
 struct ManifestHead {
+  std::uint32_t version = 1;  // of the format
   std::uint64_t sequence = 0;
   std::string id;  // 32 hex digits, unique per snapshot: arena id and snapshot id
   std::string run;
@@ -84,7 +87,7 @@ struct Manifest : ManifestHead {
   std::vector<RankManifest> ranks;
 };
 
-// The text ends with the seal: the last member, over every byte before its line. Deterministic. raw_bytes and
+// The text ends with the seal: the last member, over every byte before its line. Deterministic. version, raw_bytes and
 // stored_bytes are computed from the ranks, whatever the head says.
 [[nodiscard]] Result<std::string> encode_manifest(const Manifest& manifest);
 // Whether a later version wrote the manifest that begins so: unsupported, in words for the user. Looks at nothing but the

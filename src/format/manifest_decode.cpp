@@ -78,6 +78,8 @@ Result<ManifestHead> decode_head(const JsonObject& root) {
   SF_TRY(check_order(root));
   const Fields fields = Fields::of(root);
   ManifestHead head;
+  SF_ASSIGN(const std::uint64_t version, fields.number("version", kFormatVersion));
+  head.version = static_cast<std::uint32_t>(version);
   SF_ASSIGN(head.id, fields.hex("id", 32));
   SF_ASSIGN(head.sequence, fields.number("sequence", std::numeric_limits<std::uint64_t>::max()));
   SF_ASSIGN(head.run, fields.string("run"));
@@ -108,6 +110,7 @@ Status decode_ranks(const JsonArray& ranks, Manifest& manifest) {
     if (!rank.ok()) return rank.status().with_context("ranks[" + std::to_string(i) + "]");
     if (rank->rank >= manifest.world_size) return wrong("\"ranks\": a rank beyond the world size");
     if (!manifest.ranks.empty() && manifest.ranks.back().rank >= rank->rank) return wrong("\"ranks\": not ascending");
+    rank->version = manifest.version;
     manifest.ranks.push_back(*std::move(rank));
   }
   return {};
@@ -148,9 +151,8 @@ Status check_version(const JsonObject& root) {
   const auto* version = root[1].value.get_if<JsonInteger>();
   if (version == nullptr || version->negative) return wrong("\"version\": expected an unsigned integer");
   if (version->magnitude == 0) {
-    return {Code::unsupported,
-            "format version 0 was a draft without a promise; this build reads version 1. The "
-            "checkpoint is as it was: read it with the Stillframe that wrote it"};
+    return {Code::unsupported, "format version 0 was a draft without a promise; this build reads " + known_versions() +
+                                   ". The checkpoint is as it was: read it with the Stillframe that wrote it"};
   }
   return version->magnitude <= kFormatVersion ? Status() : later_version(std::to_string(version->magnitude));
 }

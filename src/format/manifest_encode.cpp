@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -105,6 +106,13 @@ Status append_rank(std::string& out, const RankManifest& rank) {
   return {};
 }
 
+// A build that knows less still reads what it can.
+std::uint32_t lowest_version(std::span<const RankManifest> ranks) noexcept {
+  std::uint32_t version = 1;
+  for (const RankManifest& rank : ranks) version = std::max(version, rank.version);
+  return version;
+}
+
 Result<std::string> encode_text(const Manifest& manifest) {
   constexpr std::string_view kIndent = " ";
   auto metrics = parse_json(manifest.metrics_json, kMaxTreeJsonDepth);
@@ -113,7 +121,7 @@ Result<std::string> encode_text(const Manifest& manifest) {
   if (!sums) return Status(Code::invalid_argument, "the sizes of the ranks overflow 64 bits");
   std::string out = "{";
   append_string(out, kIndent, "format", kFormatName);
-  append_number(out, kIndent, "version", kFormatVersion);
+  append_number(out, kIndent, "version", lowest_version(manifest.ranks));
   append_string(out, kIndent, "id", manifest.id);
   append_number(out, kIndent, "sequence", manifest.sequence);
   append_string(out, kIndent, "run", manifest.run);

@@ -117,7 +117,7 @@ Result<RankManifest> decode_rank(const JsonValue& value, std::uint64_t sequence)
   rank.rank = static_cast<std::uint32_t>(number);
   SF_ASSIGN(const std::uint64_t image_bytes, fields.number("image_bytes", kMaxImageBytes));
   SF_ASSIGN(const std::uint64_t chunk_bytes, fields.number("chunk_bytes", kMaxImageBytes));
-  if (chunk_bytes != kChunkBytes) return wrong("\"chunk_bytes\": version 1 has chunks of 1048576 bytes");
+  if (chunk_bytes != kChunkBytes) return wrong("\"chunk_bytes\": chunks have 1048576 bytes");
   SF_ASSIGN(const JsonArray* entries, fields.typed<JsonArray>("entries", "an array"));
   SF_ASSIGN(rank.layout, decode_layout(*entries, image_bytes));
   SF_ASSIGN(const std::uint64_t chunks, fields.number("chunks", kMaxImageBytes / kChunkBytes));

@@ -30,6 +30,7 @@ void append_seal(std::string& text);
 // Ends with a seal of this form, whether it is right or not.
 [[nodiscard]] bool has_seal(std::string_view text) noexcept;
 
+[[nodiscard]] std::string known_versions();  // "versions 1 to 2"
 // What is said of a version beyond this build's; `version` in decimal.
 [[nodiscard]] Status later_version(std::string_view version);
 

@@ -34,11 +34,13 @@ std::string_view version_digits(std::string_view text) {
 
 }  // namespace
 
+std::string known_versions() { return "versions 1 to " + std::to_string(kFormatVersion); }
+
 Status later_version(std::string_view version) {
   constexpr std::size_t kShownDigits = 20;
   return {Code::unsupported, "format version " + std::string(version.substr(0, kShownDigits)) +
-                                 " was written by a later Stillframe; this build reads version 1. The checkpoint was "
-                                 "not touched: read it with the newer program"};
+                                 " was written by a later Stillframe; this build reads " + known_versions() +
+                                 ". The checkpoint was not touched: read it with the newer program"};
 }
 
 Status check_not_later(std::string_view first_bytes) {

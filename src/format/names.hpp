@@ -4,6 +4,7 @@
 //   <store>/store.lock                     held while a sequence is claimed or a checkpoint loses its name
 //   <store>/run-<run>.lock                 held by the writer of a run, for as long as it writes
 //   <store>/FORMAT-v1.md, read-v1.py       the format and a reader of it, for whoever has no Stillframe
+//   <store>/FORMAT-v2.md, read-v2.py       what version 2 adds, and a reader of both, which needs read-v1.py beside it
 //   <store>/<name>/                        a checkpoint: exists if and only if its directory bears this name
 //   <store>/<name>.<run>.partial/          being written by the holder of run-<run>.lock, or an orphan
 //   <store>/<name>.removing/               being removed; anyone may finish
@@ -23,6 +24,8 @@ inline constexpr std::string_view kSequenceFile = "sequence";
 inline constexpr std::string_view kStoreLockFile = "store.lock";
 inline constexpr std::string_view kFormatPageFile = "FORMAT-v1.md";
 inline constexpr std::string_view kReaderFile = "read-v1.py";
+inline constexpr std::string_view kFormatPageFileV2 = "FORMAT-v2.md";
+inline constexpr std::string_view kReaderFileV2 = "read-v2.py";
 inline constexpr std::string_view kManifestFile = "manifest.json";
 inline constexpr std::string_view kPartialSuffix = ".partial";
 inline constexpr std::string_view kRemovingSuffix = ".removing";

@@ -1,6 +1,7 @@
 #include "format/table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -18,9 +19,10 @@ constexpr std::size_t kBlockBytes = TableDecoder::kBlockBytes;
 constexpr std::size_t kBlockCrc = 60;
 constexpr std::string_view kMagic{"SFTABLE\0", 8};
 constexpr std::uint32_t kTableVersion = 1;
-// Of version 1: 0 raw, 1 planes_lz4.
 constexpr std::uint8_t kRawCodec = 0;
-constexpr std::uint8_t kHighestCodec = 1;
+constexpr std::uint8_t kPlanesCodec = 2;
+// In the order of their ids: the version of the format that brought the codec.
+constexpr std::array<std::uint32_t, 3> kCodecVersions{1, 1, kPlanesVersion};  // raw, planes_lz4, planes
 
 namespace header {
 constexpr std::size_t kVersion = 8, kRecordBytes = 12, kChunks = 16, kImageBytes = 24, kChunkSize = 32, kReserved = 36;
@@ -97,6 +99,7 @@ Status check_stored_size(const ChunkRecord& chunk) {
     return chunk.stored_bytes % kPieceBytes == 0 ? Status() : claims(" derived bytes, which is no number of pieces");
   }
   if (chunk.codec == kRawCodec && chunk.stored_bytes != chunk.raw_bytes) return claims(" bytes stored as they are");
+  if (chunk.codec == kPlanesCodec && chunk.stored_bytes == chunk.raw_bytes) return claims(" bytes stored in fewer");
   return {};
 }
 
@@ -128,8 +131,12 @@ Result<ChunkRecord> decode_record(ConstBlock in, std::uint32_t raw_bytes, const 
     return Status(Code::unsupported, "its location kind " + std::to_string(static_cast<unsigned>(chunk.location)) +
                                          " is not known to this build");
   }
-  if (chunk.codec > kHighestCodec) {
+  if (chunk.codec >= kCodecVersions.size()) {
     return Status(Code::unsupported, "its codec " + std::to_string(chunk.codec) + " is not known to this build");
+  }
+  if (kCodecVersions.at(chunk.codec) > bounds.version) {
+    return wrong("its codec " + std::to_string(chunk.codec) + " is none of format version " +
+                 std::to_string(bounds.version) + ", which the manifest says");
   }
   if (chunk.raw_bytes != raw_bytes) {
     return wrong("it claims " + std::to_string(chunk.raw_bytes) + " raw bytes where the image has " +
@@ -249,6 +256,14 @@ Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBou
   TableDecoder decoder(bytes.size(), bounds);
   SF_TRY(decoder.take(bytes));
   return std::move(decoder).finish();
+}
+
+std::uint32_t lowest_version(const ChunkTable& table) noexcept {
+  std::uint32_t version = 1;
+  for (const ChunkRecord& chunk : table.chunks) {
+    if (chunk.codec < kCodecVersions.size()) version = std::max(version, kCodecVersions[chunk.codec]);
+  }
+  return version;
 }
 
 void fill_constant(const Pattern& pattern, std::span<std::byte> raw) noexcept {

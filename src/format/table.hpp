@@ -43,17 +43,24 @@ struct ChunkTable {
   friend bool operator==(const ChunkTable&, const ChunkTable&) = default;
 };
 
-// The files that a table's records lie in, as the manifest gives them.
+// The version of the format whose page names codec `planes`.
+inline constexpr std::uint32_t kPlanesVersion = 2;
+
+// The lowest version of the format whose page names all that the table's records say.
+[[nodiscard]] std::uint32_t lowest_version(const ChunkTable& table) noexcept;
+
+// What the manifest says of a table: the files that its records lie in, and what they may say.
 struct TableBounds {
   std::uint64_t data_start = 0;  // not 0: a safetensors file, whose chunks are all own and raw
   std::uint64_t data_bytes = 0;
   std::vector<std::uint64_t> shared_bytes;
+  std::uint32_t version = 1;  // of the format
 };
 
 [[nodiscard]] std::vector<std::byte> encode_table(const ChunkTable& table);
 // corrupt unless the bytes are exactly one table whose records cover the image, whose own bytes fill the data file from
-// `data_start` to its end, and whose shared bytes lie inside their files; unsupported for a version, codec or location
-// that this build does not know.
+// `data_start` to its end, whose shared bytes lie inside their files, and whose codecs are those of the format's
+// version; unsupported for a version of the table, a codec or a location that this build does not know.
 [[nodiscard]] Result<ChunkTable> decode_table(std::span<const std::byte> bytes, const TableBounds& bounds);
 
 // The same for a table that comes in pieces: what is held is what was found right so far, whatever the header claims.

@@ -37,7 +37,7 @@ class Side {
   std::size_t rank_index_;
   const format::ImageLayout& layout_;
   std::vector<std::byte> raw_;
-  std::vector<std::byte> scratch_;
+  store::ReadScratch scratch_;
   std::uint64_t held_chunk_ = 0;
   std::size_t held_ = 0;  // bytes of it; 0: none yet
 };

@@ -11,7 +11,7 @@ Result<std::uint64_t> write_safetensors(const store::CheckpointReader& reader, s
   SF_ASSIGN(const std::string prefix, format::safetensors_prefix(layout.entries, metadata));
   SF_TRY(file.write_at(0, base::as_bytes(prefix)));
   std::vector<std::byte> raw(kChunkBytes);
-  std::vector<std::byte> scratch;
+  store::ReadScratch scratch;
   std::uint64_t written = 0;
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
     const auto part = std::span(raw).first(layout.chunk_length(chunk));

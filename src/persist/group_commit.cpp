@@ -45,8 +45,14 @@ Status GroupCommit::enter(std::uint32_t rank, Member member) {
   }
   const std::lock_guard calling(calling_mutex_);
   const std::lock_guard lock(mutex_);
+  reads_format_ = std::min(reads_format_, member.reads_format);
   members_[rank] = std::move(member);
   return {};
+}
+
+std::uint32_t GroupCommit::reads_format() const {
+  const std::lock_guard lock(mutex_);
+  return reads_format_;
 }
 
 void GroupCommit::leave(std::uint32_t rank) noexcept {

@@ -47,9 +47,13 @@ class GroupCommit {
     std::shared_ptr<const arena::Arena> arena;
     std::function<void(const Verdict&)> on_verdict;             // on the thread that verified
     std::function<void(const arena::RecordView&)> on_captured;  // on any persister's watch thread
+    std::uint32_t reads_format = format::kFormatVersion;
   };
   // invalid_argument for a rank that the group does not have.
   [[nodiscard]] Status enter(std::uint32_t rank, Member member);
+  // The highest version of the format that every rank reads that has ever entered. All have when a step's bytes are
+  // written.
+  [[nodiscard]] std::uint32_t reads_format() const;
   // Its persister has ended; no call back comes after this has returned.
   void leave(std::uint32_t rank) noexcept;
   // Its trainer is dead: what it has not confirmed it never will.
@@ -159,6 +163,7 @@ class GroupCommit {
   GroupRounds rounds_;
   std::vector<std::optional<Member>> members_;
   std::vector<bool> dead_;
+  std::uint32_t reads_format_ = format::kFormatVersion;
   std::map<std::uint64_t, Work> works_;
   std::map<std::string, Published> published_;  // until all have heard the verdict
 };

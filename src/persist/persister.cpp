@@ -16,7 +16,7 @@ constexpr int kAttempts = 3;
 
 }  // namespace
 
-Persister::Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+Persister::Persister(const arena::Arena& arena, store::Store store, Encoders& encoders, PersistOptions options,
                      std::function<void(const News&)> on_news)
     : arena_(&arena),
       side_(arena),
@@ -26,7 +26,7 @@ Persister::Persister(const arena::Arena& arena, store::Store store, base::Worker
       on_news_(std::move(on_news)) {}
 
 Result<std::unique_ptr<Persister>> Persister::start(const arena::Arena& arena, store::Store store,
-                                                    base::WorkerPool& encoders, PersistOptions options,
+                                                    Encoders& encoders, PersistOptions options,
                                                     std::function<void(const News&)> on_news) {
   std::unique_ptr<Persister> persister(
       new Persister(arena, std::move(store), encoders, std::move(options), std::move(on_news)));
@@ -300,13 +300,22 @@ format::Manifest Persister::draft_manifest(const arena::RecordView& view, std::s
   draft.confirmed = is_confirmed(view);
   draft.metrics_json = std::move(metrics_json);
   for (const FoundAlarm& alarm : alarms) draft.alarms.push_back({alarm.kind, alarm.text});
-  draft.writer = format::writer_words(options_.writer, is_checked(view));
+  draft.writer = writer_words(is_checked(view));
   return draft;
+}
+
+Encoding Persister::encoding() const {
+  return {options_.level, options_.joint ? options_.joint->reads_format() : options_.reads_format};
+}
+
+// Of the levels, as they are since version 2.
+std::string Persister::writer_words(bool checked) const {
+  return format::writer_words(options_.writer, has_levels(encoding()) ? codec::level_name(options_.level) : "", checked);
 }
 
 // Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
 Status Persister::begin_rank(store::CheckpointWriter& writer, const format::ImageLayout& layout) const {
-  if (options_.codec == codec::CodecId::raw) {
+  if (options_.level == codec::Level::raw) {
     Status begun = writer.begin_rank(options_.rank, layout, store::DataKind::safetensors);
     if (begun.code() != Code::invalid_argument && begun.code() != Code::unsupported) return begun;
     base::log(base::LogLevel::warn, "persist.container", {{"run", options_.run}, {"reason", begun.message()}});

@@ -17,6 +17,7 @@
 #include "codec/codec.hpp"
 #include "format/descriptor.hpp"
 #include "persist/alarm_tally.hpp"
+#include "persist/encode_pipeline.hpp"
 #include "persist/group_commit.hpp"
 #include "persist/group_watch.hpp"
 #include "persist/inspector.hpp"
@@ -33,7 +34,9 @@ struct PersistOptions {
   std::string group;
   std::uint32_t rank = 0;
   std::uint32_t world_size = 1;
-  codec::CodecId codec = codec::CodecId::planes_lz4;
+  codec::Level level = codec::Level::standard;
+  // The highest version of the format that the trainer reads; of a group the lowest of its ranks' counts.
+  std::uint32_t reads_format = format::kFormatVersion;
   retention::Policy retention;
   std::string writer;  // "stillframe 0.1.0"
   std::shared_ptr<GroupCommit> joint;                // of a group of more than one, else null
@@ -73,7 +76,7 @@ struct PersistCounters {
 class Persister {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Persister>> start(const arena::Arena& arena, store::Store store,
-                                                                base::WorkerPool& encoders, PersistOptions options,
+                                                                Encoders& encoders, PersistOptions options,
                                                                 std::function<void(const News&)> on_news);
   // Gives up what is not sealed, and what is sealed and not yet durable: call drain() before.
   ~Persister();
@@ -117,7 +120,7 @@ class Persister {
     bool checked = false;
   };
 
-  Persister(const arena::Arena& arena, store::Store store, base::WorkerPool& encoders, PersistOptions options,
+  Persister(const arena::Arena& arena, store::Store store, Encoders& encoders, PersistOptions options,
             std::function<void(const News&)> on_news);
   [[nodiscard]] Status adopt_finished();
   [[nodiscard]] News news_of_published(const arena::RecordView& view, const store::CheckpointRef& ref) const;
@@ -147,6 +150,8 @@ class Persister {
   [[nodiscard]] bool is_checked(const arena::RecordView& view) const;
   [[nodiscard]] static Status lost_before_seal(const std::string& what);
   [[nodiscard]] bool is_ring(const arena::RecordView& view) const noexcept;
+  [[nodiscard]] Encoding encoding() const;
+  [[nodiscard]] std::string writer_words(bool checked) const;
   [[nodiscard]] format::Manifest draft_manifest(const arena::RecordView& view, std::string metrics_json,
                                                 const std::vector<FoundAlarm>& alarms) const;
   void publish_done(const arena::RecordView& view, Written written);
@@ -185,7 +190,7 @@ class Persister {
   const arena::Arena* arena_;
   const arena::DaemonSide side_;
   const store::Store store_;
-  base::WorkerPool* encoders_;
+  Encoders* encoders_;
   const PersistOptions options_;
   const std::function<void(const News&)> on_news_;
 
@@ -204,6 +209,7 @@ class Persister {
   std::atomic<std::uint64_t> being_taken_{0};  // its snapshot; 0: none
   std::vector<Finished> finished_;
   std::optional<Remembered> remembered_;  // of the snapshot published last; the thread's own
+  std::vector<codec::Decisions> decisions_;  // of each chunk of the snapshot written last; the thread's own
   std::optional<std::uint64_t> round_;   // of the group, that the thread is in
   std::uint64_t newest_joined_ = 0;      // snapshot that has been in a round; the thread's own
   std::unique_ptr<Keeper> keeper_;  // before those whose threads use it

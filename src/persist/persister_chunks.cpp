@@ -25,6 +25,10 @@ struct OnItsWay {
   std::uint64_t generation = 0;
 };
 
+std::string place_of(const std::string& file, std::uint64_t chunk) {
+  return file + ", chunk " + std::to_string(chunk);
+}
+
 }  // namespace
 
 template <typename Sink>
@@ -33,7 +37,9 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const bool ring = is_ring(view);
   // A quarter of the ring per sync: few syncs, and the trainer is never starved while we wait for one.
   const std::uint64_t sync_every = std::max<std::uint64_t>(1, arena_->committed_slots() / 4);
-  EncodePipeline pipeline(*encoders_, options_.codec, 2 * encoders_->threads() + 1);
+  // Of another layout, those that happen to fit are used, and soon sampled anew; the codec takes no harm.
+  decisions_.resize(view.image_chunks());
+  EncodePipeline pipeline(*encoders_, encoding(), 2 * encoders_->threads() + 1);
   std::deque<OnItsWay> under_way;
   std::vector<OnItsWay> unsynced;
   const auto give_back = [&]() -> Status {
@@ -48,6 +54,7 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
   const std::uint64_t chunks = view.image_chunks();
   std::uint64_t next = 0;
   std::uint64_t written = 0;
+  std::uint64_t defeats = 0;
   std::uint32_t looked_at = side_.signal();
   while (written < chunks) {
     const std::uint32_t seen = side_.signal();
@@ -60,13 +67,19 @@ Result<Persister::Outcome> Persister::write_chunks(const arena::RecordView& view
     if (slot) {
       under_way.push_back({next, *slot, side_.generation(*slot)});
       pipeline.submit(side_.chunk(*slot).first(layout.chunk_length(next)), format::element_runs(layout, next),
-                      [&inspector, next](std::span<const std::byte> raw, const base::Hash128& hash) {
+                      decisions_[next], [&inspector, next](std::span<const std::byte> raw, const base::Hash128& hash) {
                         inspector.look(next, raw, hash);
                       });
       ++next;
     } else if (!pipeline.empty()) {
-      SF_ASSIGN(const EncodedChunk chunk, pipeline.take());
       const OnItsWay from = under_way.front();
+      const Result<EncodedChunk> taken = pipeline.take();
+      if (!taken.ok()) return taken.status().with_context(place_of(sink.data_file(), from.index));
+      const EncodedChunk& chunk = *taken;
+      if (chunk.defeated_codec && defeats++ == 0) {
+        base::log(base::LogLevel::warn, "encode.defeated",
+                  {{"run", options_.run}, {"step", view.step}, {"where", place_of(sink.data_file(), from.index)}});
+      }
       under_way.pop_front();
       if (side_.filled_slot(view, from.index) != from.slot || side_.generation(from.slot) != from.generation) {
         return Status(Code::corrupt, "chunk " + std::to_string(from.index) + " left its slot while it was read");

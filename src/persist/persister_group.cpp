@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.hpp"
-#include "format/writer_words.hpp"
 #include "persist/group_seals.hpp"
 #include "persist/persister.hpp"
 
@@ -35,6 +34,7 @@ Status Persister::enter_group() {
   member.on_captured = [this](const arena::RecordView& view) {
     on_news_({view.snapshot_id, view.step, "captured", 0, "", view.image_bytes, 0, Code::ok, "", {}});
   };
+  member.reads_format = options_.reads_format;
   SF_TRY(group.enter(options_.rank, std::move(member)));
   SF_ASSIGN(watch_, GroupWatch::start(side_, [&group] { group.look_at_seals(); }));
   return {};
@@ -165,7 +165,7 @@ Result<GroupCommit::Part> Persister::write_part(const arena::RecordView& view, f
 // Uncompressed, the data is a safetensors file, except where that format cannot hold the state.
 Result<std::unique_ptr<store::RankPart>> Persister::open_part(const store::CheckpointWriter& writer,
                                                               const format::ImageLayout& layout) const {
-  if (options_.codec == codec::CodecId::raw) {
+  if (options_.level == codec::Level::raw) {
     auto part = writer.open_part(options_.rank, layout, store::DataKind::safetensors);
     const Code code = part.ok() ? Code::ok : part.status().code();
     if (code != Code::invalid_argument && code != Code::unsupported) return part;
@@ -230,7 +230,7 @@ void Persister::commit_for_all(const arena::RecordView& view, Written& written) 
   draft.confirmed = gathered.confirmed;
   std::vector<std::uint32_t> flags;
   for (const GroupCommit::Part& part : gathered.parts) flags.push_back(part.flags);
-  draft.writer = format::writer_words(options_.writer, is_checked_by_all(flags));
+  draft.writer = writer_words(is_checked_by_all(flags));
   const auto commit = [&]() -> Result<store::Published> {
     for (std::uint32_t rank = 0; rank < gathered.parts.size(); ++rank) {
       for (format::Alarm& alarm : gathered.parts[rank].alarms) {

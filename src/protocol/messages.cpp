@@ -15,6 +15,7 @@ template <typename V> void fields(V& v, Hello& m) {
   v("budget_bytes", m.budget_bytes);
   v("retention_json", m.retention_json), v("persist_every_steps", m.persist_every_steps);
   v("persist_every_seconds", m.persist_every_seconds), v("pid", m.pid), v("adopt", m.adopt);
+  v.may_lack("reads_format", m.reads_format);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
@@ -27,7 +28,8 @@ template <typename V> void fields(V& v, Welcome& m) {
   v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
   v("generation", m.generation);
   v("persist_every_steps", m.persist_every_steps), v("persist_every_seconds", m.persist_every_seconds);
-  v("store_file_id", m.store_file_id);
+  // A trainer of an older version knows no such member.
+  if (m.protocol > kOldestTrainersVersion) v("store_file_id", m.store_file_id);
 }
 template <typename V> void fields(V& v, ArenaReady& m) {
   v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);
@@ -69,6 +71,7 @@ template <> constexpr const char* kType<HotNone> = "hot_none";
 struct Writer {
   Json& json;
   template <typename T> void operator()(const char* key, T& value) { json[key] = value; }
+  template <typename T> void may_lack(const char* key, T& value) { json[key] = value; }
   void operator()(const char* key, Code& code) { json[key] = static_cast<std::int32_t>(code); }
   void operator()(const char* key, std::vector<Alarm>& alarms) {
     Json& list = json[key] = Json::array();
@@ -89,6 +92,10 @@ struct Reader {
     }
     ++taken;
     return &*found;
+  }
+  // A member that older senders do not know: the value stays.
+  template <typename T> void may_lack(const char* key, T& value) {
+    if (json.contains(key)) (*this)(key, value);
   }
   void refuse(const char* key, const char* expected) {
     if (offence.empty()) offence = std::string("'") + key + "' is not " + expected;
@@ -145,7 +152,8 @@ Status check_version(const Json& json, std::string_view type) {
   if (type != kType<Hello> && type != kType<Welcome>) return {};
   const auto version = json.find("protocol");
   if (version == json.end() || !version->is_number_unsigned()) return {};
-  if (version->get<std::uint64_t>() == kProtocolVersion) return {};
+  const std::uint32_t oldest = type == kType<Hello> ? kOldestTrainersVersion : kProtocolVersion;
+  if (version->get<std::uint64_t>() >= oldest && version->get<std::uint64_t>() <= kProtocolVersion) return {};
   return {Code::unsupported, "the other side speaks protocol version " + version->dump() + ", this one speaks " +
                                  std::to_string(kProtocolVersion) + ": trainer and daemon must be of one release; restart "
                                  "the older one"};

@@ -14,6 +14,8 @@
 namespace stillframe::protocol {
 
 inline constexpr std::uint32_t kProtocolVersion = 6;
+// A `hello` of a version from here on is answered in that version: the other messages of a trainer are the same in all.
+inline constexpr std::uint32_t kOldestTrainersVersion = 5;
 
 // ---- trainer to daemon ----
 
@@ -33,6 +35,9 @@ struct Hello {
   std::uint64_t persist_every_seconds = 0;
   std::int64_t pid = 0;
   bool adopt = false;
+  // The highest version of the store's format that this trainer restores from: what its snapshots become is of no higher
+  // one. A trainer of version 5 of the protocol does not say it, and reads 1.
+  std::uint32_t reads_format = 1;
 };
 // Wait until nothing captured by a dead predecessor of the run is on its way. Answered by Done or Failure.
 struct Settle {

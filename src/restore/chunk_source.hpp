@@ -17,10 +17,10 @@ class ChunkSource {
   virtual ~ChunkSource() = default;
   [[nodiscard]] virtual const format::ImageLayout& layout() const noexcept = 0;
   [[nodiscard]] virtual const std::string& name() const noexcept = 0;
-  // The whole chunk into `raw`, checked; corrupt with what is wrong, and `raw` then holds anything. `scratch` grows as needed
-  // and is reused by the caller.
+  // The whole chunk into `raw`, checked; corrupt with what is wrong, and `raw` then holds anything. Each thread has its
+  // own `scratch`.
   [[nodiscard]] virtual Status read_chunk(std::uint64_t chunk, std::span<std::byte> raw,
-                                          std::vector<std::byte>& scratch) const = 0;
+                                          store::ReadScratch& scratch) const = 0;
 };
 
 // `reader` outlives it.
@@ -32,7 +32,7 @@ class RankOfCheckpoint : public ChunkSource {
   }
   [[nodiscard]] const std::string& name() const noexcept override { return reader_.name(); }
   [[nodiscard]] Status read_chunk(std::uint64_t chunk, std::span<std::byte> raw,
-                                  std::vector<std::byte>& scratch) const override {
+                                  store::ReadScratch& scratch) const override {
     return reader_.read_chunk(rank_index_, chunk, raw, scratch);
   }
 

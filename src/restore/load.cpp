@@ -71,7 +71,7 @@ class Loader {
 
   void work(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
     std::vector<std::byte> raw;
-    std::vector<std::byte> scratch;
+    store::ReadScratch scratch;
     while (!failed_.load(std::memory_order_relaxed)) {
       const std::size_t next = next_.fetch_add(1, std::memory_order_relaxed);
       if (next >= plan_.chunks.size()) return;
@@ -95,7 +95,7 @@ class Loader {
     failed_.store(true, std::memory_order_relaxed);
   }
 
-  Status load_chunk(std::uint64_t chunk, std::vector<std::byte>& raw, std::vector<std::byte>& scratch) {
+  Status load_chunk(std::uint64_t chunk, std::vector<std::byte>& raw, store::ReadScratch& scratch) {
     const std::uint64_t start = chunk * kChunkBytes;
     const std::uint64_t length = layout_.chunk_length(chunk);
     const auto range = format::entries_of_chunk(layout_, chunk);

@@ -69,7 +69,8 @@ Status MemoryImage::read_descriptor() {
 
 Status MemoryImage::read_metrics() {
   std::vector<format::MetricElement> elements;
-  std::vector<std::byte> raw, unused;
+  std::vector<std::byte> raw;
+  store::ReadScratch unused;
   for (const format::MetricEntry& one : descriptor_.metric_entries) {
     const std::uint64_t chunk = one.image_offset / kChunkBytes;
     raw.resize(arena::chunk_length(view_.image_bytes, chunk));
@@ -82,7 +83,7 @@ Status MemoryImage::read_metrics() {
 }
 
 // Copied first and checked where it went, while it is warm: one pass, and no byte is handed out that was not checked.
-Status MemoryImage::read_chunk(std::uint64_t chunk, std::span<std::byte> raw, std::vector<std::byte>&) const {
+Status MemoryImage::read_chunk(std::uint64_t chunk, std::span<std::byte> raw, store::ReadScratch&) const {
   const std::uint64_t slot = slots_[chunk];
   SF_TRY(arena::read_through(arena_, slot, raw));
   if (side_.hash(slot) == base::xxh128(raw)) return {};

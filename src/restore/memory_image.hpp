@@ -32,7 +32,7 @@ class MemoryImage : public ChunkSource {
   [[nodiscard]] const format::ImageLayout& layout() const noexcept override { return descriptor_.layout; }
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
   [[nodiscard]] Status read_chunk(std::uint64_t chunk, std::span<std::byte> raw,
-                                  std::vector<std::byte>& scratch) const override;
+                                  store::ReadScratch& scratch) const override;
   [[nodiscard]] const arena::RecordView& view() const noexcept { return view_; }
   // Its metrics are numbers, also those that the image holds.
   [[nodiscard]] const format::Descriptor& descriptor() const noexcept { return descriptor_; }

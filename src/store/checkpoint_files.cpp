@@ -44,7 +44,7 @@ Result<format::ChunkTable> read_in_pieces(const env::File& file, const std::stri
                                           const format::RankManifest& rank) {
   constexpr std::uint64_t kPieceBytes = 1024 * 1024;
   static_assert(kPieceBytes % format::TableDecoder::kBlockBytes == 0);
-  format::TableBounds bounds{rank.data.start, rank.data.bytes, {}};
+  format::TableBounds bounds{rank.data.start, rank.data.bytes, {}, rank.version};
   for (const auto& shared : rank.shared) bounds.shared_bytes.push_back(shared.bytes);
   format::TableDecoder decoder(rank.table.bytes, std::move(bounds));
   base::PiecewiseHash hash;

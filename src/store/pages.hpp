@@ -1,18 +1,25 @@
-// What every store holds beside its checkpoints, so that they can be read when this program is gone: the page that
-// gives the format, and a reader in plain Python. Never executed by us, and never needed.
+// What every store holds beside its checkpoints, so that they can be read when this program is gone: the pages that
+// give the format, and readers in plain Python. Never executed by us, and never needed.
 #pragma once
 
+#include <array>
 #include <string_view>
 
 #include "store/store.hpp"
 
 namespace stillframe::store {
 
-// docs/format.md and src/store/read-v1.py, word for word; compiled in (cmake/Embed.cmake).
-[[nodiscard]] std::string_view format_page() noexcept;
-[[nodiscard]] std::string_view reader_script() noexcept;
+struct Page {
+  std::string_view name;  // in the store
+  std::string_view text;
+};
 
-// Puts both into the store where they are missing or of another text: write, sync, rename, directory sync.
+// docs/format.md, src/store/read-v1.py, docs/format-v2.md and src/store/read-v2.py, word for word; compiled in
+// (cmake/Embed.cmake).
+[[nodiscard]] std::array<Page, 4> pages() noexcept;
+
+// Puts each into the store where it is missing or of another text: write, sync, rename, directory sync. Those of an
+// earlier version stay what they are, so that builds of both may open the store in turns.
 [[nodiscard]] Status put_pages(const Store& store);
 
 }  // namespace stillframe::store

@@ -36,13 +36,12 @@ Status read_stored(const RankFiles& files, const ChunkRecord& record, std::span<
 }
 
 // Room for the stored bytes: raw chunks need no second buffer, they are read to where they belong and checked there.
-std::span<std::byte> stored_space(const ChunkRecord& record, std::span<std::byte> raw,
-                                  std::vector<std::byte>& scratch) {
+std::span<std::byte> stored_space(const ChunkRecord& record, std::span<std::byte> raw, std::vector<std::byte>& stored) {
   const bool in_place =
       record.codec == static_cast<std::uint8_t>(codec::CodecId::raw) && record.stored_bytes == raw.size();
   if (in_place) return raw;
-  if (scratch.size() < record.stored_bytes) scratch.resize(record.stored_bytes);
-  return std::span(scratch).first(record.stored_bytes);
+  if (stored.size() < record.stored_bytes) stored.resize(record.stored_bytes);
+  return std::span(stored).first(record.stored_bytes);
 }
 
 Status check_raw(const ChunkRecord& record, std::span<const std::byte> raw) {
@@ -53,15 +52,15 @@ Status check_raw(const ChunkRecord& record, std::span<const std::byte> raw) {
 
 // A chunk whose bytes come from nowhere but its own record.
 Result<std::uint64_t> read_plain(const RankFiles& files, const ChunkRecord& record, std::span<std::byte> raw,
-                                 std::vector<std::byte>& scratch) {
+                                 ReadScratch& scratch) {
   if (record.location == LocationKind::constant) {
     format::fill_constant(record.pattern, raw);
     SF_TRY(check_raw(record, raw));
     return std::uint64_t{0};
   }
-  const std::span<std::byte> stored = stored_space(record, raw, scratch);
+  const std::span<std::byte> stored = stored_space(record, raw, scratch.stored);
   SF_TRY(read_stored(files, record, stored));
-  if (stored.data() != raw.data()) SF_TRY(codec::decode(record.codec, stored, raw));
+  if (stored.data() != raw.data()) SF_TRY(codec::decode(record.codec, stored, raw, scratch.context));
   SF_TRY(check_raw(record, raw));
   return std::uint64_t{record.stored_bytes};
 }
@@ -108,9 +107,8 @@ Status copy_out(std::span<const SourcePart> parts, std::span<const std::byte> ch
 
 // The checked source bytes of all pieces, one after another: at most twice the chunk. Returns the bytes read for them.
 Result<std::uint64_t> gather_sources(const RankFiles& files, std::span<const SourcePart> parts,
-                                     std::span<std::byte> into, const SourceRead& source_read) {
+                                     std::span<std::byte> into, ReadScratch& scratch, const SourceRead& source_read) {
   std::vector<std::byte> raw;
-  std::vector<std::byte> scratch;
   std::uint64_t bytes_read = 0;
   while (!parts.empty()) {
     const std::uint64_t chunk = parts.front().chunk;
@@ -130,7 +128,7 @@ Result<std::uint64_t> gather_sources(const RankFiles& files, std::span<const Sou
 }
 
 Result<std::uint64_t> read_derived(const RankFiles& files, const ChunkRecord& record, std::span<std::byte> raw,
-                                   const SourceRead& source_read) {
+                                   ReadScratch& scratch, const SourceRead& source_read) {
   std::vector<std::byte> stored(record.stored_bytes);
   SF_TRY(read_stored(files, record, stored));
   SF_ASSIGN(const auto pieces, format::decode_derived(stored, raw.size(), files.table.image_bytes));
@@ -138,7 +136,7 @@ Result<std::uint64_t> read_derived(const RankFiles& files, const ChunkRecord& re
   std::size_t source_bytes = 0;
   for (const format::DerivedPiece& piece : pieces) source_bytes += format::derived_source_bytes(piece);
   std::vector<std::byte> sources(source_bytes);
-  SF_ASSIGN(const std::uint64_t bytes_read, gather_sources(files, source_parts(pieces), sources, source_read));
+  SF_ASSIGN(const std::uint64_t bytes_read, gather_sources(files, source_parts(pieces), sources, scratch, source_read));
   std::span<const std::byte> source = sources;
   std::span<std::byte> rest = raw;
   for (const format::DerivedPiece& piece : pieces) {
@@ -178,13 +176,13 @@ Result<RankFiles> open_rank(const Store& store, const std::string& directory, co
 }
 
 Result<std::uint64_t> read_chunk(const RankFiles& files, std::uint64_t chunk, std::span<std::byte> raw,
-                                 std::vector<std::byte>& scratch, const SourceRead& source_read) {
+                                 ReadScratch& scratch, const SourceRead& source_read) {
   const ChunkRecord& record = files.table.chunks[chunk];
   if (raw.size() != record.raw_bytes) {
     return Status(Code::invalid_argument, "the buffer has " + std::to_string(raw.size()) + " bytes, the chunk " +
                                               std::to_string(record.raw_bytes));
   }
-  if (record.location == LocationKind::derived) return read_derived(files, record, raw, source_read);
+  if (record.location == LocationKind::derived) return read_derived(files, record, raw, scratch, source_read);
   return read_plain(files, record, raw, scratch);
 }
 

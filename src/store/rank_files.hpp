@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "codec/context.hpp"
 #include "format/manifest.hpp"
 #include "format/table.hpp"
 #include "store/checkpoint_files.hpp"
@@ -32,12 +34,19 @@ struct RankFiles {
 // Told the bytes read for a source chunk of a derived one; ends the reading by returning false.
 using SourceRead = std::function<bool(std::uint64_t bytes)>;
 
-// The chunk's raw bytes into `raw`, of exactly that size; returns how many bytes were read from files for that.
-// `scratch` grows to the stored size and is reused by the caller. May be called from many threads. The message says
-// what is wrong, not where. A derived chunk may have thousands of sources: each is read once, and `source_read` (may be
-// empty) hears of each; when it says false, Code::deadline.
+// What the reading of chunks takes beside their target, about 4 MiB where they are encoded: grows with the first ones,
+// and is kept by the caller for the next. One thread at a time.
+struct ReadScratch {
+  std::vector<std::byte> stored;
+  std::optional<codec::Context> context;
+};
+
+// The chunk's raw bytes into `raw`, of exactly that size; returns how many bytes were read from files for that. May be
+// called from many threads, each with its own `scratch`. The message says what is wrong, not where. A derived chunk may
+// have thousands of sources: each is read once, and `source_read` (may be empty) hears of each; when it says false,
+// Code::deadline.
 [[nodiscard]] Result<std::uint64_t> read_chunk(const RankFiles& files, std::uint64_t chunk, std::span<std::byte> raw,
-                                               std::vector<std::byte>& scratch, const SourceRead& source_read = {});
+                                               ReadScratch& scratch, const SourceRead& source_read = {});
 
 // The file, relative to the checkpoint, that holds the chunk's stored bytes, or says what the chunk is made of.
 [[nodiscard]] const std::string& file_of_chunk(const format::RankManifest& rank, const format::ChunkRecord& record);

@@ -87,7 +87,8 @@ Status RankPart::sync_data() {
 Status RankPart::write_files(format::RankManifest& rank) {
   SF_TRY(data_->sync());
   const std::vector<std::byte> bytes = format::encode_table(table_);
-  const auto decoded = format::decode_table(bytes, {data_ref_.start, data_ref_.bytes, {}});
+  rank.version = format::lowest_version(table_);
+  const auto decoded = format::decode_table(bytes, {data_ref_.start, data_ref_.bytes, {}, rank.version});
   if (!decoded.ok()) return decoded.status().with_context("the new chunk table of rank " + std::to_string(rank_));
   if (*decoded != table_) return differs(path_of(format::table_file(rank_)));
   SF_TRY(write_new_file_synced(env_, path_of(format::table_file(rank_)), bytes));

@@ -46,6 +46,7 @@ class RankPart {
   // A call that was misused changes nothing; after any other failure nothing is written any more.
   [[nodiscard]] bool failed() const noexcept { return !failure_.ok(); }
   [[nodiscard]] const format::ImageLayout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const std::string& data_file() const noexcept { return data_ref_.file; }  // its name
 
  private:
   RankPart(env::Env& env, std::string directory, std::uint32_t rank, format::ImageLayout layout, DataKind kind,

@@ -26,7 +26,7 @@ Result<std::unique_ptr<CheckpointReader>> CheckpointReader::open(const Store& st
 }
 
 Status CheckpointReader::read_chunk(std::size_t rank_index, std::uint64_t chunk, std::span<std::byte> raw,
-                                    std::vector<std::byte>& scratch) const {
+                                    ReadScratch& scratch) const {
   if (rank_index >= ranks_.size() || chunk >= ranks_[rank_index].table.chunks.size()) {
     return Status(Code::invalid_argument, "the checkpoint '" + name_ + "' has no chunk " + std::to_string(chunk) +
                                               " of rank index " + std::to_string(rank_index));

@@ -32,10 +32,10 @@ class CheckpointReader {
   [[nodiscard]] const format::ChunkTable& table(std::size_t rank_index) const { return ranks_[rank_index].table; }
 
   // Stored bytes -> CRC-32C -> decode -> XXH3-128 and CRC-32 -> `raw` (exactly the record's raw_bytes); a constant
-  // chunk from its pattern, a derived one from its sources, each read in this way. `scratch` grows to the stored size
-  // and is reused by the caller. corrupt, also when the disk fails, names file, tensors and chunk.
+  // chunk from its pattern, a derived one from its sources, each read in this way. corrupt, also when the disk fails,
+  // names file, tensors and chunk.
   [[nodiscard]] Status read_chunk(std::size_t rank_index, std::uint64_t chunk, std::span<std::byte> raw,
-                                  std::vector<std::byte>& scratch) const;
+                                  ReadScratch& scratch) const;
   // Later reads come from the device, as far as the system allows.
   void drop_cache() const noexcept;
 

@@ -12,7 +12,8 @@ constexpr std::string_view kTemporarySuffix = ".tmp";
 // A start does not hang on garbage: what cannot be collected soon is left to the next one.
 constexpr std::uint64_t kLeftoversLockWaitMs = 1000;
 // What env::replace_file_synced() replaces: in the store's directory, and in a checkpoint's.
-constexpr std::array kReplacedInStore{format::kSequenceFile, format::kFormatPageFile, format::kReaderFile};
+constexpr std::array kReplacedInStore{format::kSequenceFile, format::kFormatPageFile, format::kReaderFile,
+                                      format::kFormatPageFileV2, format::kReaderFileV2};
 constexpr std::array kReplacedInCheckpoint{format::kVerifiedMark, format::kBadMark, format::kPinnedMark};
 
 // A partial directory's name holds a sequence that is claimed once, so no writer to come will use it: the lock need not

@@ -121,7 +121,7 @@ class Verification {
   std::uint64_t total_bytes_ = 0;
   std::uint64_t done_bytes_ = 0;
   std::vector<std::byte> raw_;
-  std::vector<std::byte> scratch_;
+  ReadScratch scratch_;
 };
 
 }  // namespace

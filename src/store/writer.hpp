@@ -40,6 +40,8 @@ class CheckpointWriter {
   // own_bytes: `record.offset` is set here, the rest, with checksums, by the caller; stored bytes are written before
   // return. constant (containers only): the record as it is to stand, `stored` empty.
   [[nodiscard]] Status append(format::ChunkRecord record, std::span<const std::byte> stored);
+  // The name of the current rank's data file; empty outside of a rank.
+  [[nodiscard]] std::string data_file() const { return part_ ? part_->data_file() : std::string(); }
   // Everything appended so far to the current rank survives power loss (in the partial directory). For ring mode.
   [[nodiscard]] Status sync_data();
   // Syncs the data file, writes and syncs the table; the layout and `tree_json` go to the manifest.

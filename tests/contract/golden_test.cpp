@@ -19,24 +19,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::path(STILLFRAME_SOURCE_DIR) / "tests/golden/v1";
+const fs::path kGolden = fs::path(STILLFRAME_SOURCE_DIR) / "tests/golden";
 
 std::string content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::map<std::string, std::string> checked_in() {
+std::map<std::string, std::string> checked_in(const fs::path& folder) {
   std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(kFolder)) {
-    if (entry.is_regular_file()) files[fs::relative(entry.path(), kFolder).generic_string()] = content(entry.path());
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).generic_string()] = content(entry.path());
   }
   return files;
 }
 
-TEST(Golden, TheWritersFunctionsMakeTheseBytes) {
-  const auto made = make_golden().files;
-  const auto found = checked_in();
+// Of each version of the format.
+class GoldenOf : public testing::TestWithParam<int> {
+ protected:
+  const fs::path folder_ = kGolden / (GetParam() == 1 ? "v1" : "v2/stores");
+  const Golden golden_ = GetParam() == 1 ? make_golden() : make_golden_v2(kGolden / "v2/chunks");
+};
+INSTANTIATE_TEST_SUITE_P(Version, GoldenOf, testing::Values(1, 2));
+
+TEST_P(GoldenOf, TheWritersFunctionsMakeTheseBytes) {
+  const auto& made = golden_.files;
+  const auto found = checked_in(folder_);
   std::vector<std::string> names_made;
   std::vector<std::string> names_found;
   for (const auto& [name, text] : made) names_made.push_back(name);
@@ -53,7 +61,7 @@ class RankImage {
     const std::string table = content(checkpoint / rank.table.file);
     EXPECT_EQ(base::xxh128(base::as_bytes(table)), rank.table_hash);
     EXPECT_EQ(base::crc32(base::as_bytes(table)), rank.table_crc32);
-    format::TableBounds bounds{rank.data.start, rank.data.bytes, {}};
+    format::TableBounds bounds{rank.data.start, rank.data.bytes, {}, rank.version};
     EXPECT_EQ(data_.size(), rank.data.bytes);
     for (const format::SharedFile& shared : rank.shared) {
       shared_.push_back(content(checkpoint / shared.file));
@@ -112,28 +120,28 @@ class RankImage {
   std::vector<std::byte> image_;
 };
 
-TEST(Golden, TheReadersFunctionsGetEveryImage) {
-  const Golden golden = make_golden();
+TEST_P(GoldenOf, TheReadersFunctionsGetEveryImage) {
   std::size_t ranks = 0;
-  for (const auto& [name, text] : checked_in()) {
+  for (const auto& [name, text] : checked_in(folder_)) {
     if (!name.ends_with("/manifest.json")) continue;
     SCOPED_TRACE(name);
     const auto manifest = format::decode_manifest(text);
     ASSERT_TRUE(manifest.ok()) << manifest.status().message();
     EXPECT_TRUE(format::decode_manifest_head(text).ok());
+    EXPECT_EQ(manifest->version, static_cast<std::uint32_t>(GetParam()));
     EXPECT_EQ(format::encode_manifest(*manifest).value(), text);
     const std::string prefix = name.substr(0, name.rfind('/') + 1);
     for (const format::RankManifest& rank : manifest->ranks) {
-      const RankImage decoded(kFolder / prefix, rank);
-      EXPECT_TRUE(decoded.image() == golden.images.at(prefix + std::to_string(rank.rank))) << rank.rank;
+      const RankImage decoded(folder_ / prefix, rank);
+      EXPECT_TRUE(decoded.image() == golden_.images.at(prefix + std::to_string(rank.rank))) << rank.rank;
       ++ranks;
     }
   }
-  EXPECT_EQ(ranks, golden.images.size());
+  EXPECT_EQ(ranks, golden_.images.size());
 }
 
 TEST(Golden, TheSafetensorsFileIsReadAsOne) {
-  const fs::path path = kFolder / "safetensors/000001-step000010-20261122T123005Z/rank-00000.safetensors";
+  const fs::path path = kGolden / "v1/safetensors/000001-step000010-20261122T123005Z/rank-00000.safetensors";
   const std::string file = content(path);
   const auto header = format::read_safetensors_header(base::as_bytes(file), file.size());
   ASSERT_TRUE(header.ok()) << header.status().message();

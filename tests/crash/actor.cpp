@@ -25,6 +25,7 @@ Status Actor::open() {
   SF_ASSIGN(store::Store opened, store::Store::open_or_create(process_, std::string(kStorePath)));
   store_.emplace(std::move(opened));
   ledger_.store_exists = true;
+  ledger_.pages_whole = true;
   return {};
 }
 

@@ -42,6 +42,7 @@ using ContentPtr = std::shared_ptr<const Content>;
 // How a checkpoint lies on disk; a seed walks through them.
 enum class Shape : std::uint8_t {
   container,         // one chunk, byte planes and LZ4
+  planes,            // one chunk, codec of the levels: format version 2
   safetensors,       // one chunk, raw
   two_ranks,         // one chunk each, container
   constant_chunk,    // two chunks, the first of them constant, container

@@ -149,9 +149,21 @@ int replay_one(const Scenarios& scenarios, const Options& options, const Lie& li
 // Every sync that a promise hangs on.
 // "Z$" is a checkpoint's directory, "/$" the root.
 constexpr std::array kLies{
-    "sync:.data$",        "sync:.safetensors$",  "sync:.table$",           "sync:manifest.json$",
-    "sync:sequence.tmp$", "sync:verified.tmp$",  "sync:FORMAT-v1.md.tmp$", "sync_dir:.main.partial$",
-    "sync_dir:Z$",        "sync_dir:/runs/gpt$", "sync_dir:/runs$",        "sync_dir:/$"};
+    "sync:.data$",
+    "sync:.safetensors$",
+    "sync:.table$",
+    "sync:manifest.json$",
+    "sync:sequence.tmp$",
+    "sync:verified.tmp$",
+    "sync:FORMAT-v1.md.tmp$",
+    "sync:read-v1.py.tmp$",
+    "sync:FORMAT-v2.md.tmp$",
+    "sync:read-v2.py.tmp$",
+    "sync_dir:.main.partial$",
+    "sync_dir:Z$",
+    "sync_dir:/runs/gpt$",
+    "sync_dir:/runs$",
+    "sync_dir:/$"};
 
 int tell_lies(const Scenarios& scenarios, Options options) {
   int exit_code = 0;

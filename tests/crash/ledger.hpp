@@ -30,6 +30,7 @@ struct Ledger {
   std::map<std::string, KnownCheckpoint, std::less<>> checkpoints;  // by name
   std::uint64_t highest_claimed = 0;                                // acknowledged
   bool store_exists = true;                                         // its creation was acknowledged
+  bool pages_whole = true;  // those of the format: nobody has damaged them since the store was opened to write
 };
 
 }  // namespace stillframe::test

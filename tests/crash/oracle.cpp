@@ -20,11 +20,10 @@ std::uint64_t changes_but_syncs(const FaultEnv& disk) {
 
 // Beside the checkpoints since the store was made.
 bool has_pages(const store::Store& store) {
-  const auto holds = [&](std::string_view name, std::string_view text) {
-    const auto found = env::read_whole(store.env(), env::join(store.path(), name), text.size());
-    return found.ok() && *found == text;
-  };
-  return holds(format::kFormatPageFile, store::format_page()) && holds(format::kReaderFile, store::reader_script());
+  return std::ranges::all_of(store::pages(), [&](const store::Page& page) {
+    const auto found = env::read_whole(store.env(), env::join(store.path(), page.name), page.text.size());
+    return found.ok() && *found == page.text;
+  });
 }
 
 bool is_mark(std::string_view file) {
@@ -37,8 +36,10 @@ bool is_checkpoints_file(std::string_view file) {
 }
 
 bool is_stores_file(std::string_view file) {
-  return file == format::kSequenceFile || file == format::kStoreLockFile || file == format::kFormatPageFile ||
-         file == format::kReaderFile || (file.starts_with("run-") && file.ends_with(".lock"));
+  const auto pages = store::pages();
+  const bool is_page = std::ranges::any_of(pages, [file](const store::Page& page) { return page.name == file; });
+  return file == format::kSequenceFile || file == format::kStoreLockFile || is_page ||
+         (file.starts_with("run-") && file.ends_with(".lock"));
 }
 
 // Whatever recovery should have collected.
@@ -158,11 +159,12 @@ std::string find_wrong(FaultEnv& disk, Ledger ledger, bool deep) {
   if (ledger.store_exists) {
     const auto opened = store::Store::open(disk, std::string(kStorePath));
     if (!opened.ok()) return wrong("the store is lost", opened.status());
-    if (deep && !has_pages(*opened)) return "the page of the format, or the reader, is not what was put there";
+    if (deep && ledger.pages_whole && !has_pages(*opened)) return "the page of the format, or the reader, is not what was put there";
     if (std::string found = deep ? find_wrong_scrub(disk, ledger) : ""; !found.empty()) return found;
   }
   Actor actor(disk, ledger);
   if (const Status opened = actor.open(); !opened.ok()) return wrong("the store cannot be opened", opened);
+  if (deep && !has_pages(actor.store())) return "a page of the format, or a reader, was not put back";
   if (const Status locked = actor.lock_run(std::string(kRun)); !locked.ok()) return wrong("locking the run", locked);
   if (const Status recovered = actor.recover(); !recovered.ok()) return wrong("recovery", recovered);
   const std::vector<std::string> listed = actor.names();

@@ -1,10 +1,13 @@
 // One process at work: it dies in its n-th change, or that change fails, once or from then on.
 #include "crash/scenario.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
+#include "base/bytes.hpp"
 #include "crash/actor.hpp"
+#include "store/pages.hpp"
 
 namespace stillframe::test {
 namespace {
@@ -112,6 +115,23 @@ Stage with_a_damaged_one(std::uint64_t seed) {
   return stage;
 }
 
+// One of the pages of either version, or one of the readers, is gone, cut short, or another text of its length.
+Stage with_a_damaged_page(std::uint64_t seed) {
+  Stage stage = stage_with_history(seed, 1);
+  const store::Page page = store::pages().at(seed % store::pages().size());
+  const std::string path = env::join(kStorePath, page.name);
+  std::string text(page.text);
+  const std::uint64_t damage = seed / store::pages().size() % 3;
+  if (damage == 1) text.resize(text.size() / 2);
+  if (damage == 2) std::ranges::reverse(text);
+  const Status damaged = damage == 0 ? stage.process->remove_file(path)
+                                     : env::replace_file_synced(*stage.process, path, base::as_bytes(text));
+  damaged.ignore("then it is whole, and stays so");
+  stage.process = stage.process->survivor(FaultEnv::kEverything);
+  stage.ledger.pages_whole = false;
+  return stage;
+}
+
 Stage no_store(std::uint64_t seed) {
   Stage stage;
   stage.seed = seed;
@@ -201,7 +221,7 @@ void add_one_process(Scenarios& all, const std::string& name, Prepare prepare, W
 }  // namespace
 
 Shape shape_of(std::uint64_t seed, std::uint64_t which) {
-  constexpr std::array kShort{Shape::container, Shape::safetensors, Shape::two_ranks};
+  constexpr std::array kShort{Shape::container, Shape::planes, Shape::safetensors, Shape::two_ranks};
   const std::uint64_t drawn = mix_bits(seed * 8 + which + 1) % 64;
   if (drawn == 0) return Shape::safetensors_long;
   if (drawn == 1) return Shape::two_chunks;
@@ -243,6 +263,7 @@ Scenarios all_scenarios() {
   add_one_process(all, "marks", with_a_damaged_one, mark);
   add_one_process(all, "claim", two_older, claim_thrice);
   add_one_process(all, "create", no_store, create_and_commit);
+  add_one_process(all, "pages", with_a_damaged_page, create_and_commit);
   add_one_process(all, "recovery", after_many_deaths, start_up);
   add_one_process(all, "service", two_older, serve);
   add_writers(all);

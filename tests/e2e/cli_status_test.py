@@ -19,7 +19,8 @@ SESSION = {
     "alarms": [{"kind": "stale_tensors", "text": "lm_head did not change\x1b[31m", "since_step": 30, "times": 2}],
 }  # fmt: skip
 STATUS = {
-    "daemon": {"pid": 9, "version": "1.2", "socket": "/run/s", "uptime_seconds": 61.0},
+    "daemon": {"pid": 9, "version": "1.2", "socket": "/run/s", "uptime_seconds": 61.0,
+               "level": "default", "notice": "libzstd 1.4 has no encoder\x1b[31m"},
     "arena": {"budget_bytes": 4096, "used_bytes": 1024},
     "scrub": {
         "/runs/gpt": {"checked": 12, "bad": 1, "last": "000003: bad: \x9btorn", "reading": "000004"},
@@ -59,6 +60,7 @@ def test_standing_alarms_and_the_scrub_are_printed():
     assert "scrub of /runs/new: 0 checked, 0 bad" in lines
     assert any("last error" in line and "no room" in line for line in lines)
     assert any("3 more" in line for line in lines)
+    assert "libzstd 1.4 has no encoder?[31m" in lines
 
 
 def test_what_a_crash_now_would_cost_is_printed_for_each_run_of_which_it_is_known():

@@ -156,8 +156,27 @@ def test_show_tells_what_a_checkpoint_holds(store):
     assert (document["name"], document["metrics"]) == (names[2], {"loss": 0.25})
     (rank,) = document["ranks"]
     assert rank["chunks"] == WEIGHT_CHUNKS == sum(rank["chunks_by_codec"].values())
+    assert set(rank["chunks_by_codec"]) <= {"planes", "raw"} and "planes" in rank["chunks_by_codec"]
     entries = {e["name"]: e for e in rank["entries"]}
     assert entries["phase"]["dtype"] == "C128" and entries["optimizer.step"]["shape"] == []
+
+
+def test_show_tells_level_codec_and_version(tmp_path):
+    make_store(tmp_path / "encoded", "--count", 1)
+    make_store(tmp_path / "plain", "--count", 1, "--raw")
+    golden = pathlib.Path(__file__).parents[1] / "golden" / "v1" / "planes-lz4"
+    for address, level, version, codec in (
+        (tmp_path / "encoded", "default", 2, "planes"),
+        (tmp_path / "plain", "raw", 1, "raw"),
+        (golden, None, 1, "planes_lz4"),
+    ):
+        document = stillframe_json("show", f"{address}@latest")
+        assert (document["level"], document["format_version"]) == (level, version)
+        assert codec in document["ranks"][0]["chunks_by_codec"]
+        text = stillframe("show", f"{address}@latest").stdout
+        assert re.search(rf"^format +version {version}$", text, re.M) and codec in text
+        assert re.findall(r"^level +(.*)$", text, re.M) == ([level] if level else [])
+
 
 
 def test_show_strips_escape_sequences_from_what_it_prints(store):
@@ -326,7 +345,7 @@ def test_help_and_version():
 
 def test_daemon_help_names_every_key_as_a_flag():
     text = run("stillframed", "--help").stdout
-    for flag in ("--daemon-socket", "--arena-budget-bytes", "--persist-codec", "--retention-keep-last", "--log-path"):
+    for flag in ("--daemon-socket", "--arena-budget-bytes", "--persist-level", "--retention-keep-last", "--log-path"):
         assert flag in text
     assert "Examples:" in text and "5 busy" in text
     assert re.fullmatch(r"stillframed \d+\.\d+\.\d+\n", run("stillframed", "--version").stdout)

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "e2e/rig.hpp"
+#include "format/writer_words.hpp"
 
 namespace stillframe::test {
 namespace {
@@ -34,6 +35,35 @@ TEST_F(Daemon, ASnapshotGoesAllTheWayAndComesBack) {
   ASSERT_TRUE(from->has_value());
   EXPECT_EQ((*from)->step, 5);
   EXPECT_TRUE(restored.is(5));
+}
+
+TEST_F(Daemon, SaysItsLevelAndThatNothingIsAmiss) {
+  start_daemon({"persist.level=fast"});
+  const auto status = client::query_status(socket(), base::Deadline::after_ms(5000));
+  SF_ASSERT_OK(status);
+  const auto said = nlohmann::json::parse(*status).at("daemon");
+  EXPECT_EQ(said.at("level"), "fast");
+  EXPECT_EQ(said.at("notice"), "");
+}
+
+TEST_F(Daemon, EncodesAtTheLevelThatIsConfigured) {
+  for (const std::string level : {"raw", "fast", "default"}) {
+    start_daemon({"persist.level=" + level});
+    State state;
+    auto checkpointer = open(state, level);
+    SF_ASSERT_OK(checkpointer);
+    state.set(5);
+    const auto ticket = checkpointer->snapshot(5);
+    SF_ASSERT_OK(ticket);
+    SF_ASSERT_OK(ticket->wait_durable(kPatienceMs));
+    const auto reader =
+        store::CheckpointReader::open(store::Store::open(env::posix_env(), store_path()).value(), ticket->info().name);
+    SF_ASSERT_OK(reader);
+    EXPECT_EQ((*reader)->manifest().version, level == "raw" ? 1U : 2U);
+    EXPECT_EQ(format::said_level((*reader)->manifest().writer), level == "raw" ? "" : level);
+    SF_ASSERT_OK(checkpointer->close(kPatienceMs));
+    daemon_ = Process();
+  }
 }
 
 TEST_F(Daemon, ASecondOneOnTheSameSocketIsRefusedAndTheFirstIsNamed) {

@@ -36,13 +36,13 @@ class Model(torch.nn.Module):
         return torch.equal(self.w, Model(step).w)
 
 
-def codec_config(folder: Path, codec: str) -> str:
+def level_config(folder: Path, level: str) -> str:
     config = folder / "stillframed.toml"
-    config.write_text(f'[persist]\ncodec = "{codec}"\n')
+    config.write_text(f'[persist]\nlevel = "{level}"\n')
     return str(config)
 
 
-@pytest.fixture(scope="module", params=["planes_lz4", "raw"])
+@pytest.fixture(scope="module", params=["default", "raw"])
 def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A store with steps 1 and 2, to be copied and damaged."""
     folder = tmp_path_factory.mktemp("good")
@@ -50,7 +50,7 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(folder / "run").items():
             patch.setenv(name, value)
-        model, config = Model(), codec_config(folder, request.param)
+        model, config = Model(), level_config(folder, request.param)
         with stillframe.Checkpointer(folder / "store", model=model, daemon_config=config) as ckpt:
             for step in (1, 2):
                 model.set(step)

@@ -364,7 +364,8 @@ TEST_F(HotHold, TheEndOfAnOlderReaderLeavesTheNewOnesHold) {
 TEST_F(HotHold, EndsAtTheDeadlineAndTheReaderStillReadsWhatWasThere) {
   ASSERT_NO_FATAL_FAILURE(start_reading(4000));
   EXPECT_TRUE(lets_go());
-  std::vector<std::byte> raw(kChunkBytes), scratch;
+  std::vector<std::byte> raw(kChunkBytes);
+  store::ReadScratch scratch;
   EXPECT_TRUE(image_->read_chunk(0, raw, scratch).ok());
 }
 

@@ -67,6 +67,7 @@ class Container {
     for (const auto& file : shared_) bounds_.shared_bytes.push_back(file.size());
     for (std::size_t i = 0; i < chunks; ++i) add(records.subspan(std::min(i * kRecordBytes, records.size())));
     bounds_.data_bytes = own_end_;
+    bounds_.version = format::kFormatVersion;
   }
 
   // Reads every chunk, twice where only the checksums of the content were wrong: then with the right ones.
@@ -94,7 +95,7 @@ class Container {
     const std::size_t chunk = table_.chunks.size();
     ChunkRecord record;
     record.location = static_cast<LocationKind>(std::to_integer<unsigned>(field[0]) % 5U);
-    record.codec = static_cast<std::uint8_t>(std::to_integer<unsigned>(field[1]) % 3U);
+    record.codec = static_cast<std::uint8_t>(std::to_integer<unsigned>(field[1]) % 4U);  // one of them is not known
     record.raw_bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, table_.image_bytes - chunk * kChunkBytes));
     record.stored_bytes = base::load_le<std::uint32_t>(field, 8);
     record.offset = base::load_le<std::uint64_t>(field, 16);
@@ -139,7 +140,7 @@ class Container {
     ChunkRecord& record = files.table.chunks[chunk];
     std::vector<std::byte> raw(record.raw_bytes);
     const MemoryBound bound(0, 0, kReadingBytes);
-    std::vector<std::byte> scratch;
+    store::ReadScratch scratch;
     const auto first = store::read_chunk(files, chunk, raw, scratch);
     require_words(first);
     if (first.ok() || !first.status().message().starts_with("the content does not match its XXH3-128")) return;

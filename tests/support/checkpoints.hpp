@@ -10,6 +10,7 @@
 
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
+#include "codec/context.hpp"
 #include "env/env.hpp"
 #include "format/tree.hpp"
 #include "store/reader.hpp"
@@ -34,10 +35,21 @@ inline std::vector<std::byte> image_of(const format::ImageLayout& layout, std::i
   std::vector<std::byte> image(layout.bytes);
   std::uint64_t state = static_cast<std::uint64_t>(step) * 2654435761U + 1;
   for (std::size_t i = 0; i < image.size(); ++i) {
-    if (i % 4 >= 2) state = state * 6364136223846793005ULL + 1442695040888963407ULL;  // half of each word compresses
-    image[i] = static_cast<std::byte>(i % 4 >= 2 ? state >> 56U : static_cast<std::uint64_t>(step));
+    // Half of each word is equal bytes, and of the last byte half the bits.
+    if (i % 4 >= 2) state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    image[i] =
+        static_cast<std::byte>(i % 4 >= 2 ? state >> (i % 4 == 3 ? 60U : 56U) : static_cast<std::uint64_t>(step));
   }
   return image;
+}
+
+// planes: at level default, and with what is worth it.
+inline Result<codec::Encoded> encode_as(codec::CodecId wanted, std::span<const std::byte> raw,
+                                        std::span<const ElementRun> runs, std::span<std::byte> out) {
+  if (wanted != codec::CodecId::planes) return codec::encode(wanted, raw, runs, out);
+  codec::Decisions decisions;
+  SF_ASSIGN(codec::Context context, codec::Context::create());
+  return codec::encode(codec::Level::standard, raw, runs, out, decisions, context);
 }
 
 inline Status append_image(store::CheckpointWriter& writer, const format::ImageLayout& layout,
@@ -45,7 +57,7 @@ inline Status append_image(store::CheckpointWriter& writer, const format::ImageL
   std::vector<std::byte> out(codec::encoded_bound(kChunkBytes));
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
     const auto raw = image.subspan(chunk * kChunkBytes, layout.chunk_length(chunk));
-    SF_ASSIGN(const auto encoded, codec::encode(wanted, raw, format::element_runs(layout, chunk), out));
+    SF_ASSIGN(const auto encoded, encode_as(wanted, raw, format::element_runs(layout, chunk), out));
     const auto stored = std::span<const std::byte>(out).first(encoded.bytes);
     format::ChunkRecord record;
     record.codec = static_cast<std::uint8_t>(encoded.codec);
@@ -94,7 +106,7 @@ inline Result<store::Published> publish(const store::Store& store, const std::st
 inline Result<std::vector<std::byte>> read_image(const store::CheckpointReader& reader, std::size_t rank_index = 0) {
   const auto& table = reader.table(rank_index);
   std::vector<std::byte> image(table.image_bytes);
-  std::vector<std::byte> scratch;
+  store::ReadScratch scratch;
   for (std::uint64_t chunk = 0; chunk < table.chunks.size(); ++chunk) {
     const auto raw = std::span(image).subspan(chunk * kChunkBytes, table.chunks[chunk].raw_bytes);
     SF_TRY(reader.read_chunk(rank_index, chunk, raw, scratch));

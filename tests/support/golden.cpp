@@ -1,10 +1,13 @@
 #include "golden.hpp"
 
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "base/bytes.hpp"
+#include "codec/codec.hpp"
 #include "format/json.hpp"
 #include "format/names.hpp"
 #include "format/tree.hpp"
@@ -268,7 +271,59 @@ void safetensors(Cases& cases) {
   cases.publish();
 }
 
+constexpr std::uint8_t kPlanes = 2;  // docs/format-v2.md
+
+std::string stored_chunk(const std::string& chunks, const std::string& name) {
+  std::ifstream file(chunks + "/" + name + ".stored", std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A tensor of 32-bit floats that is this chunk.
+GoldenRank rank_of(std::uint32_t rank, std::uint64_t floats, const std::string& stored) {
+  GoldenRank made(rank, {{"w", DType::f32, {floats}, 0, 0}});
+  (void)codec::decode(kPlanes, base::as_bytes(stored), made.tensor("w"));
+  return made;
+}
+
+// Weights, moments and nibbles of three ranks; the fourth would be version 1. Then the first one's chunk, shared.
+void planes(Cases& cases, const std::string& chunks) {
+  struct Part {
+    std::string chunk;
+    std::uint64_t floats = 0;
+  };
+  const std::vector<Part> parts{{"weights", 5000}, {"moments", 6001}, {"nibbles", 3003}};
+  cases.begin("planes", 1, 10);
+  cases.manifest().world_size = 4;
+  cases.manifest().writer = "stillframe golden, level default";
+  for (std::uint32_t rank = 0; rank < parts.size(); ++rank) {
+    const std::string stored = stored_chunk(chunks, parts[rank].chunk);
+    GoldenRank made = rank_of(rank, parts[rank].floats, stored);
+    made.add_stored(kPlanes, stored);
+    cases.add(std::move(made));
+  }
+  GoldenRank last(3, {{"w", DType::u8, {7}, 0, 0}});
+  fill_random(last.tensor("w"), 3);
+  last.add_raw();
+  cases.add(std::move(last));
+  cases.publish();
+  const std::string first_name = cases.name();
+  const std::string container = cases.file("rank-00000.data");
+
+  cases.begin("planes", 2, 20);
+  GoldenRank shares = rank_of(0, parts[0].floats, container);
+  const std::uint16_t from = shares.share(container, first_name);
+  shares.add_shared(from, 0, static_cast<std::uint32_t>(container.size()), kPlanes);
+  cases.add(std::move(shares));
+  cases.publish();
+}
+
 }  // namespace
+
+Golden make_golden_v2(const std::string& chunks) {
+  Cases cases;
+  planes(cases, chunks);
+  return std::move(cases).take();
+}
 
 Golden make_golden() {
   Cases cases;

@@ -183,6 +183,13 @@ void GoldenRank::add_planes() {
   add_own(record, encode_planes(raw, format::element_runs(layout(), table_.chunks.size())));
 }
 
+void GoldenRank::add_stored(std::uint8_t codec, const std::string& stored) {
+  format::ChunkRecord record;
+  record.codec = codec;
+  (void)next_chunk(record);
+  add_own(record, stored);
+}
+
 void GoldenRank::add_constant() {
   format::ChunkRecord record;
   record.location = format::LocationKind::constant;
@@ -220,6 +227,7 @@ std::uint16_t GoldenRank::share(const std::string& content, const std::string& f
 
 format::RankManifest GoldenRank::finish(const std::string& prefix, std::string tree_json, Golden& golden) {
   const std::vector<std::byte> table = format::encode_table(table_);
+  manifest_.version = format::lowest_version(table_);
   manifest_.data.bytes = data_.size();
   manifest_.table = {format::table_file(manifest_.rank), table.size()};
   manifest_.table_hash = base::xxh128(table);

@@ -31,6 +31,7 @@ class GoldenRank {
   void begin_safetensors(const std::string& run, std::int64_t step);
   void add_raw();
   void add_planes();
+  void add_stored(std::uint8_t codec, const std::string& stored);
   void add_constant();  // of the first 16 bytes that stand there
   void add_derived(std::span<const format::DerivedPiece> pieces);
   // The chunk is stored in shared file `source` at `offset`, by that codec.

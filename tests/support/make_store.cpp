@@ -15,13 +15,17 @@
 
 #include "base/checksum.hpp"
 #include "codec/codec.hpp"
+#include "codec/context.hpp"
 #include "format/json.hpp"
 #include "format/tree.hpp"
+#include "format/writer_words.hpp"
 #include "store/writer.hpp"
 
 namespace {
 
 using namespace stillframe;
+
+constexpr auto kLevel = codec::Level::standard;  // unless raw
 
 struct Options {
   std::string store;
@@ -87,7 +91,8 @@ std::vector<std::byte> make_image(const Options& options, const format::ImageLay
 Status append_image(store::CheckpointWriter& writer, const Options& options, const format::ImageLayout& layout,
                     std::span<const std::byte> image) {
   std::vector<std::byte> stored(codec::encoded_bound(kChunkBytes));
-  const auto wanted = options.raw ? codec::CodecId::raw : codec::CodecId::planes_lz4;
+  const auto level = options.raw ? codec::Level::raw : kLevel;
+  SF_ASSIGN(codec::Context context, codec::Context::create());
   for (std::uint64_t chunk = 0; chunk < layout.chunk_count(); ++chunk) {
     const auto raw = image.subspan(chunk * kChunkBytes, layout.chunk_length(chunk));
     format::ChunkRecord record;
@@ -99,7 +104,9 @@ Status append_image(store::CheckpointWriter& writer, const Options& options, con
       SF_TRY(writer.append(record, {}));
       continue;
     }
-    SF_ASSIGN(const codec::Encoded encoded, codec::encode(wanted, raw, format::element_runs(layout, chunk), stored));
+    codec::Decisions decisions;
+    SF_ASSIGN(const codec::Encoded encoded,
+              codec::encode(level, raw, format::element_runs(layout, chunk), stored, decisions, context));
     const auto bytes = std::span(stored).first(encoded.bytes);
     record.codec = static_cast<std::uint8_t>(encoded.codec);
     record.stored_bytes = static_cast<std::uint32_t>(bytes.size());
@@ -145,7 +152,7 @@ format::Manifest draft_of(const Options& options, std::uint64_t sequence, std::i
     draft.alarms.push_back({alarm.substr(0, equals), alarm.substr(equals + 1)});
   }
   if (!options.named.empty()) draft.alarms.push_back({"non_finite_loss", options.named});
-  draft.writer = "make_store";
+  draft.writer = format::writer_words("make_store", options.raw ? "" : codec::level_name(kLevel), false);
   return draft;
 }
 

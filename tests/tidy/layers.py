@@ -13,6 +13,7 @@ THIRD_PARTY = {
     "fmt/": "spdlog",
     "CLI/": "cli11",
     "lz4": "lz4",
+    "zstd": "zstd",
     "xxhash": "xxhash",
     "isa-l": "isal",
 }

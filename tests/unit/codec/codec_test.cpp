@@ -3,51 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 #include <vector>
+
+#include "unit/codec/samples.hpp"
 
 namespace stillframe::codec {
 namespace {
 
 constexpr std::uint8_t kPlanes = static_cast<std::uint8_t>(CodecId::planes_lz4);
-using Bytes = std::vector<std::byte>;
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint32_t next() {
-    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
-    return static_cast<std::uint32_t>(state_ >> 33U);
-  }
-  std::uint32_t below(std::uint32_t limit) { return next() % limit; }
-  // The sum of twelve uniforms: near enough to a normal distribution.
-  float normal() {
-    float sum = -6;
-    for (int i = 0; i < 12; ++i) sum += static_cast<float>(next()) / 2147483648.0F;
-    return sum;
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-Bytes noise(std::size_t bytes, std::uint64_t seed) {
-  Random random(seed);
-  Bytes data(bytes);
-  for (std::byte& byte : data) byte = static_cast<std::byte>(random.next() >> 8U);
-  return data;
-}
-
-// Like trained weights: small normal values, one in eight exactly zero.
-Bytes weights(std::size_t bytes, std::uint64_t seed) {
-  Random random(seed);
-  Bytes data(bytes);
-  for (std::size_t at = 0; at + 4 <= bytes; at += 4) {
-    const float value = random.below(8) == 0 ? 0.0F : 0.02F * random.normal();
-    std::memcpy(data.data() + at, &value, sizeof value);
-  }
-  return data;
-}
 
 struct Stored {
   CodecId codec;
@@ -71,11 +34,10 @@ void expect_round_trip(const Bytes& raw, const std::vector<ElementRun>& runs) {
   EXPECT_TRUE(back == raw);
 }
 
-std::uint32_t u32(std::size_t value) { return static_cast<std::uint32_t>(value); }
-
 TEST(Codec, NamesStandForIds) {
   EXPECT_EQ(codec_name(0), "raw");
   EXPECT_EQ(codec_name(1), "planes_lz4");
+  EXPECT_EQ(codec_name(2), "planes");
   EXPECT_EQ(codec_name(200), "unknown");
 }
 

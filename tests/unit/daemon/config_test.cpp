@@ -40,7 +40,7 @@ void expect_equal(const Config& a, const Config& b) {
   EXPECT_EQ(a.private_store, b.private_store);
   EXPECT_EQ(a.budget_bytes, b.budget_bytes);
   EXPECT_EQ(a.encoder_threads, b.encoder_threads);
-  EXPECT_EQ(a.codec, b.codec);
+  EXPECT_EQ(a.level, b.level);
   EXPECT_EQ(a.group_deadline_seconds, b.group_deadline_seconds);
   EXPECT_EQ(a.retention, b.retention);
   EXPECT_EQ(a.log_level, b.log_level);
@@ -91,7 +91,7 @@ private_store = "/data/run"
 budget_bytes = 1_048_576
 [persist]
 encoder_threads = 3
-codec = "raw"
+level = "raw"
 group_deadline_seconds = 7
 [retention]
 keep_last = 9
@@ -118,7 +118,7 @@ path = "/var/log/s.log"
   expected.private_store = "/data/run";
   expected.budget_bytes = 1U << 20;
   expected.encoder_threads = 3;
-  expected.codec = codec::CodecId::raw;
+  expected.level = codec::Level::raw;
   expected.group_deadline_seconds = 7;
   expected.retention.keep_last = 9;
   expected.retention.keep_best = {{"loss", false, 2}, {"accuracy", true, 1}};
@@ -138,6 +138,23 @@ TEST(ConfigFile, AnUnknownKeyIsRefusedWithTheNearestOne) {
   EXPECT_EQ(
       error_of("[arena]\n\nbudget_byte = 1\n"),
       "d.toml:3: arena.budget_byte: expected a known key, found an unknown one; did you mean arena.budget_bytes?");
+}
+
+TEST(ConfigFile, TheKeyBeforeLevelsNamesTheirs) {
+  EXPECT_EQ(error_of("[persist]\ncodec = \"raw\"\n"),
+            "d.toml:2: persist.codec: expected a known key, found an unknown one; did you mean persist.level?");
+  Config config;
+  EXPECT_THAT(set_config_key(config, "persist.codec", "raw").message(), EndsWith("did you mean persist.level?"));
+}
+
+TEST(ConfigFile, EveryLevelHasItsWord) {
+  for (const auto level : {codec::Level::raw, codec::Level::fast, codec::Level::standard}) {
+    const auto parsed =
+        parse_config("[persist]\nlevel = \"" + std::string(codec::level_name(level)) + "\"\n", "d.toml");
+    ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+    EXPECT_EQ(parsed->level, level);
+  }
+  EXPECT_EQ(Config().level, codec::Level::standard);
 }
 
 TEST(ConfigFile, AnUnknownKeyFarFromEveryOtherGetsNoSuggestion) {
@@ -171,8 +188,8 @@ TEST(ConfigFile, AValueOutOfRangeSaysTheRange) {
   EXPECT_THAT(error_of("[daemon]\nmax_clients = 4097\n"), HasSubstr("found 4097"));
   EXPECT_THAT(error_of("[arena]\nbudget_bytes = 1048575\n"), HasSubstr("from 1048576 to 140737488355328, or 0"));
   EXPECT_THAT(error_of("[daemon]\nidle_exit_seconds = 31536001\n"), HasSubstr("from 0 to 31536000"));
-  EXPECT_THAT(error_of("[persist]\ncodec = \"zip\"\n"),
-              HasSubstr("expected \"planes_lz4\" or \"raw\", found the string \"zip\""));
+  EXPECT_THAT(error_of("[persist]\nlevel = \"zip\"\n"),
+              HasSubstr("expected \"raw\", \"fast\" or \"default\", found the string \"zip\""));
   EXPECT_THAT(error_of("[log]\nlevel = \"loud\"\n"), HasSubstr("d.toml:2: log.level: expected \"debug\""));
 }
 

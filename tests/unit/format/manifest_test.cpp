@@ -122,9 +122,23 @@ TEST(Manifest, AWrongFieldIsNamedEvenUnderARightSeal) {
 }
 
 TEST(Manifest, ALaterVersionIsUnsupportedAndNotCorrupt) {
-  const auto result = decode_manifest(changed("\"version\": 1", "\"version\": 2"));
+  const auto result = decode_manifest(changed("\"version\": 1", "\"version\": 3"));
   EXPECT_EQ(result.status().code(), Code::unsupported);
-  EXPECT_NE(result.status().message().find("version 2"), std::string::npos);
+  EXPECT_NE(result.status().message().find("version 3"), std::string::npos);
+}
+
+TEST(Manifest, SaysTheLowestVersionThatHoldsItsRanks) {
+  Manifest manifest = small_manifest();
+  EXPECT_NE(encode_manifest(manifest)->find("\"version\": 1,"), std::string::npos);
+  manifest.ranks[0].version = 2;
+  const auto text = encode_manifest(manifest);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_NE(text->find("\"version\": 2,"), std::string::npos);
+  const auto back = decode_manifest(*text);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(back->version, 2U);
+  EXPECT_EQ(back->ranks[0].version, 2U);
+  EXPECT_EQ(decode_manifest_head(*text)->version, 2U);
 }
 
 TEST(Manifest, AnUnknownDtypeIsUnsupported) {

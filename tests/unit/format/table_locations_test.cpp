@@ -79,7 +79,34 @@ TEST(ChunkLocations, DerivedBytesAreWholePieces) {
 TEST(ChunkLocations, WhatIsStoredAsItIsHasItsOwnLength) {
   EXPECT_EQ(decoded([](Chunks& c) { c[0].codec = 0; }), Code::corrupt);
   EXPECT_EQ(decoded([](Chunks& c) { c[2].codec = 0; }), Code::corrupt);
-  EXPECT_EQ(decoded([](Chunks& c) { c[0].codec = 2; }), Code::unsupported);
+}
+
+// Under a manifest of version 1 a codec of version 2 is no version 1.
+TEST(ChunkLocations, ACodecIsOneOfTheVersionThatTheManifestSays) {
+  TableBounds second = kBounds;
+  second.version = 2;
+  const auto is_planes = [](Chunks& c) { c[0].codec = c[2].codec = 2; };
+  EXPECT_EQ(decoded(is_planes), Code::corrupt);
+  EXPECT_EQ(decoded(is_planes, second), Code::ok);
+  EXPECT_EQ(decoded([](Chunks&) {}, second), Code::ok);
+  const std::uint64_t longer = kBounds.data_bytes - 1000 + kChunkBytes;
+  const auto stores_no_less = [](Chunks& c) {
+    c[0].codec = 2;
+    c[0].stored_bytes = kChunkBytes;
+    c[3].offset = kChunkBytes;
+  };
+  EXPECT_EQ(decoded(stores_no_less, {0, longer, {kSharedBytes}, 2}), Code::corrupt);
+  for (const TableBounds& bounds : {kBounds, second}) {
+    EXPECT_EQ(decoded([](Chunks& c) { c[0].codec = 3; }, bounds), Code::unsupported);
+  }
+}
+
+TEST(ChunkLocations, TheLowestVersionIsThatOfTheNewestCodec) {
+  ChunkTable table = mixed_table();
+  EXPECT_EQ(lowest_version(table), 1U);
+  table.chunks[2].codec = 2;
+  EXPECT_EQ(lowest_version(table), 2U);
+  EXPECT_EQ(lowest_version({}), 1U);
 }
 
 TEST(ChunkLocations, ASafetensorsFileHoldsEveryChunkAsItIs) {

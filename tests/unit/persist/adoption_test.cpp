@@ -167,7 +167,7 @@ class DaemonProcess {
       env.observe([&](EnvOp, const std::string&) {
         if (++calls == die_at) ::_exit(kDied);
       });
-      const auto encoders = base::WorkerPool::start("test-encode", 2, 8).value();
+      const auto encoders = persist::Encoders::start("test-encode", 2, 8).value();
       const auto persister =
           persist::Persister::start(arena, store, *encoders, options_of_run("main"), [&](const persist::News& news) {
             if (die_in_news && news.state == "durable") ::_exit(kDied);
@@ -199,7 +199,7 @@ class KilledDaemon : public testing::Test {
 
     const auto store = store::Store::open_or_create(env::posix_env(), path).value();
     EXPECT_TRUE(store::recover(store, {"main"}).ok());
-    const auto encoders = base::WorkerPool::start("test-encode", 2, 8).value();
+    const auto encoders = persist::Encoders::start("test-encode", 2, 8).value();
     const auto persister =
         persist::Persister::start(arena, store, *encoders, options_of_run("main"), [](const persist::News&) {}).value();
     EXPECT_TRUE(trainer.reaches(shot, RecordState::verified)) << "died at call " << die_at;

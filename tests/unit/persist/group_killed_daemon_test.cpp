@@ -19,7 +19,7 @@ constexpr std::uint32_t kRanks = 2;
 class TwoPersisters {
  public:
   TwoPersisters(const std::array<std::shared_ptr<arena::Arena>, kRanks>& arenas, const store::Store& store)
-      : encoders_(base::WorkerPool::start("test-encode", 2, 8).value()) {
+      : encoders_(persist::Encoders::start("test-encode", 2, 8).value()) {
     const auto group = std::make_shared<persist::GroupCommit>("g1", "default", kRanks, kPatienceMs);
     for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
       persist::PersistOptions options = options_of_run("main");
@@ -34,7 +34,7 @@ class TwoPersisters {
   [[nodiscard]] persist::Persister& of(std::uint32_t rank) { return *persisters_[rank]; }
 
  private:
-  std::unique_ptr<base::WorkerPool> encoders_;
+  std::unique_ptr<persist::Encoders> encoders_;
   std::array<std::unique_ptr<persist::Persister>, kRanks> persisters_;
 };
 

@@ -25,6 +25,22 @@ TEST_F(GroupPersisting, TwoRanksCommitOneCheckpoint) {
   expect_whole(7, shots);
 }
 
+// One manifest for all: each rank restores it.
+TEST_F(GroupPersisting, AllWriteWhatTheOldestOfThemReads) {
+  ranks_[1].reads_format = 1;
+  start_group();
+  const std::vector<Shot> shots{capture(0, 7), capture(1, 7)};
+  ASSERT_TRUE(ranks_[0].trainer->reaches(shots[0], RecordState::durable));
+  expect_whole(7, shots);
+  const auto reader = store::CheckpointReader::open(store_, name_of(7)).value();
+  EXPECT_EQ(reader->manifest().version, 1U);
+  EXPECT_EQ(format::said_level(reader->manifest().writer), "");
+  ranks_[1].persister.reset();
+  ranks_[1].reads_format = format::kFormatVersion;
+  start_rank(1);
+  EXPECT_EQ(group_->reads_format(), 1U) << "a process of the group reads no more because it came back";
+}
+
 TEST_F(GroupPersisting, NothingIsCapturedOrPublishedBeforeTheLastRankHasSealed) {
   start_group();
   const Shot first = capture(0, 7);

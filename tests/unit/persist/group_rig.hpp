@@ -13,6 +13,7 @@ struct RankRig {
   std::unique_ptr<ArenaTrainer> trainer;
   NewsLog news;
   std::unique_ptr<persist::Persister> persister;
+  std::uint32_t reads_format = format::kFormatVersion;
 };
 
 class GroupPersisting : public PersistTest {
@@ -34,6 +35,7 @@ class GroupPersisting : public PersistTest {
   }
   void start_rank(std::uint32_t rank) {
     persist::PersistOptions options = options_of_run("main");
+    options.reads_format = ranks_[rank].reads_format;
     options.rank = rank;
     options.world_size = kRanks;
     options.joint = group_;
@@ -74,7 +76,7 @@ class GroupPersisting : public PersistTest {
       EXPECT_EQ(own.rank, rank);
       std::vector<std::byte> image(own.layout.bytes);
       for (std::uint64_t chunk = 0; chunk < own.layout.chunk_count(); ++chunk) {
-        std::vector<std::byte> scratch;
+        store::ReadScratch scratch;
         const auto bytes = std::span(image).subspan(chunk * kChunkBytes, own.layout.chunk_length(chunk));
         ASSERT_TRUE((*reader)->read_chunk(rank, chunk, bytes, scratch).ok());
       }

@@ -222,7 +222,7 @@ class PersistTest : public testing::Test {
   FaultEnv mem_;
   ObservedEnv env_{mem_};
   store::Store store_ = store::Store::open_or_create(env_, "/runs/gpt").value();
-  std::unique_ptr<base::WorkerPool> encoders_ = base::WorkerPool::start("test-encode", 2, 8).value();
+  std::unique_ptr<persist::Encoders> encoders_ = persist::Encoders::start("test-encode", 2, 8).value();
   std::unique_ptr<arena::Arena> arena_;
   std::unique_ptr<ArenaTrainer> trainer_;
   NewsLog news_;

@@ -15,7 +15,7 @@ class Preflight : public PersistTest {
     persister_.reset();
     persist::PersistOptions options = options_of_run("main");
     options.retention = policy;
-    options.codec = codec::CodecId::raw;  // every checkpoint takes what its image takes
+    options.level = codec::Level::raw;  // every checkpoint takes what its image takes
     start_daemon(options);
   }
   void take_verified(std::int64_t step) {

@@ -18,7 +18,7 @@ std::vector<Message> one_of_each() {
   return {
       Hello{kProtocolVersion, "0.1.0", "/store", "main", "group", 3, 8, "0123abcd", 1ULL << 34U, R"({"keep_last":5})", 20, 600,
             4711,
-            true},
+            true, 7},
       Settle{5000},
       ArenaRequest{123'456'789, 4096, 7000, true},
       Bye{},
@@ -65,6 +65,7 @@ TEST(Messages, MembersKeepTheirValues) {
   EXPECT_EQ(hello.persist_every_seconds, 600U);
   EXPECT_EQ(hello.pid, 4711);
   EXPECT_TRUE(hello.adopt);
+  EXPECT_EQ(hello.reads_format, 7U);
   const auto hot = std::get<HotImage>(*decode(encode(one_of_each()[13])));
   EXPECT_EQ(hot.record, 3U);
   EXPECT_EQ(hot.snapshot_id, 17U);
@@ -125,6 +126,7 @@ TEST(MessagesRefused, EveryMissingMember) {
   for (const Message& message : one_of_each()) {
     const Json whole = json_of(message);
     for (const auto& [key, value] : whole.items()) {
+      if (key == "reads_format") continue;  // which older trainers do not say
       Json broken = whole;
       broken.erase(key);
       EXPECT_EQ(refusal(broken).code(), Code::corrupt) << whole["type"] << " without " << key;
@@ -206,7 +208,7 @@ TEST(MessagesRefused, WhatFollowsAZeroByteIsNotOverlooked) {
 TEST(MessagesRefused, OtherProtocolVersionsAreUnsupportedWhateverElseTheyHold) {
   for (const char* type : {"hello", "welcome"}) {
     for (const std::uint64_t version :
-         {std::uint64_t{0}, std::uint64_t{kProtocolVersion - 1}, std::uint64_t{kProtocolVersion + 1},
+         {std::uint64_t{0}, std::uint64_t{kOldestTrainersVersion - 1}, std::uint64_t{kProtocolVersion + 1},
           std::numeric_limits<std::uint64_t>::max()}) {
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}}).code(), Code::unsupported) << type << version;
       EXPECT_EQ(refusal({{"type", type}, {"protocol", version}, {"of_the_future", {1}}, {"run", 5}}).code(),
@@ -217,6 +219,25 @@ TEST(MessagesRefused, OtherProtocolVersionsAreUnsupportedWhateverElseTheyHold) {
     }
   }
   EXPECT_EQ(refusal({{"type", "done"}, {"protocol", 2}}).code(), Code::corrupt) << "only a greeting has a version";
+}
+
+// Its trainer is served in its own version, and said to read version 1 of the format alone.
+TEST(Messages, AHelloOfTheVersionBeforeIsTaken) {
+  Json json = json_of(one_of_each()[0]);
+  json["protocol"] = kOldestTrainersVersion;
+  json.erase("reads_format");
+  const auto hello = decode(json.dump());
+  ASSERT_TRUE(hello.ok()) << hello.status().message();
+  EXPECT_EQ(std::get<Hello>(*hello).protocol, kOldestTrainersVersion);
+  EXPECT_EQ(std::get<Hello>(*hello).reads_format, 1U);
+  EXPECT_EQ(std::get<Hello>(*hello).pid, 4711);
+  json["reads_format"] = "2";
+  EXPECT_EQ(refusal(json).code(), Code::corrupt) << "where it is said it is a number";
+}
+
+TEST(MessagesRefused, ADaemonOfTheVersionBeforeIsRefused) {
+  Json json = json_of(Welcome{kOldestTrainersVersion, "0.1.0", 42, "", 0, 0});
+  EXPECT_EQ(refusal(json).code(), Code::unsupported);
 }
 
 TEST(MessagesRefused, DeepNestingNeverReachesTheParser) {

@@ -143,7 +143,9 @@ class EveryByte : public testing::TestWithParam<codec::CodecId> {
 std::string codec_of(const testing::TestParamInfo<codec::CodecId>& tested) {
   return std::string(codec::codec_name(static_cast<std::uint8_t>(tested.param)));
 }
-INSTANTIATE_TEST_SUITE_P(Of, EveryByte, testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4), codec_of);
+INSTANTIATE_TEST_SUITE_P(Of, EveryByte,
+                         testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4, codec::CodecId::planes),
+                         codec_of);
 
 TEST_P(EveryByte, OfTheManifestFlipped) {
   flip_every_byte(std::string(format::kManifestFile), content(std::string(format::kManifestFile)).size());
@@ -210,7 +212,9 @@ class EveryChunk : public EveryByte {
     return table;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Of, EveryChunk, testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4), codec_of);
+INSTANTIATE_TEST_SUITE_P(Of, EveryChunk,
+                         testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4, codec::CodecId::planes),
+                         codec_of);
 
 TEST_P(EveryChunk, TwoExchangedInTheData) {
   const std::string whole = content(data_file());

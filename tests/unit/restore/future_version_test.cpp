@@ -19,7 +19,7 @@ class FutureVersion : public testing::Test {
     for (const std::int64_t step : {1, 2}) names_.push_back(publish(store_, "main", step)->name);
     std::string text = text_of_second();
     text.resize(text.size() - format::kSealLineBytes);
-    replace(text, "\"version\": 1", "\"version\": 2");
+    replace(text, "\"version\": 1", "\"version\": 3");
     write_second(format::sealed(text));
   }
 
@@ -34,7 +34,7 @@ class FutureVersion : public testing::Test {
   void expect_refused_and_untouched() {
     const Status refused = store::CheckpointReader::open(store_, names_[1]).status();
     EXPECT_EQ(refused.code(), Code::unsupported);
-    EXPECT_THAT(refused.message(), HasSubstr("version 2"));
+    EXPECT_THAT(refused.message(), HasSubstr("version 3"));
     EXPECT_EQ(store::verify(store_, names_[1], store::VerifyDepth::full, {}).status().code(), Code::unsupported);
     EXPECT_EQ(store::scrub_checkpoint(store_, names_[1], {}).status().code(), Code::unsupported);
     EXPECT_EQ(store::read_catalog(store_)->front().head.status().code(), Code::unsupported);
@@ -54,13 +54,13 @@ class FutureVersion : public testing::Test {
 TEST_F(FutureVersion, IsRefusedWithTheVersionAndTheOlderOneIsRestored) {
   const Status refused = store::CheckpointReader::open(store_, names_[1]).status();
   EXPECT_EQ(refused.code(), Code::unsupported);
-  EXPECT_THAT(refused.message(), HasSubstr("version 2"));
+  EXPECT_THAT(refused.message(), HasSubstr("version 3"));
   for (const std::string selector : {"@latest", "@before-nan"}) {
     const auto chooser = restore::Chooser::open(env_, format::parse_address("/s" + selector).value());
     SF_ASSERT_OK(chooser);
     EXPECT_EQ(chooser->current().name(), names_[0]);
     ASSERT_EQ(chooser->skipped().size(), 1U);
-    EXPECT_THAT(chooser->skipped()[0].reason, HasSubstr("version 2"));
+    EXPECT_THAT(chooser->skipped()[0].reason, HasSubstr("version 3"));
   }
 }
 
@@ -107,10 +107,10 @@ TEST_F(FutureVersion, IsReadOnlyWhereEveryManifestHasIt) {
   const std::string text = text_of_second();
   for (const auto& [from, to] : std::initializer_list<std::pair<std::string, std::string>>{
            {"\"format\": \"stillframe\"", "\"format\": \"other\""},
-           {"\"version\": 2", "\"version\": 02"},
-           {"\"version\": 2", "\"version\": 2.5"},
-           {"\"version\": 2", "\"version\": -2"},
-           {"\"version\": 2", "\"version\": \"2\""}}) {
+           {"\"version\": 3", "\"version\": 03"},
+           {"\"version\": 3", "\"version\": 3.5"},
+           {"\"version\": 3", "\"version\": -3"},
+           {"\"version\": 3", "\"version\": \"3\""}}) {
     std::string changed = text;
     replace(changed, from, to);
     write_second(changed.substr(0, changed.size() - format::kSealLineBytes));

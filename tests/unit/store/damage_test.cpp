@@ -37,7 +37,9 @@ class Damage : public testing::TestWithParam<codec::CodecId> {
 std::string codec_of(const testing::TestParamInfo<codec::CodecId>& tested) {
   return std::string(codec::codec_name(static_cast<std::uint8_t>(tested.param)));
 }
-INSTANTIATE_TEST_SUITE_P(Of, Damage, testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4), codec_of);
+INSTANTIATE_TEST_SUITE_P(Of, Damage,
+                         testing::Values(codec::CodecId::raw, codec::CodecId::planes_lz4, codec::CodecId::planes),
+                         codec_of);
 
 TEST_P(Damage, NoByteOfTheManifestCanChangeUnnoticed) {
   const std::string content = content_of(env_, file(format::kManifestFile)).value();

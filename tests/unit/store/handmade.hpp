@@ -26,7 +26,8 @@ struct Handmade {
   std::vector<std::byte> shared;  // the shared file; the chunk lies at 100
   format::ChunkTable table{layout.bytes, {}};
 
-  Handmade() {
+  // `codec`: of the chunks of `weight`.
+  explicit Handmade(codec::CodecId codec = codec::CodecId::raw) : codec_(codec) {
     fill_image();
     add_own();
     add_shared();
@@ -58,6 +59,7 @@ struct Handmade {
     rank.table_hash = base::xxh128(table_bytes);
     rank.table_crc32 = base::crc32(table_bytes);
     rank.shared = {{format::shared_file(0, 0), shared.size(), "000000-step000001-20261122T123005Z"}};
+    rank.version = format::lowest_version(table);
     rank.layout = layout;
     rank.tree_json = format::flat_tree(layout);
     format::Manifest manifest = draft_of("main", 5);
@@ -106,15 +108,24 @@ struct Handmade {
     file.insert(file.end(), bytes.begin(), bytes.end());
   }
 
+  // The stored bytes of a chunk of `weight`.
+  std::vector<std::byte> encoded(std::uint64_t chunk, format::ChunkRecord& made) const {
+    std::vector<std::byte> out(codec::encoded_bound(kChunkBytes));
+    const auto stored = encode_as(codec_, raw(chunk), format::element_runs(layout, chunk), out).value();
+    out.resize(stored.bytes);
+    made.codec = static_cast<std::uint8_t>(stored.codec);
+    return out;
+  }
+
   void add_own() {
     auto made = record(format::LocationKind::own_bytes);
-    store(made, raw(0), data);
+    store(made, encoded(0, made), data);
     table.chunks.push_back(made);
   }
   void add_shared() {
     auto made = record(format::LocationKind::shared);
     shared.assign(100, std::byte{0x55});
-    store(made, raw(1), shared);
+    store(made, encoded(1, made), shared);
     table.chunks.push_back(made);
   }
   void add_constant() { table.chunks.push_back(record(format::LocationKind::constant)); }
@@ -123,6 +134,8 @@ struct Handmade {
     store(made, format::encode_derived(pieces), data);
     table.chunks.push_back(made);
   }
+
+  codec::CodecId codec_;
 };
 
 }  // namespace stillframe::test

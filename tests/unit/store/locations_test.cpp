@@ -29,7 +29,7 @@ class Locations : public StoreTest {
   Status read(const Handmade& made, std::uint64_t chunk) {
     SF_ASSIGN(const auto reader, CheckpointReader::open(*store_, name_));
     std::vector<std::byte> raw(made.layout.chunk_length(chunk), std::byte{0xEE});
-    std::vector<std::byte> scratch;
+    store::ReadScratch scratch;
     SF_TRY(reader->read_chunk(0, chunk, raw, scratch));
     const auto expected = made.raw(chunk);
     return std::equal(raw.begin(), raw.end(), expected.begin()) ? Status() : Status(Code::internal, "wrong bytes");
@@ -63,6 +63,31 @@ TEST_P(Locations, EachKindIsReadWholeAndVerified) {
   SF_ASSERT_OK(report);
   EXPECT_TRUE(report->ok) << store::first_finding(*report);
   EXPECT_EQ(report->raw_bytes, made.image.size());
+}
+
+// What was elided, or derived, from chunks that are stored in fewer bytes; damage to those is damage to all of it.
+TEST_P(Locations, EachKindIsReadOverChunksOfTheCodecOfTheLevels) {
+  Handmade made(codec::CodecId::planes);
+  constexpr auto kPlanes = static_cast<std::uint8_t>(codec::CodecId::planes);
+  ASSERT_EQ(made.table.chunks[0].codec, kPlanes);
+  ASSERT_EQ(made.table.chunks[1].codec, kPlanes);
+  put(made);
+  {
+    const auto reader = CheckpointReader::open(*store_, name_);
+    SF_ASSERT_OK(reader);
+    EXPECT_EQ((*reader)->manifest().version, 2U);
+    const auto image = read_image(**reader);
+    SF_ASSERT_OK(image);
+    EXPECT_TRUE(*image == made.image);
+  }
+  SF_ASSERT_OK(flip_bit(env(), file(format::shared_file(0, 0)), 100 + 50));
+  expect_only_bad(made, {1, 3}, "the stored bytes do not match their CRC-32C");
+  SF_ASSERT_OK(flip_bit(env(), file(format::data_file(0)), 50));
+  const auto report = store::verify(*store_, name_, store::VerifyDepth::full, {});
+  SF_ASSERT_OK(report);
+  EXPECT_FALSE(report->ok);
+  for (const std::uint64_t chunk : {0U, 1U, 3U}) EXPECT_EQ(read(made, chunk).code(), Code::corrupt);
+  SF_ASSERT_OK(read(made, 2));
 }
 
 TEST_P(Locations, PiecesMayCrossTheBordersOfTheirSources) {
@@ -100,7 +125,7 @@ TEST_P(Locations, EachSourceIsReadOnceHoweverThePiecesJump) {
   SF_ASSERT_OK(reader);
   reads.clear();
   std::vector<std::byte> raw(kChunk);
-  std::vector<std::byte> scratch;
+  store::ReadScratch scratch;
   SF_ASSERT_OK((*reader)->read_chunk(0, 3, raw, scratch));
   const std::string data = file(format::data_file(0));
   EXPECT_THAT(reads, testing::ElementsAre(data, data, file(format::shared_file(0, 0)))) << "pieces, and two sources";

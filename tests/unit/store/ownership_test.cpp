@@ -110,7 +110,7 @@ class Links : public testing::TestWithParam<CodecId> {
 std::string codec_of(const testing::TestParamInfo<CodecId>& tested) {
   return std::string(codec::codec_name(static_cast<std::uint8_t>(tested.param)));
 }
-INSTANTIATE_TEST_SUITE_P(Of, Links, testing::Values(CodecId::raw, CodecId::planes_lz4), codec_of);
+INSTANTIATE_TEST_SUITE_P(Of, Links, testing::Values(CodecId::raw, CodecId::planes_lz4, CodecId::planes), codec_of);
 
 TEST_P(Links, AFileThatIsASymbolicLinkIsRefusedByName) {
   for (const std::string& file : files_) {

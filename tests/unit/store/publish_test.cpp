@@ -17,12 +17,13 @@ INSTANTIATE_TEST_SUITE_P(On, Publishing, testing::Values(EnvKind::posix, EnvKind
 
 TEST_P(Publishing, EveryByteComesBackRawAndEncodedFromEveryRank) {
   const Store store = make_store();
-  for (const CodecId codec : {CodecId::raw, CodecId::planes_lz4}) {
+  for (const CodecId codec : {CodecId::raw, CodecId::planes_lz4, CodecId::planes}) {
     const auto published = publish(store, "main", 1000, codec, 2);
     SF_ASSERT_OK(published);
     const auto reader = CheckpointReader::open(store, published->name);
     SF_ASSERT_OK(reader);
     EXPECT_EQ((*reader)->manifest().step, 1000);
+    EXPECT_EQ((*reader)->manifest().version, codec == CodecId::planes ? 2U : 1U) << "the lowest that holds it";
     EXPECT_EQ((*reader)->manifest().sequence, published->sequence);
     EXPECT_EQ((*reader)->manifest().created_utc, base::utc_iso(kUtcNs));
     ASSERT_EQ((*reader)->manifest().ranks.size(), 2U);

@@ -180,7 +180,7 @@ TEST_F(RefusingDisk, NoSpaceFreesWhatWasWrittenAtOnceAndSaysTheFigures) {
 }
 
 TEST_F(RefusingDisk, WhereverTheSpaceEndsTheOldIsWholeAndNothingIsLeft) {
-  for (const auto wanted : {codec::CodecId::raw, codec::CodecId::planes_lz4}) {
+  for (const auto wanted : {codec::CodecId::raw, codec::CodecId::planes_lz4, codec::CodecId::planes}) {
     std::uint64_t failures = 0;
     for (std::uint64_t n = 1;; ++n) {
       env_.fail({EnvOp::any_change, Code::no_space, n, true});

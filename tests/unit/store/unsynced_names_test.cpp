@@ -1,6 +1,7 @@
 // Names that a process changed and did not live to sync: whoever comes next builds on them, and then the power goes.
 #include <gmock/gmock.h>
 
+#include "store/pages.hpp"
 #include "store/scrub.hpp"
 #include "support/store_fixture.hpp"
 
@@ -38,6 +39,46 @@ class UnsyncedNames : public testing::Test {
 
   FaultEnv env_;
 };
+
+TEST_F(UnsyncedNames, OfPagesAreSyncedByWhoeverFindsThemThere) {
+  const auto maker = env_.new_process();
+  maker->before_change([raw = maker.get()](EnvOp op, const std::string& path) {
+    if (op == EnvOp::rename && path.ends_with(format::kReaderFileV2) && !raw->is_dead()) raw->die_at(2);
+  });
+  EXPECT_FALSE(Store::open_or_create(*maker, "/s").ok());
+  ASSERT_TRUE(env_.exists(env::join("/s", format::kReaderFileV2)).value()) << "it died behind the rename";
+  SF_ASSERT_OK(Store::open_or_create(env_, "/s"));
+  for (std::uint64_t seed = 0; seed < kSurvivors; ++seed) {
+    const auto after = env_.survivor(seed);
+    for (const store::Page& page : store::pages()) EXPECT_TRUE(after->exists(env::join("/s", page.name)).value());
+  }
+}
+
+// Another process puts them there while this one comes to the lock, and dies behind its last rename.
+TEST_F(UnsyncedNames, OfPagesAreSyncedByWhoeverFoundThemOnlyUnderTheLock) {
+  SF_ASSERT_OK(Store::open_or_create(env_, "/s"));
+  for (const store::Page& page : store::pages()) SF_ASSERT_OK(env_.remove_file(env::join("/s", page.name)));
+  SF_ASSERT_OK(env_.sync_dir("/s"));
+  ASSERT_TRUE(env_.remove_file(env::join("/s", format::kStoreLockFile)).ok()) << "so that taking it is a change";
+  const auto late = env_.new_process();
+  const auto early = env_.new_process();
+  early->before_change([raw = early.get()](EnvOp op, const std::string& path) {
+    if (op == EnvOp::rename && path.ends_with(format::kReaderFileV2) && !raw->is_dead()) raw->die_at(2);
+  });
+  bool met = false;
+  late->before_change([&](EnvOp, const std::string& path) {
+    if (met || !path.ends_with(format::kStoreLockFile)) return;
+    met = true;
+    EXPECT_FALSE(Store::open_or_create(*early, "/s").ok());
+  });
+  SF_ASSERT_OK(Store::open_or_create(*late, "/s"));
+  ASSERT_TRUE(met && early->is_dead());
+  EXPECT_EQ(late->calls(EnvOp::rename), 0U) << "it found them there";
+  for (std::uint64_t seed = 0; seed < kSurvivors; ++seed) {
+    const auto after = env_.survivor(seed);
+    for (const store::Page& page : store::pages()) EXPECT_TRUE(after->exists(env::join("/s", page.name)).value());
+  }
+}
 
 TEST_F(UnsyncedNames, RecoveryUnlinksNothingUnderARemovalsNameThatMayNotLast) {
   SF_ASSERT_OK(Store::open_or_create(env_, "/s"));
