@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, List
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 import stillframe
+from machine import checkpoint_steps
 from support import same
 from training import DEADLINE_SECONDS, Child, Run
 
@@ -147,3 +150,35 @@ def test_a_store_that_cannot_be_written_is_an_error_at_construction(tmp_path: Pa
 def test_without_a_daemon_the_error_says_so(tmp_path: Path) -> None:
     with pytest.raises(stillframe.UnavailableError, match="no.sock"):
         stillframe.Checkpointer(tmp_path, socket=str(tmp_path / "no.sock"))
+
+
+_ELSEWHERE = """
+import sys
+import stillframe
+import torch
+try:
+    stillframe.Checkpointer(sys.argv[1], run="other", socket=sys.argv[2], model=torch.nn.Linear(2, 2))
+except stillframe.InvalidArgumentError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.parametrize("there", ["another directory", "nothing"])
+def test_a_trainer_that_does_not_see_the_daemons_store_is_refused(there: str, tmp_path: Path) -> None:
+    """As in a container into which the socket was mounted and the store was not: it would find no checkpoint, and begin anew."""
+    mounted = tmp_path / "mounted"
+    store = mounted / "store"
+    model = torch.nn.Linear(2, 2)
+    with stillframe.Checkpointer(store, model=model) as ckpt:
+        ckpt.snapshot(7, wait=True).wait_durable(DEADLINE_SECONDS)
+        daemon: Any = ckpt.status()["daemon"]
+        make = f"mkdir {store}" if there == "another directory" else "true"
+        inside = f'mount -t tmpfs none {mounted} && {make} && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-B", "-c", _ELSEWHERE, str(store),
+                   str(daemon["socket"])]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+        if "unshare" in done.stderr or "mount" in done.stderr.split("Traceback")[0]:
+            pytest.skip(f"a mount of its own needs root: {done.stderr.strip()}")
+        assert "refused:" in done.stdout and there in done.stdout and "one path for both" in done.stdout, done
+    assert checkpoint_steps(store) == {7}
