@@ -24,7 +24,7 @@ using testing::HasSubstr;
 class ClientOnGpu : public DaemonTest {
  protected:
   static constexpr std::uint64_t kBytes = 3'000'000;
-  static constexpr std::uint64_t kGrownBytes = 12'000'000;
+  static constexpr std::uint64_t kGrownBytes = 80'000'000;  // beyond the segment that any arena begins with
   static constexpr std::uint64_t kPatience = 60'000;
 
   void SetUp() override {
@@ -38,7 +38,7 @@ class ClientOnGpu : public DaemonTest {
     EXPECT_CU(user_.cuStreamCreate(&compute_, cuda::kStreamNonBlocking));
     EXPECT_CU(user_.cuMemAlloc(&guarded_, kBytes));
     EXPECT_CU(user_.cuMemAlloc(&unguarded_, kBytes));
-    start_daemon();
+    start_daemon({"arena.budget_bytes=536870912"});
     open_core(kPatience);
   }
   void open_core(std::uint64_t fence_deadline_ms) {
