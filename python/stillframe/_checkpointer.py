@@ -144,9 +144,9 @@ class Checkpointer:
 
         `step` is the caller's number of it. `state=tree` stores that tree instead, read back with stillframe.load().
         `metrics`: name -> number (a tensor of one element is one: on a GPU it is gathered with what no fence guards, and
-        nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is still
-        being copied, or what a killed predecessor left is being written first, this one is skipped; with `wait` it is
-        waited for (what a predecessor left is waited for 5 s, once, without it). Ranks of a group always wait, at most `fence_deadline`: a rank that skips a step takes it from all.
+        nobody waits for it); NaN is allowed. `extra`: any tree, back in Restored.extra. While the snapshot before is copied,
+        or what a killed predecessor left is written first (which is waited for 5 s, once), this one is skipped; with `wait`
+        it is waited for. Ranks of a group always wait, at most `fence_deadline`: one that skips a step takes it from all.
 
         Raises TypeError for wrong types (with the path of the leaf) and for a metric that is no number, and at the
         first snapshot InvalidArgumentError when the budget is too small for `persist_every_steps` and
@@ -238,11 +238,10 @@ class Checkpointer:
 
     def status(self) -> Dict[str, Any]:
         """What the library knows: daemon, mode, budget, counts of snapshots, last durable step and its age in seconds,
-        consecutive failures, last error; what a crash now would cost (`crash_cost`: seconds of training, and a `text`
-        such as "trainer crash: 41 s; power loss: 4 min 10 s"); how often to snapshot (`suggested_cadence`, None
-        without mean_time_between_failures_seconds); the size that the state will have, optimizer state included that does
-        not exist before the first step (`expected_image_bytes`), whether rank 0 takes models and optimizers
-        for all (`replicated`), and the plan. {} in a forked child."""
+        consecutive failures, last error; what a crash now would cost (`crash_cost`: seconds of training, and a `text` that
+        says so); how often to snapshot (`suggested_cadence`, None without mean_time_between_failures_seconds); the size that
+        the state will have, optimizer state included that does not exist before the first step (`expected_image_bytes`),
+        whether rank 0 takes models and optimizers for all (`replicated`), and the plan. {} in a forked child."""
         if self._foreign():
             return {}
         with self._lock:
@@ -257,8 +256,9 @@ class Checkpointer:
         it is waited for until it is durable. Names, dtypes and shapes are compared before anything is touched:
         MismatchError lists every difference. Nothing is cast. What fails a checksum is passed over for the next older one,
         with a RuntimeWarning and an item in Restored.skipped. None: the run has no checkpoint, and no `step` was asked for.
-        NotFoundError: it has none of `step`. CorruptError: there are some and none can be read; when an image in memory
-        turned out to be bad while it was read and nothing follows it, the objects are partly overwritten.
+        NotFoundError: it has none of `step`. UnavailableError: none, and what a killed predecessor left could not be asked for.
+        CorruptError: there are some and none can be read; when an image in memory turned out to be bad while it was read
+        and nothing follows it, the objects are partly overwritten.
         In a group only the store is read: DeadlineError when what the ranks before had captured is not there in time;
         call it again then. What a rank has left to rank 0 (`replicated`) comes from rank 0's part of the same checkpoint,
         whatever `replicated` says now; a rank with a copy of its own takes that.

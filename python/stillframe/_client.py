@@ -14,8 +14,8 @@ from ._optimizer_size import Size
 from ._reader import Reader
 from ._walk import Layout
 
-_FIRST_PLAN_SECONDS = 60.0  # what a dead predecessor still writes may be waited for
-_LATER_PLAN_SECONDS = 5.0
+_PLAN_SECONDS = 60.0  # what a dead predecessor still writes may be waited for, and memory that grows
+_SKIPPABLE_PLAN_SECONDS = 5.0
 
 
 def _bytes(text: Optional[str]) -> Optional[bytes]:
@@ -79,6 +79,7 @@ class Client:
         self._plan: Optional[ctypes.c_void_p] = None
         self._layout: Optional[Layout] = None
         self._memory_wait_ms = 5000  # most memory takes less; the loop waits so long once
+        self._waits = world_size > 1 or overrun == "wait"
         self.has_planned = False  # once a plan was made, what comes later is no wrong call
         self._gpus: List[int] = []  # of the newest plan that was made: copies of its snapshots may be under way
         _abi.check(self._library.sf_client_open(ctypes.byref(options), ctypes.byref(self._client)))
@@ -141,7 +142,7 @@ class Client:
 
     def snapshot(self, walked: Walked, step: int, metrics_json: str, wait: bool) -> Tuple[Any, List[Any]]:
         """The handle of the ticket, and what must stay alive until the copy has ended."""
-        plan = self._plan_for(walked)
+        plan = self._plan_for(walked, wait)
         data, alive = walked.pointer_array()
         streams, stream_count = self._streams()
         request = _abi.SnapshotRequest(
@@ -159,10 +160,11 @@ class Client:
         _abi.check(self._library.sf_snapshot(plan, ctypes.byref(request), ctypes.byref(ticket)))
         return ticket, alive
 
-    def _plan_for(self, walked: Walked) -> ctypes.c_void_p:
+    def _plan_for(self, walked: Walked, wait: bool) -> ctypes.c_void_p:
         layout = walked.layout()
         if self._plan is not None and (layout is self._layout or layout == self._layout):
             return self._plan
+        planned = len(self._layout or ())
         self._drop_plan()
         entries = (_abi.EntryStruct * len(layout))()
         for entry, (name, dtype, shape, guarded, trainable, device) in zip(entries, layout):
@@ -173,7 +175,8 @@ class Client:
             entry.device = device
             entry.flags = (_abi.ENTRY_GUARDED if guarded else 0) | (_abi.ENTRY_TRAINABLE if trainable else 0)
         plan = ctypes.c_void_p()
-        deadline_ms = _abi.milliseconds(_LATER_PLAN_SECONDS if self.has_planned else _FIRST_PLAN_SECONDS)
+        skippable = self.has_planned and not (wait or self._waits) and len(layout) <= planned
+        deadline_ms = _abi.milliseconds(_SKIPPABLE_PLAN_SECONDS if skippable else _PLAN_SECONDS)
         _abi.check(
             self._library.sf_plan_create(self._client, entries, len(layout), deadline_ms, ctypes.byref(plan))
         )

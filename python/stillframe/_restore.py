@@ -16,7 +16,7 @@ import torch
 from . import _accelerator
 from ._buffers import BufferSource, SpecSource, TensorSpec, allocate, saved_device_or_cpu
 from ._decode import decode
-from ._errors import CorruptError, MismatchError, NotFoundError, StillframeError
+from ._errors import CorruptError, MismatchError, NotFoundError, StillframeError, UnavailableError
 from ._metrics import metric_value
 from ._path import display
 from ._reader import Candidate, Reader, Skipped
@@ -67,9 +67,10 @@ _TOUCHED = "The objects to be restored are partly overwritten: do not train on w
 
 @dataclass(frozen=True)
 class PassedOver:
-    """An image in memory that was given up. `touched`: while it was being read into the live objects."""
+    """An image in memory that was given up, and for what. `touched`: while it was being read into the live objects."""
 
     what: Skipped
+    error: StillframeError
     touched: bool
 
 
@@ -86,15 +87,16 @@ def restore_from_memory(reader: Reader, step: Optional[int], state: TrainingStat
             extra, rest = _restore_one(reader, candidate, state, place)
         except CorruptError as error:
             if candidate is None:
-                return PassedOver(Skipped(reader.name(), -1 if step is None else step, str(error)), touched=False)
-            return PassedOver(Skipped(candidate.name, candidate.step, str(error)), touched=True)
+                return PassedOver(Skipped(reader.name(), -1 if step is None else step, str(error)), error, touched=False)
+            return PassedOver(Skipped(candidate.name, candidate.step, str(error)), error, touched=True)
         return _restored(reader, candidate, extra, rest, begin, [])
 
 
 def restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu,
                  before: Optional[PassedOver]) -> Restored:
-    """From the store. `before`: what was tried first and could not be read; a restore that fails behind it, or finds nothing,
-    is a CorruptError where it has touched the live objects, and where the store has nothing."""
+    """From the store. `before`: what was tried first and could not be read; a restore that fails behind it is a
+    CorruptError where it has touched the live objects. Where the store has nothing it is one where bytes were bad, and an
+    UnavailableError where nobody could be asked for them."""
     passed_over = [] if before is None else [before.what]
     try:
         return _restore_into(address, rank, state, place, passed_over)
@@ -102,7 +104,8 @@ def restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGp
         if before is None or not (before.touched or isinstance(error, NotFoundError)):
             raise
         end = _TOUCHED if before.touched else "Nothing was touched"
-        raise CorruptError(f"{before.what.name} was passed over: {before.what.reason}. Then: {error}. {end}") from error
+        kind = CorruptError if before.touched or isinstance(before.error, CorruptError) else UnavailableError
+        raise kind(f"{before.what.name} was passed over: {before.what.reason}. Then: {error}. {end}") from error
 
 
 def _restore_into(address: str, rank: int, state: TrainingState, place: PlaceOnGpu, passed_over: List[Skipped]) -> Restored:

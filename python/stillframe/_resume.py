@@ -26,7 +26,8 @@ class Place(NamedTuple):
 def resume(client: Client, place: Place, step: Optional[int], state: TrainingState,
            warn_unread: Callable[[], object]) -> Optional[Restored]:
     """Checkpointer.restore(). `warn_unread` tells the daemon's warnings as they come."""
-    tried = _from_memory(client, place.rank, step, state)
+    # The newest image of each rank of a group may be of another step.
+    tried = None if place.world_size > 1 else _from_memory(client, place.rank, step, state)
     warn_unread()
     if isinstance(tried, Restored):
         return tried
@@ -49,7 +50,7 @@ def _from_memory(client: Client, rank: int, step: Optional[int],
     try:
         reader = client.hot_reader(rank, SETTLE_SECONDS)
     except StillframeError as error:
-        return PassedOver(Skipped("memory", -1 if step is None else step, str(error)), touched=False)
+        return PassedOver(Skipped("memory", -1 if step is None else step, str(error)), error, touched=False)
     return None if reader is None else restore_from_memory(reader, step, state, client.place)
 
 

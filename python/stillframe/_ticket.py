@@ -74,7 +74,8 @@ class Ticket:
         self._step = step
         self._handle = handle
         self._pid = os.getpid()
-        self._seen = _Seen(_abi.COPYING if handle is not None else state)
+        self._last_state = _abi.COPYING if handle is not None else state
+        self._seen = _Seen(self._last_state)
         self._error = error
         self._own_alarms: Tuple[Alarm, ...] = ()
         self._settle: Callable[[], None] = _nothing
@@ -286,9 +287,11 @@ class Ticket:
         self._destroy()
 
     def _state_now(self) -> int:
-        if self._handle is None or os.getpid() != self._pid:
-            return self._seen.state
-        return int(_abi.locked_library().sf_ticket_state(self._handle))
+        handle = self._handle
+        if handle is not None and os.getpid() == self._pid:
+            state = int(_abi.locked_library().sf_ticket_state(handle))
+            self._last_state = self._last_state if state < 0 else state
+        return self._last_state
 
     def _refresh(self) -> _Seen:
         if self._handle is None or os.getpid() != self._pid:
@@ -300,6 +303,7 @@ class Ticket:
         )
         name, error = ((raw or b"").decode("utf-8", "replace") for raw in (info.name, info.error))
         alarms = self._seen.alarms or _alarms_of(info.alarms)
+        self._last_state = info.state
         self._seen = _Seen(
             info.state, name, error, info.error_code, alarms, info.raw_bytes, info.stored_bytes, timings,
             CrashCost(info.trainer_crash_seconds, info.power_loss_seconds), bool(info.persisted), bool(info.checked),

@@ -180,5 +180,5 @@ def test_a_trainer_that_does_not_see_the_daemons_store_is_refused(there: str, tm
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
         if "unshare" in done.stderr or "mount" in done.stderr.split("Traceback")[0]:
             pytest.skip(f"a mount of its own needs root: {done.stderr.strip()}")
-        assert "refused:" in done.stdout and there in done.stdout and "one path for both" in done.stdout, done
+        assert "refused:" in done.stdout and "here and none there" in done.stdout and "one path for both" in done.stdout, done
     assert checkpoint_steps(store) == {7}

@@ -30,7 +30,7 @@ namespace {
 // What a restore has tried in vain, each with the reason.
 struct PassedOver {
   std::vector<std::string> all;
-  bool bad = false;      // the image in memory could not be read, or it is not known whether there is one
+  Code bad = Code::ok;   // why the image in memory could not be read, or why it is not known whether there is one
   bool touched = false;  // the memory given to add() was being written when one was given up
 };
 
@@ -117,7 +117,8 @@ Status load_into(client::Core& core, const restore::ChunkSource& source, const s
 Status not_restored(const std::string& run, const PassedOver& passed_over, const Status& why) {
   std::string listed;
   for (const std::string& one : passed_over.all) listed += (listed.empty() ? "" : "; ") + one;
-  return {Code::corrupt, "run '" + run + "' was not restored, and " +
+  const Code code = passed_over.touched ? Code::corrupt : passed_over.bad;
+  return {code, "run '" + run + "' was not restored, and " +
                              (passed_over.touched ? "the memory given to add() is partly overwritten: do not train on with it"
                                                   : "nothing was touched") +
                              ". Passed over: " + listed + ". " +
@@ -137,7 +138,7 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
   const auto opened = client::HotRestore::open(core, deadline);
   if (!opened.ok()) {
     passed_over.all.push_back("memory: " + opened.status().message());
-    passed_over.bad = true;
+    passed_over.bad = opened.status().code();
   }
   if (!opened.ok() || *opened == nullptr) return std::optional<Restored>();
   const restore::MemoryImage& image = (*opened)->image();
@@ -146,7 +147,8 @@ Result<std::optional<Restored>> Checkpointer::Impl::restore_from_memory(const ba
   if (!loaded.ok() && !is_about_the_bytes(loaded)) return loaded;
   if (!loaded.ok()) {
     passed_over.all.push_back(image.name() + ": " + loaded.message());
-    passed_over.bad = passed_over.touched = true;
+    passed_over.bad = loaded.code();
+    passed_over.touched = true;
     return std::optional<Restored>();
   }
   Restored restored;
@@ -217,7 +219,7 @@ Result<std::optional<Restored>> Checkpointer::restore() {
     if (!stored.ok() && !passed_over.touched) return stored;
     if (!stored.ok()) return not_restored(impl_->options.run, passed_over, stored.status());
     // A beginning anew must not follow from what could not be read.
-    if (!stored->has_value() && passed_over.bad) return not_restored(impl_->options.run, passed_over, {});
+    if (!stored->has_value() && passed_over.bad != Code::ok) return not_restored(impl_->options.run, passed_over, {});
     if (!stored->has_value()) return stored;
     restored = std::move(*stored);
   }

@@ -50,6 +50,13 @@ Result<std::string> real_path_of_store(const CheckpointerOptions& options) {
   return store.path();
 }
 
+void say_which_store(const CheckpointerOptions& options, protocol::Hello& hello) {
+  if (const auto seen = env::posix_env().info(options.store); seen.ok()) hello.store_file_id = seen->file_id;
+  const auto store = store::Store::open(env::posix_env(), options.store);
+  const auto listed = store.ok() ? store->list() : Result<std::vector<store::CheckpointRef>>(store.status());
+  if (listed.ok() && !listed->empty()) hello.newest_checkpoint = listed->front().name;
+}
+
 }  // namespace
 
 Core::Core(CheckpointerOptions options, std::shared_ptr<device::CopyCrew> crew)
@@ -81,6 +88,7 @@ Result<std::shared_ptr<Core>> Core::open(CheckpointerOptions options) {
   if (options.retention) link.hello.retention_json = retention::policy_to_json(*options.retention);
   link.hello.pid = ::getpid();
   link.hello.reads_format = format::kFormatVersion;
+  say_which_store(options, link.hello);
 
   std::shared_ptr<Core> core(new Core(std::move(options), std::move(crew)));
   Core* const raw = core.get();

@@ -44,6 +44,7 @@ void Core::take_news(Outstanding& one, const protocol::SnapshotNews& news) {
     if (now && is_captured_by_all(*now)) progress.set_captured();
   } else if (news.state == "durable") {
     const bool is_new = progress.set_durable(news.sequence, news.name, news.stored_bytes, news.alarms);
+    if (is_new && link_) link_->set_newest_checkpoint(news.name);
     one.words_missing = false;
     if (is_new) count_durable(progress.info().step);
     warn_of_alarms(news.alarms);

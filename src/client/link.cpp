@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint64_t kTickMs = 200;
 constexpr std::uint64_t kLongestPauseMs = 5000;
 constexpr std::uint64_t kAttemptsBeforeTrouble = 6;
-// A daemon whose socket was removed makes it again within a second.
+// A daemon whose socket was removed makes it again within a second. Its lock beside it says that there was one.
 constexpr std::uint64_t kBoundAgainMs = 5000;
 
 }  // namespace
@@ -32,7 +32,9 @@ Result<std::unique_ptr<Link>> Link::open(LinkOptions options, LinkEvents events)
   const auto bound_again = base::Deadline::after_ms(kBoundAgainMs);
   const auto may_try_again = [&] {
     const bool reached = std::exchange(link->reached_, false);
-    return link->options_.may_spawn ? reached : !bound_again.expired();
+    if (link->options_.may_spawn) return reached;
+    const auto served = env::posix_env().exists(link->options_.spawn.socket + ".lock");
+    return served.ok() && *served && !bound_again.expired();
   };
   while (connected.code() == Code::unavailable && may_try_again() && !deadline.expired()) {
     base::futex_wait(never, 0, deadline.at_most_ms(kTickMs));
@@ -48,6 +50,11 @@ Link::~Link() {
   if (const auto current = connection()) current->shutdown();
   changed_.notify_all();
   thread_.join();
+}
+
+void Link::set_newest_checkpoint(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  newest_checkpoint_ = name;
 }
 
 std::uint64_t Link::connections_made() const {
@@ -72,17 +79,13 @@ PersistCadence Link::cadence() const {
 
 namespace {
 
-// A restore reads the store itself: in another directory it would find no checkpoint, and the run would begin anew over those
-// that there are.
-Status check_store(const std::string& path, std::uint64_t daemons_file_id) {
+// A restore reads the store itself, which the daemon may just have made.
+Status check_seen(const std::string& path) {
   const auto here = env::posix_env().info(path);
-  if (here.ok() && here->file_id == daemons_file_id) return {};
-  const std::string found = here.ok()                                ? "another directory"
-                            : here.status().code() == Code::not_found ? "nothing"
-                                                                      : here.status().message();
-  return {Code::invalid_argument, "the daemon writes to its store '" + path + "', and for this process there is " + found +
-                                      " at that path: mount the store at one path for both (in a container too); nothing was "
-                                      "read or written"};
+  if (here.ok()) return {};
+  const std::string found = here.status().code() == Code::not_found ? "nothing" : here.status().message();
+  return {Code::invalid_argument, "the daemon has opened its store '" + path + "', and for this process there is " + found +
+                                      " at that path: mount the store at one path for both (in a container too)"};
 }
 
 }  // namespace
@@ -100,6 +103,11 @@ Status Link::connect(int memfd) {
   SF_ASSIGN(const base::UniqueFd pidfd, transport::open_pidfd(::getpid()));
   protocol::Hello hello = options_.hello;
   hello.adopt = memfd >= 0;
+  {
+    const std::lock_guard lock(mutex_);
+    hello.store_file_id = store_file_id_;
+    hello.newest_checkpoint = newest_checkpoint_;
+  }
   hello.generation = generation_;
   std::vector<int> descriptors{pidfd.get()};
   if (hello.adopt) descriptors.push_back(memfd);
@@ -113,8 +121,13 @@ Status Link::connect(int memfd) {
   if (const auto* failure = std::get_if<protocol::Failure>(&message)) return {failure->code, failure->message};
   const auto* welcome = std::get_if<protocol::Welcome>(&message);
   if (welcome == nullptr) return {Code::corrupt, "the daemon answered hello with something else"};
-  SF_TRY(check_store(options_.hello.store, welcome->store_file_id));
+  // Not when it comes back: a look at a file system that hangs would hold up the thread that hears of everything.
+  if (const Status seen = memfd < 0 && connections_made() == 0 ? check_seen(hello.store) : Status(); !seen.ok()) {
+    fresh->send(protocol::encode(protocol::Bye{}), {}, deadline).ignore("it goes in any case");
+    return seen;
+  }
   const std::lock_guard lock(mutex_);
+  store_file_id_ = welcome->store_file_id;
   daemon_pid_ = welcome->daemon_pid;
   generation_ = welcome->generation;
   cadence_ = {welcome->persist_every_steps, welcome->persist_every_seconds};

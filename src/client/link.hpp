@@ -61,6 +61,8 @@ class Link {
   [[nodiscard]] Result<Reply> ask_patiently(const protocol::Message& request, const base::Deadline& deadline,
                                             const std::atomic<bool>& dropped);
   void wake() noexcept;
+  // What the next daemon is told that this trainer knows of its store.
+  void set_newest_checkpoint(const std::string& name);
   // So far; the number of the present one, or of the last.
   [[nodiscard]] std::uint64_t connections_made() const;
   // Ends the connection of that number, if it is the present one: the next one says hello with what there is to hand over then.
@@ -103,6 +105,8 @@ class Link {
   ForkGuard guard_;
   PersistCadence cadence_;
   std::uint64_t connections_made_ = 0;
+  std::uint64_t store_file_id_ = options_.hello.store_file_id;  // once welcome: as the daemon has said
+  std::string newest_checkpoint_ = options_.hello.newest_checkpoint;
   bool asking_ = false;
   std::uint64_t answers_to_pass_over_ = 0;  // on this connection, before that of the question asked now
   bool in_trouble_ = false;  // some attempts to come back have failed in a row

@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::uint64_t kReplyDeadlineMs = 300;
 constexpr std::uint64_t kTurnDeadlineMs = 15'000;
+// A store that hangs may keep the memory of another run's trainer for ever: then what is free must do.
+constexpr std::uint64_t kLongestForRoomMs = 60'000;
 constexpr std::uint64_t kGroupTurnDeadlineMs = 3'600'000;
 constexpr std::uint64_t kGoodbyeDeadlineMs = 3000;
 constexpr std::uint64_t kGenerationPatienceMs = 5000;
@@ -264,7 +266,8 @@ DaemonCore::Task DaemonCore::handle_arena(ClientPtr client, protocol::ArenaReque
   const Turn turn(granting_);
   co_await make_room(session, request);
   // Who trains meanwhile asks again rather than make do with what is free before the memory of others has gone.
-  if (request.while_training && is_short_of(*session, request) && somebody_goes()) {
+  if (request.while_training && is_short_of(*session, request) && somebody_goes() &&
+      !session->has_asked_for_ms(kLongestForRoomMs, base::system_clock().monotonic_ns())) {
     reply(*client, not_free);
     co_return;
   }

@@ -65,6 +65,25 @@ RunSession::RunSession(protocol::Hello hello, const Config& config, retention::P
       lock_(std::move(lock)),
       pidfd_(std::move(pidfd)) {}
 
+namespace {
+
+// A trainer restores from what it sees at that path: in another directory it would find no checkpoint, and begin anew over those
+// that there are. Two mounts of one file system differ in number, not in what is there.
+Status check_same_store(const store::Store& store, std::uint64_t file_id, const protocol::Hello& hello) {
+  if (hello.protocol < protocol::kFirstWithStoreId || hello.store_file_id == file_id) return {};
+  SF_ASSIGN(const std::vector<store::CheckpointRef> listed, store.list());
+  const auto is_it = [&hello](const store::CheckpointRef& one) { return one.name == hello.newest_checkpoint; };
+  if (hello.adopt && std::ranges::any_of(listed, is_it)) return {};
+  const std::string newest = listed.empty() ? std::string() : listed.front().name;
+  if (!hello.adopt && newest == hello.newest_checkpoint) return {};
+  const auto named = [](const std::string& name) { return name.empty() ? std::string("none") : "'" + name + "'"; };
+  return {Code::invalid_argument, "at '" + store.path() + "' the daemon sees another directory than the trainer: the newest "
+                                  "checkpoint is " + named(newest) + " here and " + named(hello.newest_checkpoint) +
+                                  " there; mount the store at one path for both (in a container too)"};
+}
+
+}  // namespace
+
 Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hello, const Config& config,
                                                      base::UniqueFd pidfd, std::shared_ptr<env::Lock> inherited_lock,
                                                      std::shared_ptr<persist::GroupCommit> joint) {
@@ -77,6 +96,7 @@ Result<std::shared_ptr<RunSession>> RunSession::open(const protocol::Hello& hell
   SF_ASSIGN(store::Store store, store::Store::open_or_create(env::posix_env(), hello.store));
   warn_of_file_system(store);
   SF_ASSIGN(const env::FileInfo directory, env::posix_env().info(store.path()));
+  SF_TRY(check_same_store(store, directory.file_id, hello));
   if (inherited_lock == nullptr) {
     SF_ASSIGN(std::unique_ptr<env::Lock> lock, lock_run_patiently(store, hello.run));
     inherited_lock = std::move(lock);

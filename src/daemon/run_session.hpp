@@ -93,6 +93,11 @@ class RunSession {
   [[nodiscard]] std::shared_ptr<env::Lock> lock() const;  // null once dropped
   [[nodiscard]] const store::Store& store() const noexcept { return store_; }
   [[nodiscard]] const std::string& store_path() const noexcept { return store_.path(); }
+  // Whether it has asked for so long. The daemon's loop only.
+  [[nodiscard]] bool has_asked_for_ms(std::uint64_t wanted_ms, std::int64_t now_ns) noexcept {
+    if (asks_since_ns_ == 0) asks_since_ns_ = now_ns;
+    return now_ns - asks_since_ns_ >= static_cast<std::int64_t>(wanted_ms) * 1'000'000;
+  }
   [[nodiscard]] std::uint64_t store_file_id() const noexcept { return store_file_id_; }  // of its directory, when it was opened
   [[nodiscard]] const std::string& run() const noexcept { return hello_.run; }
   [[nodiscard]] const std::string& group() const noexcept { return hello_.group; }
@@ -125,6 +130,7 @@ class RunSession {
   const store::Store store_;
   const std::shared_ptr<persist::GroupCommit> joint_;
   std::uint64_t store_file_id_ = 0;
+  std::int64_t asks_since_ns_ = 0;  // for room while it trains; the daemon's loop only
   const std::int64_t opened_ns_ = base::system_clock().monotonic_ns();
   std::shared_ptr<env::Lock> lock_;
   base::UniqueFd pidfd_;

@@ -15,7 +15,8 @@ template <typename V> void fields(V& v, Hello& m) {
   v("budget_bytes", m.budget_bytes);
   v("retention_json", m.retention_json), v("persist_every_steps", m.persist_every_steps);
   v("persist_every_seconds", m.persist_every_seconds), v("pid", m.pid), v("adopt", m.adopt);
-  v.may_lack("reads_format", m.reads_format);
+  v.may_lack("reads_format", m.reads_format), v.may_lack("store_file_id", m.store_file_id);
+  v.may_lack("newest_checkpoint", m.newest_checkpoint);
 }
 template <typename V> void fields(V& v, Settle& m) { v("deadline_ms", m.deadline_ms); }
 template <typename V> void fields(V& v, ArenaRequest& m) {
@@ -28,8 +29,7 @@ template <typename V> void fields(V& v, Welcome& m) {
   v("protocol", m.protocol), v("daemon_version", m.daemon_version), v("daemon_pid", m.daemon_pid);
   v("generation", m.generation);
   v("persist_every_steps", m.persist_every_steps), v("persist_every_seconds", m.persist_every_seconds);
-  // A trainer of an older version knows no such member.
-  if (m.protocol > kOldestTrainersVersion) v("store_file_id", m.store_file_id);
+  if (m.protocol >= kFirstWithStoreId) v("store_file_id", m.store_file_id);
 }
 template <typename V> void fields(V& v, ArenaReady& m) {
   v("slots", m.slots), v("committed_slots", m.committed_slots), v("budget_bytes", m.budget_bytes);

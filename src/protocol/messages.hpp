@@ -16,6 +16,7 @@ namespace stillframe::protocol {
 inline constexpr std::uint32_t kProtocolVersion = 6;
 // A `hello` of a version from here on is answered in that version: the other messages of a trainer are the same in all.
 inline constexpr std::uint32_t kOldestTrainersVersion = 5;
+inline constexpr std::uint32_t kFirstWithStoreId = 6;  // hello and welcome say which directory the store is
 
 // ---- trainer to daemon ----
 
@@ -38,6 +39,10 @@ struct Hello {
   // The highest version of the store's format that this trainer restores from: what its snapshots become is of no higher
   // one. A trainer of version 5 of the protocol does not say it, and reads 1.
   std::uint32_t reads_format = 1;
+  // So that both mean the same directory: env::FileInfo::file_id of the store as the trainer sees it (0: nothing is there), or,
+  // with `adopt`, as the daemon before said; and its newest checkpoint that the trainer knows of, "" for none.
+  std::uint64_t store_file_id = 0;
+  std::string newest_checkpoint;
 };
 // Wait until nothing captured by a dead predecessor of the run is on its way. Answered by Done or Failure.
 struct Settle {

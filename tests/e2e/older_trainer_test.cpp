@@ -1,4 +1,6 @@
 // A trainer of an older release under a newer daemon: what it may restore from is all that becomes of its snapshots.
+#include <nlohmann/json.hpp>
+
 #include "e2e/rig.hpp"
 #include "protocol/messages.hpp"
 #include "transport/transport.hpp"
@@ -19,10 +21,12 @@ class OlderTrainer : public DaemonTest {
     hello.group = "default";
     hello.pid = ::getpid();
     hello.budget_bytes = 16ULL << 20;
-    std::string text = protocol::encode(hello);
-    const std::string member = R"(,"reads_format":1)";
-    if (protocol == protocol::kOldestTrainersVersion) text.erase(text.find(member), member.size());
-    return text;
+    if (const auto seen = env::posix_env().info(store_path()); seen.ok()) hello.store_file_id = seen->file_id;
+    auto json = nlohmann::json::parse(protocol::encode(hello));
+    if (protocol == protocol::kOldestTrainersVersion) {
+      for (const char* later : {"reads_format", "store_file_id", "newest_checkpoint"}) json.erase(later);
+    }
+    return json.dump();
   }
   [[nodiscard]] static std::pair<protocol::Message, std::vector<base::UniqueFd>> ask(
       const transport::Connection& line, const std::string& text, const std::vector<int>& descriptors = {}) {
